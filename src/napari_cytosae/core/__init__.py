@@ -1,0 +1,1 @@
+"""Numerics: no Qt, no napari, no threads, no globals."""
