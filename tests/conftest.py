@@ -19,7 +19,7 @@ def data_dir() -> Path:
     """Folder with `bccd`, `chula_rbc`, `wbc_segmentation`, `cytosae_published`."""
     folder = _folder("CYTOSAE_DATA", ROOT.parent / "shared" / "data")
     if not folder.is_dir():
-        pytest.skip(f"the real smears are not here ({folder}); set CYTOSAE_DATA to their folder")
+        pytest.skip(f"real smears not here ({folder}): set CYTOSAE_DATA")
     return folder
 
 
@@ -28,7 +28,5 @@ def reference_dir() -> Path:
     """Folder with the authors' numbers (`expected.npz` and the tiny checkpoints)."""
     folder = _folder("CYTOSAE_REFERENCE", ROOT.parent / "shared" / "reference")
     if not folder.is_dir():
-        pytest.skip(
-            f"the authors' numbers are not here ({folder}); set CYTOSAE_REFERENCE to their folder"
-        )
+        pytest.skip(f"authors' numbers not here ({folder}): set CYTOSAE_REFERENCE")
     return folder

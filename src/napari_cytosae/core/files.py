@@ -79,7 +79,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
 
 def sha256_file(path: Path | str) -> str:
     """Hex sha256 of a file's bytes."""
-    with open(path, "rb") as stream:
+    with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
