@@ -1,0 +1,203 @@
+"""TIFF and OME-TIFF: the one plane of pixels in it, and the size of a pixel."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+from tifffile import COMPRESSION, PHOTOMETRIC
+
+from napari_cytosae.core.types import ImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+_UM_PER_UNIT = {
+    "pm": 1e-6,
+    "å": 1e-4,
+    "nm": 1e-3,
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "mm": 1e3,
+    "cm": 1e4,
+    "inch": 25400.0,
+    "m": 1e6,
+}
+_UM_PER_RESOLUTION_UNIT = {2: 25400.0, 3: 10000.0}
+
+_NOT_RGB = {
+    PHOTOMETRIC.SEPARATED: "CMYK",
+    PHOTOMETRIC.CIELAB: "CIE L*a*b*",
+    PHOTOMETRIC.ICCLAB: "ICC L*a*b*",
+    PHOTOMETRIC.ITULAB: "ITU L*a*b*",
+    PHOTOMETRIC.CFA: "raw sensor",
+    PHOTOMETRIC.LOGLUV: "LogLuv",
+}
+# Only the JPEG family is decoded to RGB by the codec itself.
+_PLAIN = {
+    COMPRESSION.NONE,
+    COMPRESSION.LZW,
+    COMPRESSION.ADOBE_DEFLATE,
+    COMPRESSION.DEFLATE,
+    COMPRESSION.PACKBITS,
+}
+_RGB_NAMES = [{"r", "red"}, {"g", "green"}, {"b", "blue"}]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TiffPlane:
+    """What `read_tiff` found.
+
+    Attributes
+    ----------
+    pixels : ndarray, (H, W) or (H, W, samples)
+        Palette colours looked up, otherwise the values as stored.
+    um : float or None
+        Micrometres a pixel as the file says, plausible or not.
+    um_is_deliberate : bool
+        False for plain resolution tags, which mostly hold a printer's or screen's dpi.
+    orientation : int
+        TIFF tag 274, 1 to 8.
+    notes : tuple of str
+    """
+
+    pixels: npt.NDArray[Any]
+    um: float | None
+    um_is_deliberate: bool
+    orientation: int
+    notes: tuple[str, ...]
+
+
+def read_tiff(path: Path) -> TiffPlane:
+    """Read the only plane of a TIFF file, at full resolution.
+
+    Raises
+    ------
+    ImageError
+        For stacks, separate channels, colour spaces other than RGB, and files cut short.
+    """
+    with tifffile.TiffFile(path) as tif:
+        if not tif.series:
+            raise ImageError(f"{path.name} holds no image: save it again as TIFF.")
+        series = tif.series[0]
+        page = series.keyframe
+        _check_colours(page, path.name)
+        axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+        _check_axes(dict(zip(axes, shape, strict=True)), tif, path.name)
+        _check_whole(series, tif.filehandle.size, path.name)
+
+        pixels = _plane(series.asarray().reshape(shape), axes)
+        if page.photometric == PHOTOMETRIC.PALETTE:
+            # Colour maps are 16 bit; writers fill them with 257 times the 8-bit value.
+            colours: npt.NDArray[np.uint16] = np.asarray(page.colormap).T
+            pixels = (colours >> 8).astype(np.uint8)[pixels]
+        elif page.bitspersample == 1:
+            pixels = pixels.astype(np.uint8) * 255
+        if page.photometric == PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
+            pixels = np.iinfo(pixels.dtype).max - pixels
+
+        um, deliberate = _pixel_size(tif, page)
+        tag = page.tags.get("Orientation")
+        notes = (f"first of {len(tif.series)} images",) if len(tif.series) > 1 else ()
+        return TiffPlane(pixels, um, deliberate, int(tag.value) if tag else 1, notes)
+
+
+def _check_colours(page: tifffile.TiffPage, name: str) -> None:
+    colours = _NOT_RGB.get(PHOTOMETRIC(page.photometric))
+    if page.photometric == PHOTOMETRIC.YCBCR and page.compression in _PLAIN:
+        colours = "YCbCr"
+    if colours:
+        raise ImageError(f"{name} is in {colours} colours: save it as RGB.")
+
+
+def _check_axes(sizes: dict[str, int], tif: tifffile.TiffFile, name: str) -> None:
+    if "Y" not in sizes or "X" not in sizes:
+        raise ImageError(f"{name} holds no two-dimensional image: save it as RGB.")
+    long = {axis: size for axis, size in sizes.items() if size > 1 and axis not in "YXS"}
+    channels = long.pop("C", 1)
+    if long:
+        count = int(np.prod(list(long.values())))
+        raise ImageError(
+            f"{name} is a stack of {count} planes: save the one to look at as its own file."
+        )
+    if channels > 1 and not (channels == 3 and _channels_are_rgb(tif.ome_metadata)):
+        raise ImageError(
+            f"{name} has {channels} separate channels, as fluorescence has: only "
+            "brightfield smears are analysed; if it is one, save it as RGB."
+        )
+
+
+def _channels_are_rgb(ome_xml: str | None) -> bool:
+    """Whether the OME channels are named red, green and blue, in that order."""
+    if not ome_xml:
+        return False
+    names = [
+        element.get("Name", "").strip().lower()
+        for element in ElementTree.fromstring(ome_xml).iter()
+        if element.tag.endswith("}Channel")
+    ][:3]
+    return len(names) == 3 and all(
+        name in known for name, known in zip(names, _RGB_NAMES, strict=True)
+    )
+
+
+def _check_whole(series: tifffile.TiffPageSeries, size: int, name: str) -> None:
+    """Decoders fill missing strips with zeros without a word."""
+    for page in series.pages:
+        ends = zip(page.dataoffsets, page.databytecounts, strict=True) if page else ()
+        if any(offset + count > size for offset, count in ends):
+            raise ImageError(f"{name} is cut short: copy or download it again.")
+
+
+def _plane(pixels: npt.NDArray[Any], axes: str) -> npt.NDArray[Any]:
+    """Drop axes of length one and put the samples last."""
+    keep = [axis for axis in axes if axis in "YX" or pixels.shape[axes.index(axis)] > 1]
+    pixels = pixels.reshape([pixels.shape[axes.index(axis)] for axis in keep])
+    last = [keep.index(axis) for axis in keep if axis in "SC"]
+    pixels = pixels.transpose(keep.index("Y"), keep.index("X"), *last)
+    # Grey with alpha.
+    return pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 2 else pixels
+
+
+def _pixel_size(
+    tif: tifffile.TiffFile, page: tifffile.TiffPage
+) -> tuple[float | None, bool]:
+    """Micrometres a pixel, and whether whoever wrote it meant the slide."""
+    if tif.ome_metadata:
+        um = _ome_pixel_size(tif.ome_metadata)
+        if um is not None:
+            return um, True
+    if tif.is_svs and (match := re.search(r"MPP\s*=\s*([\d.]+)", page.description)):
+        return float(match[1]), True
+    resolution = page.tags.get("XResolution")
+    if resolution is None or not all(resolution.value):
+        return None, False
+    per_unit = resolution.value[0] / resolution.value[1]
+    unit = str((tif.imagej_metadata or {}).get("unit", ""))
+    if um_per_unit := _UM_PER_UNIT.get(_plain_unit(unit)):
+        return um_per_unit / per_unit, True
+    tag = page.tags.get("ResolutionUnit")
+    um_per_unit = _UM_PER_RESOLUTION_UNIT.get(int(tag.value)) if tag else None
+    return (um_per_unit / per_unit, False) if um_per_unit else (None, False)
+
+
+def _ome_pixel_size(ome_xml: str) -> float | None:
+    for element in ElementTree.fromstring(ome_xml).iter():
+        if element.tag.endswith("}Pixels"):
+            unit = _UM_PER_UNIT.get(_plain_unit(element.get("PhysicalSizeXUnit", "um")))
+            size = element.get("PhysicalSizeX")
+            return float(size) * unit if size and unit else None
+    return None
+
+
+def _plain_unit(unit: str) -> str:
+    """ImageJ escapes the micro sign; there are two of them in Unicode."""
+    return re.sub(r"^(\\u00b5|µ|μ)", "u", unit.strip().lower())

@@ -1,0 +1,211 @@
+"""Image files and arrays -> uint8 RGB, with the pixel size and where it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import imagecodecs
+import numpy as np
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+from napari_cytosae.core._rgb import to_rgb
+from napari_cytosae.core._tiff import read_tiff
+from napari_cytosae.core.files import sha256_file
+from napari_cytosae.core.types import Image, ImageError, PixelSize
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from PIL.ImageFile import ImageFile
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+"""What a file dialog or a folder search should offer (`.ome.tif` is among them)."""
+
+PLAUSIBLE_UM = (0.02, 2.0)
+"""Pixel sizes (um) at which a blood cell is something to look at."""
+
+MAX_PIXELS = 2**30
+"""Above this (32768 x 32768) an image does not belong in memory."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ORIENTATION = 0x0112
+
+
+def read_image(path: Path | str, pixel_size: float | None = None) -> Image:
+    """Read PNG, JPEG, BMP, TIFF or OME-TIFF as uint8 RGB.
+
+    The format is told by the content, not by the name. The orientation tag is applied.
+    The pixel size comes from `pixel_size`, else from OME, Aperio, ImageJ or (where
+    plausible) TIFF resolution tags; otherwise it is unknown.
+
+    Parameters
+    ----------
+    path : path-like
+        One file.
+    pixel_size : float, optional
+        Micrometres a pixel; wins over the file.
+
+    Returns
+    -------
+    Image
+        `Image.notes` says what had to be changed; `Image.sha256` is the file's.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, damaged, not an image, or not a brightfield image.
+    """
+    path = Path(path)
+    head = _head(path)
+    try:
+        with warnings.catch_warnings():
+            # Pillow and tifffile warn of odd metadata; only pixels matter here.
+            warnings.simplefilter("ignore")
+            if head[:4] in _TIFF:
+                plane = read_tiff(path)
+                pixels, orientation, notes = plane.pixels, plane.orientation, plane.notes
+                um, deliberate = plane.um, plane.um_is_deliberate
+            else:
+                pixels, orientation = _read_plain(path, head)
+                um, deliberate, notes = None, False, ()
+        rgb, rgb_notes = to_rgb(_upright(pixels, orientation), path.name)
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(f"{path.name} is too large for this machine's memory.") from error
+    except Exception as error:  # parsers of damaged bytes raise nearly anything
+        raise ImageError(
+            f"{path.name} is damaged or cut short: copy or download it again "
+            f"({str(error).strip() or type(error).__name__})."
+        ) from error
+    if orientation > 1:
+        notes += ("turned upright as its orientation tag says",)
+    size, size_notes = _pixel_size(pixel_size, um, deliberate, path.name)
+    return Image(rgb, path.name, size, sha256_file(path), notes + rgb_notes + size_notes)
+
+
+def as_image(
+    array: npt.ArrayLike,
+    name: str = "image",
+    pixel_size: PixelSize | float | None = None,
+) -> Image:
+    """Take an array as an image.
+
+    Parameters
+    ----------
+    array : array_like
+        (H, W), (H, W, 3) or (H, W, 4) of any number type; see `to_rgb`.
+    name : str
+        File name or layer name; goes to the tables.
+    pixel_size : PixelSize or float, optional
+        A number is the user's micrometres a pixel.
+
+    Returns
+    -------
+    Image
+        Shares memory with `array` where that is uint8 RGB already.
+
+    Raises
+    ------
+    ImageError
+        If the array is not a brightfield image.
+    """
+    rgb, notes = to_rgb(array, name)
+    if isinstance(pixel_size, PixelSize):
+        size = pixel_size
+    else:
+        size, size_notes = _pixel_size(pixel_size, None, False, name)
+        notes += size_notes
+    digest = hashlib.sha256(repr(rgb.shape).encode())
+    digest.update(rgb.data)
+    return Image(rgb, name, size, digest.hexdigest(), notes)
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file that is there."""
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder: give the image files in it.")
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(32)
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist: check the path.") from error
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not head:
+        raise ImageError(f"{path.name} is empty (0 bytes): copy or download it again.")
+    return head
+
+
+def _read_plain(path: Path, head: bytes) -> tuple[npt.NDArray[Any], int]:
+    """Pixels and orientation of a PNG, JPEG or BMP."""
+    # The format classes, not Image.open: that refuses slides of more than 179 million
+    # pixels, by a limit that can only be changed for the whole process.
+    opener: type[ImageFile]
+    if head.startswith(_PNG):
+        opener = PngImageFile
+    elif head.startswith(b"\xff\xd8\xff"):
+        opener = JpegImageFile
+    elif head.startswith(b"BM"):
+        opener = BmpImageFile
+    else:
+        raise ImageError(f"{path.name} is not a PNG, JPEG, BMP or TIFF image.")
+    with opener(path) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ImageError(
+                f"{path.name} is {image.width} x {image.height} px, too large to open "
+                "whole: cut out a region."
+            )
+        orientation = int(image.getexif().get(_ORIENTATION, 1))
+        if opener is PngImageFile and head[24] == 16:
+            # Pillow keeps only the high byte of 16-bit colour.
+            return imagecodecs.png_decode(path.read_bytes()), orientation
+        return np.asarray(image.convert(_mode(image))), orientation
+
+
+def _mode(image: ImageFile) -> str:
+    """The Pillow mode that keeps what the file holds."""
+    if image.mode in ("1", "L", "LA"):
+        return "L"
+    # Transparent palette entries have no RGB of their own until alpha is there too.
+    return "RGBA" if image.mode == "RGBA" or "transparency" in image.info else "RGB"
+
+
+def _upright(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """Apply the EXIF / TIFF orientation 1..8; anything else is taken as upright."""
+    turned = pixels.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else pixels
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    if orientation in (2, 3, 6, 7):
+        turned = turned[:, ::-1]
+    return turned
+
+
+def _pixel_size(
+    user: float | None, stated: float | None, deliberate: bool, name: str
+) -> tuple[PixelSize, tuple[str, ...]]:
+    """The size to use, and what is odd about it.
+
+    A `stated` size that nobody wrote deliberately (a dpi tag) is not worth a note.
+    """
+    low, high = PLAUSIBLE_UM
+    if user is not None:
+        if not (math.isfinite(user) and user > 0):
+            raise ImageError(
+                f"A pixel size of {user} um for {name} is impossible: give micrometres a "
+                "pixel, for example 0.1."
+            )
+        note = f"pixel size {user:g} um is unusual for a smear ({low:g}-{high:g} um)"
+        return PixelSize(float(user), "user"), () if low <= user <= high else (note,)
+    if stated is not None and low <= stated <= high:
+        return PixelSize(stated, "metadata"), ()
+    if stated is not None and deliberate:
+        note = f"pixel size {stated:g} um in the file is implausible for a smear: not used"
+        return PixelSize(), (note,)
+    return PixelSize(), ()
