@@ -1,0 +1,143 @@
+"""Light into dye: the background of a smear, and how much each pixel absorbs.
+
+Romanowsky stains hold two dyes. Azure B, the basic one, binds DNA, RNA and platelet
+granules and absorbs red and green but lets blue through. Eosin binds haemoglobin, which
+itself absorbs green and blue but hardly any red. Both follow Beer and Lambert closely
+enough that what they absorb is compared as optical density against the background of the
+same image, whatever the lamp, the white balance and the camera made of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from skimage.filters import threshold_otsu
+
+from napari_cytosae.core.types import ImageError
+
+if TYPE_CHECKING:
+    from napari_cytosae.core.types import BoolArray, Float32Array, UInt8Array
+
+_DARK = 24
+"""Grey level below which a pixel carries no light: masks, frames, missing tiles."""
+_OFFSET = 4.0
+"""Added to both intensities so that black pixels keep a finite optical density."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stain:
+    """Absorption of each pixel of one image.
+
+    Attributes
+    ----------
+    density : ndarray of float32, (H, W, 3)
+        log10(background / intensity) of red, green and blue.
+    void : ndarray of bool, (H, W)
+        Pixels without light (black border, missing tile): never part of a cell.
+    noise : float
+        Standard deviation of the summed density over the background.
+    """
+
+    density: Float32Array
+    void: BoolArray
+    noise: float
+
+    @property
+    def basic(self) -> Float32Array:
+        """Basic dye (nuclei, basophilic cytoplasm, platelets); red cells are near 0.
+
+        Blue is weighted so that haemoglobin cancels and a neutral dark object (pen,
+        pointer, dust) comes out weak.
+        """
+        red, green, blue = np.moveaxis(self.density, -1, 0)
+        return red + green - np.float32(1.6) * blue
+
+    @property
+    def nuclear(self) -> Float32Array:
+        """Density in red and green, which also holds where blue is saturated."""
+        return self.density[..., 0] + np.float32(0.5) * self.density[..., 1]
+
+    @property
+    def total(self) -> Float32Array:
+        """Summed absolute density: distance from the background."""
+        return np.abs(self.density).sum(axis=-1, dtype=np.float32)
+
+
+def shrink(rgb: UInt8Array | Float32Array, factor: int) -> Float32Array:
+    """Average blocks of `factor` x `factor` pixels (H, W, C); a rest at the edge is cut."""
+    if factor == 1:
+        return rgb.astype(np.float32)
+    height, width = rgb.shape[0] // factor, rgb.shape[1] // factor
+    blocks = rgb[: height * factor, : width * factor].reshape(
+        height, factor, width, factor, -1
+    )
+    return blocks.mean(axis=(1, 3), dtype=np.float32)
+
+
+def stain(rgb: Float32Array) -> Stain:
+    """Optical density of an image against its own background.
+
+    Parameters
+    ----------
+    rgb : ndarray of float32, (H, W, 3)
+        Intensities, 0 to 255.
+
+    Raises
+    ------
+    ImageError
+        If the image has no bright background, as in fluorescence.
+    """
+    void = rgb.max(axis=-1) < _DARK
+    background, noise = _background(rgb)
+    density = np.log10((background + _OFFSET) / (rgb + _OFFSET)).astype(np.float32)
+    density[void] = 0
+    return Stain(density, void, noise)
+
+
+def _background(rgb: Float32Array) -> tuple[Float32Array, float]:
+    factor = max(1, round((rgb.shape[0] * rgb.shape[1] / 8000) ** 0.5))
+    factor = min(factor, *rgb.shape[:2])
+    small = shrink(rgb, factor)
+    lit = small.max(axis=-1) >= _DARK
+    green = small[..., 1]
+    bright = lit.copy()
+    if np.ptp(green[lit]) > 8 if lit.any() else False:
+        bright &= green >= threshold_otsu(green[lit])
+    if lit.mean() < 0.2 or np.median(green[bright]) < 60:
+        raise ImageError(
+            "The image has no bright background: only brightfield smears can be "
+            "segmented (invert it if it is a negative, and give fluorescence a Labels "
+            "layer instead)."
+        )
+    basis = _polynomial(*small.shape[:2])
+    terms = basis.shape[-1] if _covers(bright) else 1
+    chosen = bright
+    for _ in range(6):
+        design = basis[..., :terms]
+        fit, *_ = np.linalg.lstsq(design[chosen], small[chosen], rcond=None)
+        field = design @ fit
+        residual = np.log10((field[..., 1] + _OFFSET) / (green + _OFFSET))
+        middle = np.median(residual[chosen])
+        width = 1.48 * np.median(np.abs(residual[chosen] - middle)) + 0.003
+        chosen = lit & (np.abs(residual - middle) < 2 * width)
+    density = np.log10((field + _OFFSET) / (small + _OFFSET))[chosen]
+    noise = float(np.abs(density).sum(axis=-1).std())
+    full = _polynomial(*rgb.shape[:2])[..., :terms] @ fit
+    return np.clip(full, 1, 255).astype(np.float32), noise
+
+
+def _polynomial(height: int, width: int) -> Float32Array:
+    """Terms of a quadratic surface over the image, (H, W, 6), the constant first."""
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None] + np.zeros((1, width), "f4")
+    x = np.linspace(-1, 1, width, dtype=np.float32)[None] + np.zeros((height, 1), "f4")
+    return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=-1)
+
+
+def _covers(mask: BoolArray) -> bool:
+    """Whether the background is seen all over the image, so that a surface may be fitted."""
+    if min(mask.shape) < 40:
+        return False
+    tiles = [t for rows in np.array_split(mask, 4) for t in np.array_split(rows, 4, axis=1)]
+    return min(float(t.mean()) for t in tiles) > 0.05

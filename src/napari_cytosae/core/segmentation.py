@@ -1,0 +1,227 @@
+"""Smear -> cells: white cells with nuclei, red cells, platelets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cytosae.core import _red, _scale, _white, morphometry
+from napari_cytosae.core._stain import shrink, stain
+from napari_cytosae.core.types import (
+    CELL_KINDS,
+    CellKind,
+    Cells,
+    CytoError,
+    Image,
+    ImageError,
+    PixelSize,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_cytosae.core.types import Int32Array, UInt8Array
+
+__all__ = ["estimate_pixel_size", "measure", "segment", "single_cell"]
+
+_WORK_UM = 0.2
+"""Resolution the search runs at: outlines need no finer one, and speed follows it."""
+_OVERVIEW_PX = 640
+
+estimate_pixel_size = _scale.estimate_pixel_size
+
+
+def segment(
+    image: Image | UInt8Array,
+    pixel_size: float | None = None,
+    kinds: Sequence[CellKind] = ("wbc",),
+) -> Cells:
+    """Find the cells of a smear.
+
+    Parameters
+    ----------
+    image : Image or ndarray of uint8, (H, W, 3)
+    pixel_size : float, optional
+        In um; overrides what the image says. Without either it is estimated from the red
+        cells in view, and where these are too few, sizes are relative to the nuclei.
+    kinds : sequence of {"wbc", "rbc", "platelet"}
+
+    Returns
+    -------
+    Cells
+        Ids 1..n: white cells first, then red cells, then platelets.
+
+    Raises
+    ------
+    ImageError
+        If the image is no brightfield smear.
+    CytoError
+        If a kind is unknown or the pixel size implausible.
+    """
+    _check_kinds(kinds)
+    rgb, name = _unpack(image)
+    size, um = _scale_of(rgb, image, pixel_size)
+    factor = _factor(rgb, um)
+    work = stain(shrink(rgb, factor))
+    white, nuclei = _white.white_cells(work, um * factor)
+    layers: list[tuple[CellKind, Int32Array]] = [("wbc", white)]
+    if "platelet" in kinds or "rbc" in kinds:
+        plate = _red.platelets(work, white > 0, um * factor)
+        taken = (white > 0) | (plate > 0)
+        if "rbc" in kinds:
+            layers.append(("rbc", _red.red_cells(work, taken, um * factor)))
+        layers.append(("platelet", plate))
+    labels = np.zeros(work.void.shape, np.int32)
+    kind_of: dict[int, CellKind] = {}
+    for kind, found in layers:
+        if kind not in kinds:
+            continue
+        start = len(kind_of)
+        count = int(found.max())
+        labels[found > 0] = found[found > 0] + start
+        kind_of.update({start + i: kind for i in range(1, count + 1)})
+    if "wbc" not in kinds:
+        nuclei = np.zeros_like(nuclei)
+    labels = _enlarge(labels, factor, rgb.shape[:2])
+    nuclei = np.where(labels > 0, _enlarge(nuclei, factor, rgb.shape[:2]), 0)
+    nuclei[nuclei != labels] = 0
+    return _finish(rgb, labels, nuclei, kind_of, size, um, name)
+
+
+def measure(
+    image: Image | UInt8Array, labels: np.ndarray, pixel_size: float | None = None
+) -> Cells:
+    """Measure cells that somebody else outlined; ids and pixels are kept.
+
+    Parameters
+    ----------
+    image : Image or ndarray of uint8, (H, W, 3)
+    labels : ndarray of int, (H, W)
+        0 is background; ids may have gaps and disjoint parts.
+    pixel_size : float, optional
+        In um.
+
+    Raises
+    ------
+    CytoError
+        If the labels have another shape than the image or hold other than whole numbers.
+    """
+    rgb, name = _unpack(image)
+    ids = _whole_labels(labels, rgb.shape[:2])
+    size, um = _scale_of(rgb, image, pixel_size)
+    stained = stain(rgb.astype(np.float32))
+    nuclei, kinds = _white.nuclei_within(stained, ids, um)
+    return _finish(rgb, ids, nuclei, kinds, size, um, name)
+
+
+def single_cell(image: Image | UInt8Array, pixel_size: float | None = None) -> Cells:
+    """Take the whole image as the crop of one cell.
+
+    The white cell nearest to the centre is outlined; where none is found the whole image
+    is the cell.
+
+    Parameters
+    ----------
+    image : Image or ndarray of uint8, (H, W, 3)
+    pixel_size : float, optional
+        In um.
+    """
+    rgb, name = _unpack(image)
+    size, um = _scale_of(rgb, image, pixel_size)
+    try:
+        cells = segment(image, pixel_size)
+    except ImageError:
+        cells = None
+    labels = np.ones(rgb.shape[:2], np.int32)
+    nuclei = np.zeros_like(labels)
+    if cells is not None and len(cells):
+        centre = (np.array(rgb.shape[:2]) - 1) / 2
+        offset = cells.table[["centroid_y", "centroid_x"]].to_numpy() - centre
+        nearest = int(cells.table.cell_id.iloc[np.hypot(*offset.T).argmin()])
+        labels = (cells.labels == nearest).astype(np.int32)
+        nuclei = (cells.nuclei == nearest).astype(np.int32)
+    return _finish(rgb, labels, nuclei, {1: "wbc"}, size, um, name, single=True)
+
+
+def _finish(
+    rgb: UInt8Array,
+    labels: Int32Array,
+    nuclei: Int32Array,
+    kinds: dict[int, CellKind],
+    size: PixelSize,
+    um: float,
+    name: str,
+    single: bool = False,
+) -> Cells:
+    density = -np.log10((rgb[..., 1].astype(np.float32) + 4) / 259)
+    table = morphometry.cell_table(density, labels, nuclei, kinds, size, um, name)
+    return Cells(labels, nuclei, table, size, single)
+
+
+def _unpack(image: Image | UInt8Array) -> tuple[UInt8Array, str]:
+    rgb = image.rgb if isinstance(image, Image) else np.asarray(image)
+    name = image.name if isinstance(image, Image) else "image"
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
+        raise ImageError(
+            f"Expected a uint8 RGB image of shape (H, W, 3), got {rgb.dtype} "
+            f"{rgb.shape}: pass it through napari_cytosae.core.images.as_image first."
+        )
+    return rgb, name
+
+
+def _check_kinds(kinds: Sequence[CellKind]) -> None:
+    unknown = [kind for kind in kinds if kind not in CELL_KINDS]
+    if unknown or not kinds:
+        raise CytoError(
+            f"Unknown kind of cell {', '.join(map(repr, unknown)) or '(none)'}: choose "
+            f"from {', '.join(CELL_KINDS)}."
+        )
+
+
+def _scale_of(
+    rgb: UInt8Array, image: Image | UInt8Array, user: float | None
+) -> tuple[PixelSize, float]:
+    """Pixel size to report, and the one (um) that size rules use."""
+    if user is not None:
+        if not 0.01 <= user <= 5:
+            raise CytoError(
+                f"A pixel size of {user:g} um is implausible for a smear (0.01 to 5 um "
+                "expected): check the unit."
+            )
+        return PixelSize(float(user), "user"), float(user)
+    if isinstance(image, Image) and image.pixel_size.um is not None:
+        return image.pixel_size, image.pixel_size.um
+    factor = max(1, max(rgb.shape[:2]) // _OVERVIEW_PX)
+    overview = stain(shrink(rgb, factor))
+    um, spread, count = _scale.red_cell_scale(overview)
+    if um is not None:
+        return PixelSize(um / factor, "estimated", spread, count), um / factor
+    um = _white.nuclear_scale(overview)
+    size = PixelSize(None, "relative", None, count)
+    return size, (um or 0.15) / factor
+
+
+def _factor(rgb: UInt8Array, um: float) -> int:
+    return int(min(max(1, round(_WORK_UM / um)), *(max(1, s // 16) for s in rgb.shape[:2])))
+
+
+def _enlarge(labels: Int32Array, factor: int, shape: tuple[int, ...]) -> Int32Array:
+    if factor == 1:
+        return labels
+    full = labels.repeat(factor, 0).repeat(factor, 1)
+    missing = [(0, max(0, s - f)) for s, f in zip(shape, full.shape, strict=True)]
+    return np.pad(full, missing, mode="edge")[: shape[0], : shape[1]]
+
+
+def _whole_labels(labels: np.ndarray, shape: tuple[int, ...]) -> Int32Array:
+    labels = np.asarray(labels)
+    if labels.shape != shape:
+        raise CytoError(
+            f"The labels have shape {labels.shape}, the image {shape}: choose the Labels "
+            "layer that belongs to this image."
+        )
+    whole = labels.astype(np.int32)
+    if not np.array_equal(whole, labels):
+        raise CytoError("The labels are not whole numbers that fit 32 bits.")
+    return whole
