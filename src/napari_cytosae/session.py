@@ -1,0 +1,463 @@
+"""State of one dock: what is loaded, found, selected and shown, and events when it changes.
+
+Widgets and layers are views of a `Session`; they change it only through its methods. It
+knows neither Qt nor napari, so all of its behaviour is tested without them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from psygnal import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from napari_cytosae.core.concepts import ConceptNames
+    from napari_cytosae.core.models import Models
+    from napari_cytosae.core.types import CellKind, Cells, Crops, Encoded, Image
+
+Step = Literal["models", "cells", "concepts"]
+StepState = Literal["todo", "done", "attention"]
+Scope = Literal["image", "cells", "patch"]
+Shows = Literal["smear", "single_cell", "labels"]
+
+OVERLAY_COLOURS: tuple[str, ...] = ("cyan", "yellow", "lime", "magenta")
+"""One per overlay slot; told apart by colour-blind eyes, on pink and on violet."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """The models an analyst picked, loaded or not.
+
+    Attributes
+    ----------
+    backbone, sae : str
+        Registered names, hub ids or paths.
+    device, precision : str
+        ``auto`` or what `load_models` takes.
+    """
+
+    backbone: str = "starter"
+    sae: str = "starter"
+    device: str = "auto"
+    precision: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class CellSettings:
+    """How the cells of an image are to be found and cropped.
+
+    Attributes
+    ----------
+    shows : Shows
+        A smear to segment, one cell, or cells that a Labels layer already marks.
+    kinds : tuple of CellKind
+        Cells to look for in a smear.
+    field_of_view_um : float
+        Side of a crop.
+    """
+
+    shows: Shows = "smear"
+    kinds: tuple[CellKind, ...] = ("wbc",)
+    field_of_view_um: float = 25.0
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the analyst looks at; canvas, table and gallery all show this one thing.
+
+    Attributes
+    ----------
+    cell_ids : tuple of int
+    patch : (row, column) or None
+        In the patch grid of the first selected cell's crop.
+    concept : int or None
+    """
+
+    cell_ids: tuple[int, ...] = ()
+    patch: tuple[int, int] | None = None
+    concept: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """One concept shown over the slide.
+
+    Attributes
+    ----------
+    concept : int
+    colour : str
+    visible : bool
+    opacity : float
+        0 to 1, of the strongest activation.
+    threshold : float
+        Fraction (0 to 1) of the concept's scale below which nothing is drawn.
+    smooth : bool
+        Interpolate between patches; else each patch is one square.
+    """
+
+    concept: int
+    colour: str
+    visible: bool = True
+    opacity: float = 0.7
+    threshold: float = 0.0
+    smooth: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """What is known of one image, kept while another one is looked at."""
+
+    cells: Cells | None
+    settings: CellSettings
+    crops: Crops | None
+    encoded: Encoded | None
+
+
+class Session:
+    """Models, image, cells, activations, selection and overlays of one dock.
+
+    Each ``*_changed`` signal carries the new value. What depends on a changed value is
+    cleared first, and every value is in place before the first signal goes out: nothing a
+    listener can see mixes two images or two models.
+    """
+
+    choice_changed = Signal(object)
+    models_changed = Signal(object)
+    image_changed = Signal(object)
+    settings_changed = Signal(object)
+    cells_changed = Signal(object)
+    encoded_changed = Signal(object)
+    scope_changed = Signal(str)
+    selection_changed = Signal(object)
+    overlays_changed = Signal(object)
+    names_changed = Signal()
+    hide_flagged_changed = Signal(bool)
+
+    def __init__(self) -> None:
+        self._choice = ModelChoice()
+        self._models: Models | None = None
+        self._names: ConceptNames | None = None
+        self._image: Image | None = None
+        self._settings = CellSettings()
+        self._used_settings = CellSettings()
+        self._cells: Cells | None = None
+        self._crops: Crops | None = None
+        self._encoded: Encoded | None = None
+        self._scope: Scope = "image"
+        self._selection = Selection()
+        self._overlays: tuple[Overlay | None, ...] = (None,) * len(OVERLAY_COLOURS)
+        self._hide_flagged = False
+        self._elsewhere: dict[str, _Found] = {}
+
+    # --- models -----------------------------------------------------------------------
+
+    @property
+    def choice(self) -> ModelChoice:
+        """The models picked in the dock."""
+        return self._choice
+
+    @property
+    def models(self) -> Models | None:
+        """The loaded models, or None until something has needed them."""
+        return self._models
+
+    @property
+    def names(self) -> ConceptNames | None:
+        """The analyst's names for the loaded SAE's concepts."""
+        return self._names
+
+    def choose(self, choice: ModelChoice) -> None:
+        """Pick other models; everything the former ones made is let go."""
+        if choice == self._choice:
+            return
+        self._choice = choice
+        self._models = self._names = self._encoded = None
+        self._elsewhere = {
+            key: replace(found, encoded=None) for key, found in self._elsewhere.items()
+        }
+        self._forget_concepts()
+        self.choice_changed.emit(choice)
+        self.models_changed.emit(None)
+        self._announce_results()
+
+    def set_models(self, models: Models, names: ConceptNames) -> None:
+        """Keep the models that the current choice loaded."""
+        self._models, self._names = models, names
+        self.models_changed.emit(models)
+        self.names_changed.emit()
+
+    def name_of(self, concept: int) -> str:
+        """The analyst's or the SAE's own name of a concept, or an empty text."""
+        return "" if self._names is None else self._names.get(concept)
+
+    def rename(self, concept: int, name: str) -> None:
+        """Give a concept a name; an empty one takes the analyst's name away."""
+        if self._names is None or self._names.get(concept) == name:
+            return
+        self._names.set(concept, name)
+        self.names_changed.emit()
+
+    # --- image and cells --------------------------------------------------------------
+
+    @property
+    def image(self) -> Image | None:
+        """The image being looked at."""
+        return self._image
+
+    @property
+    def settings(self) -> CellSettings:
+        """How the next segmentation will look for cells."""
+        return self._settings
+
+    @property
+    def cells(self) -> Cells | None:
+        """The cells of the image."""
+        return self._cells
+
+    @property
+    def crops(self) -> Crops | None:
+        """What the models saw of each encoded cell."""
+        return self._crops
+
+    @property
+    def encoded(self) -> Encoded | None:
+        """Concept activations and kept tokens of the cells."""
+        return self._encoded
+
+    def set_image(self, image: Image | None) -> None:
+        """Look at another image; what was found on the former one is kept for a return."""
+        same = (
+            image is not None
+            and self._image is not None
+            and image.sha256 == self._image.sha256
+            and image.rgb.shape == self._image.rgb.shape
+        )
+        if not same:
+            self._leave_image()
+            found = self._elsewhere.pop(image.sha256, None) if image is not None else None
+            if found is not None:
+                self._cells, self._used_settings = found.cells, found.settings
+                self._crops, self._encoded = found.crops, found.encoded
+            self._forget_concepts()
+        self._image = image
+        self.image_changed.emit(image)
+        if not same:
+            self.cells_changed.emit(self._cells)
+            self._announce_results()
+
+    def set_settings(self, settings: CellSettings) -> None:
+        """Change how cells will be found; cells that are there stay until the next run."""
+        if settings != self._settings:
+            self._settings = settings
+            self.settings_changed.emit(settings)
+
+    def set_cells(self, cells: Cells) -> None:
+        """Keep the cells just found; activations of former cells are let go."""
+        self._cells, self._used_settings = cells, self._settings
+        self._crops = self._encoded = None
+        self._forget_concepts()
+        self.cells_changed.emit(cells)
+        self._announce_results()
+
+    def set_encoded(self, encoded: Encoded, crops: Crops) -> None:
+        """Keep activations of (some of) the cells."""
+        self._encoded, self._crops = encoded, crops
+        self._used_settings = replace(
+            self._used_settings, field_of_view_um=self._settings.field_of_view_um
+        )
+        self._forget_concepts()
+        self._announce_results()
+
+    def _leave_image(self) -> None:
+        if self._image is not None and self._cells is not None:
+            self._elsewhere[self._image.sha256] = _Found(
+                self._cells, self._used_settings, self._crops, self._encoded
+            )
+        self._cells = self._crops = self._encoded = None
+
+    def _forget_concepts(self) -> None:
+        self._selection = Selection()
+        self._overlays = (None,) * len(OVERLAY_COLOURS)
+        self._scope = "image"
+
+    def _announce_results(self) -> None:
+        self.encoded_changed.emit(self._encoded)
+        self.scope_changed.emit(self._scope)
+        self.selection_changed.emit(self._selection)
+        self.overlays_changed.emit(self._overlays)
+
+    # --- which cells count ------------------------------------------------------------
+
+    @property
+    def hide_flagged(self) -> bool:
+        """Whether cells that quality control flagged are left out of what is shown."""
+        return self._hide_flagged
+
+    def set_hide_flagged(self, hide: bool) -> None:
+        """Leave flagged cells out of outlines, ranking and gallery, or bring them back."""
+        if hide != self._hide_flagged:
+            self._hide_flagged = hide
+            self.hide_flagged_changed.emit(hide)
+
+    def hidden_cells(self) -> frozenset[int]:
+        """Ids of the cells that are left out at the moment."""
+        if not self._hide_flagged or self._cells is None:
+            return frozenset()
+        table = self._cells.table
+        return frozenset(int(i) for i in table.loc[table["qc"] != "ok", "cell_id"])
+
+    def rows(self, cell_ids: Iterable[int] | None = None) -> npt.NDArray[np.int64]:
+        """Rows of `encoded` that hold these cells (None: all), hidden cells left out."""
+        import numpy as np
+
+        if self._encoded is None:
+            return np.empty(0, np.int64)
+        wanted = ~np.isin(self._encoded.cell_ids, list(self.hidden_cells()))
+        if cell_ids is not None:
+            wanted &= np.isin(self._encoded.cell_ids, list(cell_ids))
+        return np.flatnonzero(wanted).astype(np.int64)
+
+    # --- what is looked at ------------------------------------------------------------
+
+    @property
+    def scope(self) -> Scope:
+        """What concepts are ranked by: the image, the selected cells or the patch."""
+        return self._scope
+
+    def set_scope(self, scope: Scope) -> None:
+        """Rank concepts by something else."""
+        if scope != self._scope:
+            self._scope = scope
+            self.scope_changed.emit(scope)
+
+    @property
+    def selection(self) -> Selection:
+        """The cells, the patch and the concept being looked at."""
+        return self._selection
+
+    def select_cells(
+        self, cell_ids: Iterable[int], patch: tuple[int, int] | None = None
+    ) -> None:
+        """Look at cells, and at a patch of the first of them."""
+        self._select(replace(self._selection, cell_ids=tuple(cell_ids), patch=patch))
+
+    def select_concept(self, concept: int | None) -> None:
+        """Look at a concept."""
+        self._select(replace(self._selection, concept=concept))
+
+    def _select(self, selection: Selection) -> None:
+        if selection != self._selection:
+            self._selection = selection
+            self.selection_changed.emit(selection)
+
+    # --- overlays ---------------------------------------------------------------------
+
+    @property
+    def overlays(self) -> tuple[Overlay | None, ...]:
+        """One entry a slot; None where a slot is free."""
+        return self._overlays
+
+    def slot_of(self, concept: int) -> int | None:
+        """The slot that shows a concept, or None."""
+        for slot, overlay in enumerate(self._overlays):
+            if overlay is not None and overlay.concept == concept:
+                return slot
+        return None
+
+    def show(self, concept: int, slot: int | None = None) -> bool:
+        """Lay a concept over the slide; False when all slots are taken.
+
+        Parameters
+        ----------
+        concept : int
+        slot : int, optional
+            The slot, and so the colour, to use; what it held makes room. The first free
+            one by default.
+        """
+        here = self.slot_of(concept)
+        if slot is None:
+            if here is not None:
+                return True
+            if None not in self._overlays:
+                return False
+            slot = self._overlays.index(None)
+        overlays = list(self._overlays)
+        shown = None if here is None else overlays[here]
+        if here is not None:
+            overlays[here] = None
+        colour = OVERLAY_COLOURS[slot]
+        overlays[slot] = (
+            Overlay(concept, colour) if shown is None else replace(shown, colour=colour)
+        )
+        self._set_overlays(overlays)
+        return True
+
+    def hide(self, concept: int) -> None:
+        """Take a concept off the slide."""
+        self._set_overlays(
+            None if o is not None and o.concept == concept else o for o in self._overlays
+        )
+
+    def change_overlay(
+        self,
+        concept: int,
+        *,
+        visible: bool | None = None,
+        opacity: float | None = None,
+        threshold: float | None = None,
+        smooth: bool | None = None,
+    ) -> None:
+        """Change how a shown concept looks; what is None stays."""
+        given = {
+            "visible": visible,
+            "opacity": opacity,
+            "threshold": threshold,
+            "smooth": smooth,
+        }
+        changes = {key: value for key, value in given.items() if value is not None}
+        self._set_overlays(
+            replace(o, **changes) if o is not None and o.concept == concept else o
+            for o in self._overlays
+        )
+
+    def _set_overlays(self, overlays: Iterable[Overlay | None]) -> None:
+        new = tuple(overlays)
+        if new != self._overlays:
+            self._overlays = new
+            self.overlays_changed.emit(new)
+
+    # --- the steps --------------------------------------------------------------------
+
+    def state_of(self, step: Step) -> StepState:
+        """Whether a step is done, still to do, or needs attention.
+
+        Attention: what is shown was made with other settings than the ones chosen now, or
+        only in part.
+        """
+        if step == "models":
+            return "done"
+        if step == "cells":
+            if self._cells is None:
+                return "todo"
+            return "attention" if self.cells_outdated() else "done"
+        if self._encoded is None:
+            return "todo"
+        changed = self._settings.field_of_view_um != self._used_settings.field_of_view_um
+        return "attention" if changed or not self._encoded.complete else "done"
+
+    def cells_outdated(self) -> bool:
+        """Whether the cells were found with other settings or another pixel size."""
+        if self._cells is None or self._image is None:
+            return False
+        now, used = self._settings, self._used_settings
+        size = self._image.pixel_size
+        return (
+            (now.shows, now.kinds) != (used.shows, used.kinds)
+            or (size.source == "user" and size.um != self._cells.pixel_size.um)
+        )

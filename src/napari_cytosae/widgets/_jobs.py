@@ -1,0 +1,262 @@
+"""The only place that creates threads: runs the generators of `core` for the dock.
+
+Why not bare `superqt` workers: a generator worker there swallows ``RuntimeError`` (it
+emits neither ``errored`` nor ``finished``), and torch's out-of-memory and shape errors are
+``RuntimeError``. Here every error becomes a `JobError` before the worker can see it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal, Slot
+from superqt.utils import create_worker
+
+from napari_cytosae.core.types import CytoError, Progress
+from napari_cytosae.widgets._quiet import no_full_collections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    Work = Callable[[], Generator[Progress, None, Any]]
+
+_REPORT_EVERY_S = 0.05
+
+
+class JobError(Exception):
+    """A job that failed.
+
+    Attributes
+    ----------
+    details : str
+        The traceback.
+    partials : tuple
+        `Progress.partial` of the steps that were finished before.
+    """
+
+    def __init__(self, message: str, details: str = "", partials: tuple[Any, ...] = ()):
+        super().__init__(message)
+        self.details = details
+        self.partials = partials
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a job that did not fail ended.
+
+    Attributes
+    ----------
+    value : object
+        What its generator returned; None where it was cancelled.
+    cancelled : bool
+    partials : tuple
+        `Progress.partial` of the finished steps.
+    """
+
+    value: Any
+    cancelled: bool
+    partials: tuple[Any, ...]
+
+
+def describe(error: BaseException, title: str) -> str:
+    """One sentence for the analyst: what happened, to what, and what to do."""
+    if isinstance(error, CytoError):
+        return str(error)
+    text = str(error)
+    starved = ("out of memory", "can't allocate memory", "not enough memory")
+    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in starved):
+        return (
+            f"{title} ran out of memory; close other programs, choose another device in "
+            "step 1, or analyse fewer cells."
+        )
+    reason = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    return f"{title} failed: {reason}"
+
+
+def _drive(
+    work: Work, title: str, cancelled: threading.Event
+) -> Generator[Progress, None, Ended]:
+    """Run a core generator to its end; runs in the worker's thread."""
+    partials: list[Any] = []
+    reported = 0.0
+    with no_full_collections():
+        try:
+            steps = work()
+            while not cancelled.is_set():
+                try:
+                    progress = next(steps)
+                except StopIteration as stop:
+                    return Ended(stop.value, cancelled=False, partials=tuple(partials))
+                if progress.partial is not None:
+                    partials.append(progress.partial)
+                if time.monotonic() - reported >= _REPORT_EVERY_S:
+                    reported = time.monotonic()
+                    yield progress
+            steps.close()
+        except Exception as error:
+            raise JobError(
+                describe(error, title), traceback.format_exc(), tuple(partials)
+            ) from error
+    return Ended(None, cancelled=True, partials=tuple(partials))
+
+
+class Job(QObject):
+    """One run of a generator; lives on the GUI thread.
+
+    Signals are emitted on the GUI thread. Exactly one of `ended` and `failed` follows,
+    unless the job was abandoned: then neither.
+    """
+
+    progressed = Signal(object, object)
+    """Progress, and seconds left or None."""
+    ended = Signal(object)
+    failed = Signal(object)
+
+    def __init__(self, work: Work, title: str, *, parent: QObject) -> None:
+        super().__init__(parent)
+        self.title = title
+        self._cancelled = threading.Event()
+        self._abandoned = False
+        self._first: tuple[float, int] | None = None
+        self._worker: Any = create_worker(
+            _drive,
+            work,
+            title,
+            self._cancelled,
+            _start_thread=False,
+            _connect={
+                "yielded": self._on_progress,
+                "returned": self._on_returned,
+                "errored": self._on_errored,
+            },
+        )
+
+    def start(self) -> None:
+        """Queue the job for a thread."""
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Stop after the step that is running; `ended` follows with what is finished."""
+        self._cancelled.set()
+
+    def abandon(self) -> None:
+        """Stop, and hear nothing more of it."""
+        self._abandoned = True
+        self._cancelled.set()
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether the job has been asked to stop."""
+        return self._cancelled.is_set()
+
+    @Slot(object)
+    def _on_progress(self, progress: Progress) -> None:
+        if not self._abandoned:
+            self.progressed.emit(progress, self._seconds_left(progress))
+
+    @Slot(object)
+    def _on_returned(self, ended: Ended) -> None:
+        if not self._abandoned:
+            self.ended.emit(ended)
+        self.deleteLater()
+
+    @Slot(object)
+    def _on_errored(self, error: Exception) -> None:
+        if not self._abandoned:
+            self.failed.emit(error)
+        self.deleteLater()
+
+    def _seconds_left(self, progress: Progress) -> float | None:
+        # The first step includes the loading of the models, so the clock starts after it.
+        now = time.monotonic()
+        if progress.total <= 0 or progress.done <= 0:
+            return None
+        if self._first is None or progress.done <= self._first[1]:
+            self._first = (now, progress.done)
+            return None
+        began, before = self._first
+        pace = (now - began) / (progress.done - before)
+        return pace * max(0, progress.total - progress.done)
+
+
+class Jobs(QObject):
+    """Runs at most one job a lane.
+
+    A job in a lane that is taken replaces the one before: that one is abandoned, so its
+    result, should it still come, is dropped.
+    """
+
+    def __init__(self, *, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._lanes: dict[str, Job] = {}
+
+    def run(
+        self,
+        lane: str,
+        title: str,
+        work: Work,
+        *,
+        on_ended: Callable[[Ended], None],
+        on_failed: Callable[[JobError], None],
+        on_progress: Callable[[Progress, float | None], None] | None = None,
+    ) -> Job:
+        """Start a job; the callbacks run on the GUI thread.
+
+        Parameters
+        ----------
+        lane : str
+        title : str
+            Starts the sentence of an error: "Encoding".
+        work : callable
+            Returns the generator; called, like all of its steps, in the worker's thread,
+            so it must have read every widget and layer before.
+        on_ended, on_failed, on_progress : callable
+        """
+        former = self._lanes.pop(lane, None)
+        if former is not None:
+            former.abandon()
+        job = Job(work, title, parent=self)
+
+        def leave() -> None:
+            if self._lanes.get(lane) is job:
+                del self._lanes[lane]
+
+        def ended(result: Ended) -> None:
+            leave()
+            on_ended(result)
+
+        def failed(error: JobError) -> None:
+            leave()
+            on_failed(error)
+
+        job.ended.connect(ended)
+        job.failed.connect(failed)
+        if on_progress is not None:
+            job.progressed.connect(on_progress)
+        self._lanes[lane] = job
+        job.start()
+        return job
+
+    def running(self, lane: str) -> Job | None:
+        """The job of a lane, or None."""
+        return self._lanes.get(lane)
+
+    def cancel(self, lane: str) -> None:
+        """Ask the job of a lane to stop; what it finished is kept."""
+        if lane in self._lanes:
+            self._lanes[lane].cancel()
+
+    def abandon(self, lane: str) -> None:
+        """Stop the job of a lane, and hear nothing more of it."""
+        job = self._lanes.pop(lane, None)
+        if job is not None:
+            job.abandon()
+
+    def close(self) -> None:
+        """Abandon everything: the dock is going away."""
+        for lane in tuple(self._lanes):
+            self.abandon(lane)

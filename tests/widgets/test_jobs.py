@@ -1,0 +1,192 @@
+"""Jobs: every error arrives, cancelling keeps what is done, stale results are dropped."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+
+import pytest
+from napari_cytosae.core.types import ImageError, Progress
+from napari_cytosae.widgets._jobs import Ended, JobError, Jobs
+
+
+class Listener:
+    """Collects what a job says, on which thread."""
+
+    def __init__(self):
+        self.ended, self.failed, self.progress, self.threads = [], [], [], set()
+
+    def callbacks(self):
+        return {
+            "on_ended": self._on(self.ended),
+            "on_failed": self._on(self.failed),
+            "on_progress": lambda progress, left: self.progress.append((progress, left)),
+        }
+
+    def _on(self, heard):
+        def callback(value):
+            self.threads.add(threading.current_thread())
+            heard.append(value)
+
+        return callback
+
+
+@pytest.fixture
+def jobs(qtbot):
+    jobs = Jobs()
+    yield jobs
+    jobs.close()
+
+
+def raising(error, after=0):
+    def work():
+        for done in range(after):
+            yield Progress("Working", done + 1, 5, partial=done)
+        raise error
+        yield
+
+    return work
+
+
+def counting(n, pause=0.0, stop=None):
+    def work():
+        for done in range(1, n + 1):
+            if stop is not None:
+                stop.wait(5)
+            time.sleep(pause)
+            yield Progress("Working", done, n, partial=done)
+        return "all"
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "ran out of memory"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "Encoding failed: mat1"),
+        (MemoryError(), "ran out of memory"),
+        (ImageError("This image is empty; open another one."), "This image is empty; open"),
+        (KeyError("qc"), "Encoding failed: 'qc'"),
+    ],
+)
+def test_every_error_arrives(qtbot, jobs, error, says):
+    heard = Listener()
+    jobs.run("work", "Encoding", raising(error, after=2), **heard.callbacks())
+    qtbot.waitUntil(lambda: bool(heard.failed), timeout=3000)
+    (failure,) = heard.failed
+    assert isinstance(failure, JobError)
+    assert says in str(failure)
+    assert type(error).__name__ in failure.details
+    assert failure.partials == (0, 1)
+    assert heard.ended == []
+    assert jobs.running("work") is None
+
+
+def test_the_result_comes_back_on_the_gui_thread(qtbot, jobs):
+    heard = Listener()
+    seen = []
+
+    def work():
+        seen.append(threading.current_thread())
+        yield Progress("Working", 1, 1)
+        return 42
+
+    jobs.run("work", "Counting", work, **heard.callbacks())
+    qtbot.waitUntil(lambda: bool(heard.ended), timeout=3000)
+    assert heard.ended == [Ended(42, cancelled=False, partials=())]
+    assert heard.threads == {threading.main_thread()}
+    assert seen[0] is not threading.main_thread()
+
+
+def test_cancel_ends_within_one_step_and_keeps_what_is_done(qtbot, jobs):
+    heard = Listener()
+    closed = []
+
+    def work():
+        try:
+            yield from counting(1000, pause=0.02)()
+        finally:
+            closed.append(True)
+
+    jobs.run("work", "Counting", work, **heard.callbacks())
+    qtbot.waitUntil(lambda: len(heard.progress) >= 2, timeout=3000)
+    began = time.monotonic()
+    jobs.cancel("work")
+    qtbot.waitUntil(lambda: bool(heard.ended), timeout=3000)
+    assert time.monotonic() - began < 0.5
+    (ended,) = heard.ended
+    assert ended.cancelled
+    assert ended.value is None
+    assert list(ended.partials) == list(range(1, len(ended.partials) + 1))
+    assert 2 <= len(ended.partials) < 1000
+    assert closed == [True]
+
+
+def test_a_newer_job_in_the_same_lane_drops_the_older_result(qtbot, jobs):
+    older, newer = Listener(), Listener()
+    gate = threading.Event()
+    jobs.run("overlay", "Drawing", counting(2, stop=gate), **older.callbacks())
+    jobs.run("overlay", "Drawing", counting(1), **newer.callbacks())
+    gate.set()
+    qtbot.waitUntil(lambda: bool(newer.ended), timeout=3000)
+    qtbot.wait(200)
+    assert (older.ended, older.failed) == ([], [])
+
+
+def test_closing_mid_run_is_harmless(qtbot):
+    jobs = Jobs()
+    heard = Listener()
+    running = threading.Event()
+    done = threading.Event()
+
+    def work():
+        try:
+            for i in range(1000):
+                running.set()
+                time.sleep(0.01)
+                yield Progress("Working", i, 1000)
+        finally:
+            done.set()
+
+    jobs.run("work", "Counting", work, **heard.callbacks())
+    assert running.wait(3)
+    jobs.close()
+    jobs.deleteLater()
+    assert done.wait(3)
+    qtbot.wait(50)
+    assert (heard.ended, heard.failed) == ([], [])
+
+
+def test_seconds_left_follow_the_pace(qtbot, jobs):
+    heard = Listener()
+    jobs.run("work", "Counting", counting(20, pause=0.06), **heard.callbacks())
+    qtbot.waitUntil(lambda: bool(heard.ended), timeout=5000)
+    left = [(p.done, seconds) for p, seconds in heard.progress if seconds is not None]
+    assert heard.progress[0][1] is None
+    for done, seconds in left:
+        assert seconds == pytest.approx((20 - done) * 0.06, rel=0.5)
+
+
+def test_a_flood_of_steps_does_not_flood_the_gui(qtbot, jobs):
+    heard = Listener()
+    jobs.run("work", "Counting", counting(20_000), **heard.callbacks())
+    qtbot.waitUntil(lambda: bool(heard.ended), timeout=5000)
+    assert len(heard.ended[0].partials) == 20_000
+    assert len(heard.progress) < 60
+
+
+def test_full_collections_wait_until_the_job_is_over(qtbot, jobs):
+    before = gc.get_threshold()
+    heard = Listener()
+    during = []
+
+    def work():
+        during.append(gc.get_threshold())
+        yield Progress("Working", 1, 1)
+
+    jobs.run("work", "Counting", work, **heard.callbacks())
+    qtbot.waitUntil(lambda: bool(heard.ended), timeout=3000)
+    assert during[0][2] > 100_000
+    assert gc.get_threshold() == before
