@@ -1,0 +1,119 @@
+"""Tokens to sparse concept activations, a batch and a chunk of latents at a time.
+
+The dense activations of a cell are 50 MB at CytoSAE's size; here only those of one chunk
+exist, and what is kept of them is five numbers a cell and latent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from napari_cytosae.core.sae import chunks
+from napari_cytosae.core.types import ConceptActivations, CytoError, Encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_cytosae.core.sae import Sae
+    from napari_cytosae.core.types import SaeInfo
+
+STATISTICS = ("n_patches", "max", "mean", "mean_with_cls", "cls")
+
+
+def activations(
+    sae: Sae, tokens: torch.Tensor, threshold: float, gates: torch.Tensor | None = None
+) -> ConceptActivations:
+    """Summarise every latent over the tokens of each cell.
+
+    Parameters
+    ----------
+    sae : Sae
+    tokens : Tensor of float32, (n, 1 + p, d_in)
+        CLS first, then p patches.
+    threshold : float
+        For `n_patches` only.
+    gates : Tensor of float32, (n, 1 + p), optional
+        For topk: ``sae.gates(tokens)``.
+
+    Returns
+    -------
+    ConceptActivations
+        n rows.
+    """
+    summary = torch.empty((len(STATISTICS), tokens.shape[0], sae.info.d_sae))
+    centred = sae.centre(tokens)
+    for latents in chunks(sae.info.d_sae):
+        pre = sae.pre_activations(centred, latents)
+        summary[:, :, latents] = _summarise(sae.activate(pre, latents, gates), threshold)
+    rows = dict(zip(STATISTICS, summary.numpy(), strict=True))
+    return ConceptActivations(
+        **{name: sparse.csr_array(dense) for name, dense in rows.items()},
+        threshold=threshold,
+        sae_sha256=sae.info.sha256,
+    )
+
+
+def empty(sae: SaeInfo, threshold: float) -> ConceptActivations:
+    """Activations of no cells at all."""
+    nothing = {
+        name: sparse.csr_array((0, sae.d_sae), dtype=np.float32) for name in STATISTICS
+    }
+    return ConceptActivations(**nothing, threshold=threshold, sae_sha256=sae.sha256)
+
+
+def concatenate(parts: Sequence[Encoded], *, complete: bool = True) -> Encoded:
+    """Join encoded cells in the order given.
+
+    Tokens are kept only where every part has them.
+
+    Raises
+    ------
+    CytoError
+        No parts, or parts made with different SAEs or thresholds.
+    """
+    if not parts:
+        raise CytoError("There is nothing to join; encode some cells first.")
+    made = {(part.activations.sae_sha256, part.activations.threshold) for part in parts}
+    if len(made) > 1:
+        raise CytoError(
+            "These cells were encoded with different SAEs or thresholds; encode them again."
+        )
+    sae_sha256, threshold = made.pop()
+    stacked = {
+        name: sparse.csr_array(
+            sparse.vstack([getattr(part.activations, name) for part in parts], format="csr")
+        )
+        for name in STATISTICS
+    }
+    tokens = [part.tokens for part in parts if part.tokens is not None]
+    gates = [part.gates for part in parts if part.gates is not None]
+    return Encoded(
+        activations=ConceptActivations(
+            **stacked, threshold=threshold, sae_sha256=sae_sha256
+        ),
+        tokens=np.concatenate(tokens) if len(tokens) == len(parts) else None,
+        gates=np.concatenate(gates) if len(gates) == len(parts) else None,
+        boxes=np.concatenate([part.boxes for part in parts]),
+        cell_ids=np.concatenate([part.cell_ids for part in parts]),
+        complete=complete,
+    )
+
+
+def _summarise(f: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Reduce (n, 1 + p, k) latents to the five statistics, (5, n, k)."""
+    cls, patches = f[:, 0].float(), f[:, 1:]
+    total = patches.sum(dim=1, dtype=torch.float32)
+    count = patches.shape[1]
+    return torch.stack(
+        [
+            (patches > threshold).sum(dim=1, dtype=torch.float32),
+            patches.amax(dim=1).float(),
+            total / count,
+            (total + cls) / (count + 1),
+            cls,
+        ]
+    )

@@ -1,0 +1,330 @@
+"""A backbone and an SAE that fit together, ready to encode crops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from napari_cytosae.core import checkpoints, encoding, pipeline, registry
+from napari_cytosae.core.backbone import Backbone, preprocess, resolve_layer
+from napari_cytosae.core.sae import Sae
+from napari_cytosae.core.types import CytoError, ModelMismatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from napari_cytosae.core.types import (
+        BackboneInfo,
+        ConceptActivations,
+        Encoded,
+        Float16Array,
+        Float32Array,
+        Precision,
+        SaeInfo,
+        UInt8Array,
+    )
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+BATCH_SIZE = {"cpu": 8, "mps": 8, "cuda": 32}
+"""Cells a batch: enough to fill the device, few enough to cancel within a second or two."""
+
+DINOBLOOM_WIDTHS = {
+    384: "DinoBloom-S",
+    768: "DinoBloom-B",
+    1024: "DinoBloom-L",
+    1536: "DinoBloom-G",
+}
+
+
+class Models:
+    """A backbone and the SAE that reads it, on one device.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    sae : Sae
+    names : dict of int to str
+        Concept names shipped with the SAE.
+    device : torch.device
+    precision : {"float32", "bfloat16"}
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        sae: Sae,
+        names: dict[int, str],
+        device: torch.device,
+        precision: Precision,
+    ) -> None:
+        self._backbone = backbone.to(device)
+        self._sae = sae.to(device)
+        self.names = names
+        self.device = device
+        self.precision: Precision = precision
+
+    @property
+    def backbone_info(self) -> BackboneInfo:
+        """What is known of the backbone."""
+        return self._backbone.info
+
+    @property
+    def sae_info(self) -> SaeInfo:
+        """What is known of the SAE."""
+        return self._sae.info
+
+    @property
+    def layer(self) -> int:
+        """Index, from the first block, of the block whose output the SAE reads."""
+        return self._backbone.layer
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of a crop."""
+        return self.backbone_info.grid
+
+    @property
+    def batch_size(self) -> int:
+        """Cells a batch where the caller names none."""
+        return BATCH_SIZE[self.device.type]
+
+    def tokens(self, crops: Sequence[UInt8Array]) -> Float32Array:
+        """Residual stream at the hooked layer.
+
+        Parameters
+        ----------
+        crops : sequence of ndarray of uint8, (h, w, 3)
+
+        Returns
+        -------
+        ndarray of float32, (n, 1 + grid**2, d)
+            CLS first.
+
+        Raises
+        ------
+        ImageError
+            A crop that is not uint8 RGB.
+        """
+        shape = (0, 1 + self.grid**2, self.backbone_info.width)
+        parts = [self._tokens(batch).cpu().numpy() for batch in self._batches(crops)]
+        return np.concatenate(parts) if parts else np.empty(shape, np.float32)
+
+    def latents(
+        self, crops: Sequence[UInt8Array], concepts: Sequence[int] | None = None
+    ) -> Float32Array:
+        """Latent activations of every token, dense.
+
+        Parameters
+        ----------
+        crops : sequence of ndarray of uint8, (h, w, 3)
+        concepts : sequence of int, optional
+            Concept ids; all by default, 50 MB a cell at CytoSAE's size.
+
+        Returns
+        -------
+        ndarray of float32, (n, 1 + grid**2, k)
+
+        Raises
+        ------
+        ImageError
+            A crop that is not uint8 RGB.
+        CytoError
+            A concept the SAE does not have.
+        """
+        chosen = range(self.sae_info.d_sae) if concepts is None else concepts
+        self._require_concepts(chosen)
+        result = np.empty((len(crops), 1 + self.grid**2, len(chosen)), np.float32)
+        done = 0
+        for batch in self._batches(crops):
+            result[done : done + len(batch)] = self._latents(batch, concepts)
+            done += len(batch)
+        return result
+
+    def encode(
+        self, crops: Sequence[UInt8Array], threshold: float = 0.2
+    ) -> ConceptActivations:
+        """Sparse concept activations: `core.pipeline.encode`, run to its end.
+
+        Parameters
+        ----------
+        crops : sequence of ndarray of uint8, (h, w, 3)
+        threshold : float
+            Activation above which a patch counts.
+
+        Raises
+        ------
+        ImageError
+            A crop that is not uint8 RGB.
+        CytoError
+            Not enough memory for a single cell.
+        """
+        job = pipeline.encode(self, crops, threshold, keep_tokens=False)
+        while True:
+            try:
+                next(job)
+            except StopIteration as finished:
+                encoded: Encoded = finished.value
+                return encoded.activations
+
+    def encode_batch(
+        self, crops: Sequence[UInt8Array], threshold: float, *, keep_tokens: bool
+    ) -> tuple[ConceptActivations, Float16Array | None, Float32Array | None]:
+        """Encode a few crops at once; `pipeline.encode` is what to call for many.
+
+        Returns
+        -------
+        activations : ConceptActivations
+        tokens : ndarray of float16, (n, 1 + grid**2, d), or None
+        gates : ndarray of float32, (n, 1 + grid**2), or None
+            With the tokens, where the SAE's latents compete.
+        """
+        with torch.inference_mode():
+            tokens = self._tokens(crops)
+            gates = self._sae.gates(tokens)
+            result = encoding.activations(self._sae, tokens, threshold, gates)
+            if not keep_tokens:
+                return result, None, None
+            limit = torch.finfo(torch.float16).max
+            kept: Float16Array = tokens.clamp(-limit, limit).half().cpu().numpy()
+            return result, kept, None if gates is None else gates.cpu().numpy()
+
+    def concept_grids(self, encoded: Encoded, concepts: Sequence[int]) -> Float32Array:
+        """Patch activations of a few concepts from the kept tokens, without the ViT.
+
+        Parameters
+        ----------
+        encoded : Encoded
+            Made by these models, with its tokens.
+        concepts : sequence of int, k of them
+
+        Returns
+        -------
+        ndarray of float32, (k, n, grid, grid)
+
+        Raises
+        ------
+        CytoError
+            The cells were encoded by another SAE, or without keeping tokens, or the SAE
+            has no such concept.
+        """
+        if encoded.activations.sae_sha256 != self.sae_info.sha256:
+            raise CytoError(
+                f"These cells were encoded with another SAE than {self.sae_info.name}; "
+                "encode them again."
+            )
+        if encoded.tokens is None:
+            raise CytoError(
+                "These cells were encoded without keeping tokens; encode them again with "
+                "keep_tokens=True."
+            )
+        self._require_concepts(concepts)
+        grids = np.empty((len(concepts), len(encoded), self.grid, self.grid), np.float32)
+        with torch.inference_mode():
+            for cells in _slices(len(encoded), 32):
+                tokens = torch.from_numpy(encoded.tokens[cells, 1:]).to(self.device)
+                gates = None
+                if encoded.gates is not None:
+                    gates = torch.from_numpy(encoded.gates[cells, 1:]).to(self.device)
+                f = self._sae.columns(tokens.float(), concepts, gates)
+                grids[:, cells] = f.permute(2, 0, 1).unflatten(2, (self.grid, -1)).cpu()
+        return grids
+
+    def _tokens(self, crops: Sequence[UInt8Array]) -> torch.Tensor:
+        with torch.inference_mode():
+            pixels = preprocess(crops, self.backbone_info.image_size)
+            tokens: torch.Tensor = self._backbone(pixels.to(self.device))
+            return tokens
+
+    def _latents(
+        self, crops: Sequence[UInt8Array], concepts: Sequence[int] | None
+    ) -> Float32Array:
+        with torch.inference_mode():
+            tokens = self._tokens(crops)
+            if concepts is None:
+                return self._sae.encode(tokens).float().cpu().numpy()
+            return self._sae.columns(tokens, concepts).cpu().numpy()
+
+    def _batches(self, crops: Sequence[UInt8Array]) -> Iterator[Sequence[UInt8Array]]:
+        for cells in _slices(len(crops), self.batch_size):
+            yield crops[cells]
+
+    def _require_concepts(self, concepts: Sequence[int]) -> None:
+        bad = [c for c in concepts if not 0 <= c < self.sae_info.d_sae]
+        if bad:
+            raise CytoError(
+                f"{self.sae_info.name} has no concept {bad[0]}; its concepts are 0 to "
+                f"{self.sae_info.d_sae - 1}."
+            )
+
+
+def load_models(
+    backbone: str | Path = "starter",
+    sae: str | Path = "starter",
+    device: Device = "auto",
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+) -> Models:
+    """Load a backbone and an SAE that fit together.
+
+    Parameters
+    ----------
+    backbone, sae : str or Path
+        A registered name, a hub id or a path.
+    device : {"auto", "cpu", "cuda", "mps"}
+        ``auto`` takes a GPU where there is one.
+    precision : {"auto", "float32", "bfloat16"}
+        ``auto`` is the fastest one this machine has that keeps the counts within 1 %.
+
+    Raises
+    ------
+    CheckpointError
+        A file that is missing, damaged or of the wrong kind.
+    ModelMismatchError
+        The SAE does not read this backbone's tokens, or not at a block it has.
+    CytoError
+        This machine has no such device.
+    """
+    backbone_file = checkpoints.open_backbone(registry.resolve(str(backbone), "backbone"))
+    sae_file = checkpoints.open_sae(registry.resolve(str(sae), "sae"))
+    _require_fit(backbone_file.info, sae_file.info)
+    return Models(
+        Backbone(backbone_file.info, backbone_file.tensors, sae_file.info.layer),
+        Sae(sae_file),
+        sae_file.names,
+        _device(device),
+        "float32" if precision == "auto" else precision,
+    )
+
+
+def _require_fit(backbone: BackboneInfo, sae: SaeInfo) -> None:
+    if sae.d_in != backbone.width:
+        fitting = sae.backbone or DINOBLOOM_WIDTHS.get(
+            sae.d_in, f"a {sae.d_in}-wide backbone"
+        )
+        raise ModelMismatchError(
+            f"SAE {sae.name} reads {sae.d_in}-wide tokens of block {sae.layer}; backbone "
+            f"{backbone.name} gives {backbone.width}; use {fitting} with this SAE."
+        )
+    resolve_layer(backbone, sae.layer)
+
+
+def _device(wanted: str) -> torch.device:
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if wanted == "auto":
+        return torch.device(next(name for name, found in there.items() if found))
+    if not there.get(wanted, False):
+        known = ", ".join(name for name, found in there.items() if found)
+        raise CytoError(f"There is no device {wanted} here; use one of auto, {known}.")
+    return torch.device(wanted)
+
+
+def _slices(count: int, size: int) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))

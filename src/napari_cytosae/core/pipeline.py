@@ -1,0 +1,102 @@
+"""The long jobs, as generators: progress is yielded, the result returned.
+
+They know nothing of threads: whoever drives one may stop between any two steps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_cytosae.core import encoding
+from napari_cytosae.core.types import Crops, CytoError, Encoded, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from napari_cytosae.core.models import Models
+    from napari_cytosae.core.types import Int64Array, UInt8Array
+
+
+def encode(
+    models: Models,
+    crops: Sequence[UInt8Array],
+    threshold: float = 0.2,
+    batch_size: int | None = None,
+    keep_tokens: bool = True,
+) -> Generator[Progress, None, Encoded]:
+    """Encode crops a batch at a time; a batch that does not fit in memory is halved.
+
+    Parameters
+    ----------
+    models : Models
+    crops : Crops, or sequence of ndarray of uint8, (h, w, 3)
+    threshold : float
+        Activation above which a patch counts.
+    batch_size : int, optional
+        Cells between two steps; what suits the device by default.
+    keep_tokens : bool
+        Keep the tokens (0.4 MB a cell), from which any concept's map is quickly made.
+
+    Yields
+    ------
+    Progress
+        After each batch, with the batch's `Encoded` as `partial`.
+
+    Returns
+    -------
+    Encoded
+        All cells, in the order of `crops`.
+
+    Raises
+    ------
+    ImageError
+        A crop that is not uint8 RGB.
+    CytoError
+        Not enough memory for a single cell.
+    """
+    boxes, cell_ids = _whereabouts(crops)
+    size = batch_size or models.batch_size
+    parts: list[Encoded] = []
+    done = 0
+    yield Progress("Encoding", 0, len(crops))
+    while done < len(crops):
+        cells = slice(done, min(done + size, len(crops)))
+        try:
+            result = models.encode_batch(crops[cells], threshold, keep_tokens=keep_tokens)
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
+            if cells.stop - cells.start == 1:
+                raise CytoError(
+                    "There is not enough memory to encode a single cell; close other "
+                    "programs, or use the CPU or a smaller backbone."
+                ) from error
+            size = (cells.stop - cells.start) // 2
+            continue
+        parts.append(Encoded(*result, boxes[cells], cell_ids[cells]))
+        done = cells.stop
+        yield Progress("Encoding", done, len(crops), partial=parts[-1])
+    if not parts:
+        nothing = encoding.empty(models.sae_info, threshold)
+        return Encoded(nothing, None, None, boxes, cell_ids)
+    return encoding.concatenate(parts)
+
+
+def _whereabouts(crops: Sequence[UInt8Array]) -> tuple[Int64Array, Int64Array]:
+    """Boxes and ids of crops; of plain arrays, their own extent and 1, 2, ..."""
+    if isinstance(crops, Crops):
+        return crops.boxes, crops.cell_ids
+    boxes = np.zeros((len(crops), 4), np.int64)
+    boxes[:, 2:] = [crop.shape[:2] for crop in crops] or np.empty((0, 2))
+    return boxes, np.arange(1, len(crops) + 1)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    # torch's own class covers CUDA only; the CPU's and Metal's allocators say it in words.
+    text = str(error).lower()
+    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or (
+        "out of memory" in text or "can't allocate memory" in text
+    )
