@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.types import Int64Array, PixelSizeSource, UInt8Array
 
+    Float64Array = npt.NDArray[np.float64]
+
 FIELD_OF_VIEW_UM = 25.0
 """Side of a crop: that of MLL23 and Matek single-cell images."""
 
@@ -164,6 +166,11 @@ def patch_box(
         _patch_edge(row + 1, y0, y1, grid),
         _patch_edge(col + 1, x0, x1, grid),
     )
+
+
+def patch_edges(start: int, stop: int, grid: int = 16) -> Float64Array:
+    """The ``grid + 1`` edges of the patches along one side of a crop, in px."""
+    return np.array([_patch_edge(index, start, stop, grid) for index in range(grid + 1)])
 
 
 def _patch_edge(index: int, start: int, stop: int, grid: int) -> float:
