@@ -1,0 +1,54 @@
+"""File > Open Sample: smears drawn in code, deterministic, with ground truth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_cytosae.synthetic import SyntheticSmear
+
+DEMO_WBC = {
+    "neutrophil": 3,
+    "band_neutrophil": 1,
+    "lymphocyte": 2,
+    "monocyte": 1,
+    "eosinophil": 1,
+    "basophil": 1,
+}
+"""White cells of the demo smear."""
+
+
+def demo_smear() -> SyntheticSmear:
+    """The built-in smear: 1024x768 px at 0.1 um, nine white cells of all main types."""
+    from napari_cytosae.synthetic import render_smear
+
+    return render_smear((768, 1024), pixel_size=0.1, seed=1, wbc=DEMO_WBC)
+
+
+def smear() -> list[tuple[Any, dict[str, Any], str]]:
+    """Napari sample "Synthetic smear": the image and nothing more, as a file would be."""
+    return [_image_layer(demo_smear())]
+
+
+def smear_with_ground_truth() -> list[tuple[Any, dict[str, Any], str]]:
+    """Napari sample "Synthetic smear with ground truth": its cells and nuclei as labels."""
+    drawn = demo_smear()
+    features = drawn.table.rename(columns={"cell_id": "index"})
+    return [
+        _image_layer(drawn),
+        (
+            drawn.labels,
+            {"name": "True cells", "features": features, "opacity": 0.4},
+            "labels",
+        ),
+        (drawn.nuclei, {"name": "True nuclei", "visible": False}, "labels"),
+    ]
+
+
+def _image_layer(drawn: SyntheticSmear) -> tuple[Any, dict[str, Any], str]:
+    metadata = {"cytosae": {"pixel_size_um": drawn.pixel_size}}
+    return (
+        drawn.rgb,
+        {"name": "Synthetic smear", "rgb": True, "metadata": metadata},
+        "image",
+    )

@@ -1,0 +1,290 @@
+"""What each white cell type looks like: the words of the atlas as numbers.
+
+Densities are of one unit of dye (`stain.Dye`), ranges are drawn from uniformly, lengths
+are um on a dried film.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from napari_cytosae.synthetic import nuclei
+from napari_cytosae.synthetic.stain import Dye
+
+if TYPE_CHECKING:
+    from napari_cytosae.synthetic.nuclei import NucleusShape
+
+Range: TypeAlias = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Granules:
+    """One population of granules.
+
+    Attributes
+    ----------
+    dyes : dict of Dye to Range
+        Density in a granule's middle.
+    spacing, size : Range
+        Distance between neighbours and diameter.
+    share : Range
+        Of the places on the lattice that hold one.
+    over_nucleus : float
+        How many of them lie over the nucleus, 0..1.
+    """
+
+    dyes: dict[Dye, Range]
+    spacing: Range
+    size: Range
+    share: Range
+    over_nucleus: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A white cell type.
+
+    Attributes
+    ----------
+    diameter : (float, float)
+        Mean and standard deviation.
+    nucleus : NucleusShape or tuple of them
+        One is drawn.
+    dna : Range
+        Density of the nucleus.
+    clumps, clump_size : float, Range
+        Contrast and wavelength of heterochromatin.
+    lace : float
+        Contrast of a fine net of strands.
+    azure, eosin : Range
+        Density of the cytoplasm.
+    texture : float
+        Unevenness of the cytoplasm.
+    rim : float
+        How much darker the cytoplasm is at its edge.
+    hof : float
+        How much paler it is beside the nucleus.
+    ragged : float
+        Irregularity of the outline; 1 is a monocyte's.
+    granules : tuple of Granules
+    vacuoles, nucleoli : float
+        Probability that the cell has some.
+    """
+
+    diameter: tuple[float, float]
+    nucleus: tuple[NucleusShape, ...]
+    dna: Range
+    clumps: float
+    clump_size: Range
+    lace: float
+    azure: Range
+    eosin: Range
+    texture: float = 0.2
+    rim: float = 0.2
+    hof: float = 0.0
+    ragged: float = 0.4
+    granules: tuple[Granules, ...] = ()
+    vacuoles: float = 0.03
+    nucleoli: float = 0.0
+
+
+_LILAC = Granules(
+    {Dye.PURPLE: (0.10, 0.30), Dye.EOSIN: (0.02, 0.16)},
+    spacing=(0.38, 0.55),
+    size=(0.22, 0.34),
+    share=(0.5, 0.9),
+)
+_AZUROPHILIC = Granules(
+    {Dye.PURPLE: (0.4, 0.8), Dye.EOSIN: (0.0, 0.3)},
+    spacing=(0.55, 0.9),
+    size=(0.3, 0.5),
+    share=(0.35, 0.8),
+    over_nucleus=0.35,
+)
+_FEW_AZUROPHILIC = Granules(
+    {Dye.PURPLE: (0.3, 0.6), Dye.EOSIN: (0.0, 0.2)},
+    spacing=(1.0, 1.6),
+    size=(0.3, 0.5),
+    share=(0.05, 0.3),
+)
+_DUST = Granules(
+    {Dye.PURPLE: (0.08, 0.3)},
+    spacing=(0.45, 0.7),
+    size=(0.18, 0.3),
+    share=(0.15, 0.6),
+)
+_EOSINOPHILIC = Granules(
+    {Dye.EOSIN: (0.30, 0.65), Dye.HEMOGLOBIN: (0.05, 0.4)},
+    spacing=(0.72, 1.0),
+    size=(0.72, 0.98),
+    share=(0.8, 1.0),
+    over_nucleus=0.25,
+)
+_BASOPHILIC = Granules(
+    {Dye.PURPLE: (0.7, 1.4), Dye.AZURE: (0.2, 0.8)},
+    spacing=(0.85, 1.3),
+    size=(0.6, 1.0),
+    share=(0.45, 0.9),
+    over_nucleus=0.9,
+)
+
+RECIPES: dict[str, Recipe] = {
+    "neutrophil": Recipe(
+        diameter=(13.0, 0.9),
+        nucleus=(nuclei.segmented,),
+        dna=(0.75, 1.05),
+        clumps=0.28,
+        clump_size=(1.1, 1.7),
+        lace=0.06,
+        azure=(0.0, 0.05),
+        eosin=(0.05, 0.15),
+        rim=0.15,
+        granules=(_LILAC,),
+        vacuoles=0.06,
+    ),
+    "band_neutrophil": Recipe(
+        diameter=(13.3, 0.9),
+        nucleus=(nuclei.band,),
+        dna=(0.7, 0.95),
+        clumps=0.25,
+        clump_size=(1.1, 1.7),
+        lace=0.06,
+        azure=(0.0, 0.06),
+        eosin=(0.05, 0.15),
+        rim=0.15,
+        granules=(_LILAC,),
+        vacuoles=0.06,
+    ),
+    "lymphocyte": Recipe(
+        diameter=(9.0, 0.8),
+        nucleus=(nuclei.round_nucleus,),
+        dna=(0.75, 1.1),
+        clumps=0.24,
+        clump_size=(1.3, 2.2),
+        lace=0.03,
+        azure=(0.12, 0.34),
+        eosin=(0.0, 0.02),
+        rim=0.45,
+        ragged=0.4,
+    ),
+    "large_lymphocyte": Recipe(
+        diameter=(12.5, 1.3),
+        nucleus=(nuclei.small_round, nuclei.round_nucleus),
+        dna=(0.6, 0.9),
+        clumps=0.22,
+        clump_size=(1.2, 2.0),
+        lace=0.05,
+        azure=(0.08, 0.28),
+        eosin=(0.0, 0.02),
+        rim=0.5,
+        hof=0.25,
+        ragged=0.6,
+        granules=(_FEW_AZUROPHILIC,),
+    ),
+    "monocyte": Recipe(
+        diameter=(16.5, 1.4),
+        nucleus=(nuclei.kidney,),
+        dna=(0.48, 0.75),
+        clumps=0.16,
+        clump_size=(1.3, 2.2),
+        lace=0.16,
+        azure=(0.12, 0.26),
+        eosin=(0.02, 0.09),
+        texture=0.3,
+        rim=0.15,
+        ragged=1.0,
+        granules=(_DUST,),
+        vacuoles=0.5,
+    ),
+    "eosinophil": Recipe(
+        diameter=(13.5, 1.0),
+        nucleus=(nuclei.bilobed,),
+        dna=(0.65, 0.95),
+        clumps=0.26,
+        clump_size=(1.1, 1.8),
+        lace=0.05,
+        azure=(0.02, 0.09),
+        eosin=(0.02, 0.1),
+        granules=(_EOSINOPHILIC,),
+        vacuoles=0.1,
+    ),
+    "basophil": Recipe(
+        diameter=(12.0, 1.0),
+        nucleus=(nuclei.clover, nuclei.bilobed),
+        dna=(0.5, 0.8),
+        clumps=0.15,
+        clump_size=(1.2, 2.0),
+        lace=0.05,
+        azure=(0.02, 0.10),
+        eosin=(0.0, 0.08),
+        ragged=0.6,
+        granules=(_BASOPHILIC,),
+        vacuoles=0.2,
+    ),
+    "blast": Recipe(
+        diameter=(15.0, 1.8),
+        nucleus=(nuclei.large_round, nuclei.large_round, nuclei.kidney),
+        dna=(0.5, 0.75),
+        clumps=0.07,
+        clump_size=(0.7, 1.1),
+        lace=0.10,
+        azure=(0.20, 0.42),
+        eosin=(0.0, 0.02),
+        rim=0.35,
+        hof=0.15,
+        ragged=0.5,
+        nucleoli=0.85,
+    ),
+    "promyelocyte": Recipe(
+        diameter=(17.0, 1.6),
+        nucleus=(nuclei.large_round, nuclei.small_round),
+        dna=(0.5, 0.75),
+        clumps=0.10,
+        clump_size=(0.9, 1.4),
+        lace=0.10,
+        azure=(0.15, 0.32),
+        eosin=(0.0, 0.05),
+        hof=0.35,
+        granules=(_AZUROPHILIC,),
+        nucleoli=0.6,
+    ),
+    "metamyelocyte": Recipe(
+        diameter=(14.5, 1.0),
+        nucleus=(nuclei.kidney,),
+        dna=(0.65, 0.9),
+        clumps=0.22,
+        clump_size=(1.2, 1.9),
+        lace=0.06,
+        azure=(0.01, 0.08),
+        eosin=(0.05, 0.14),
+        ragged=0.3,
+        granules=(_LILAC,),
+    ),
+    "erythroblast": Recipe(
+        diameter=(9.5, 1.2),
+        nucleus=(nuclei.small_round,),
+        dna=(0.9, 1.25),
+        clumps=0.35,
+        clump_size=(1.2, 2.0),
+        lace=0.0,
+        azure=(0.08, 0.30),
+        eosin=(0.05, 0.16),
+        rim=0.1,
+        ragged=0.3,
+    ),
+    "smudge_cell": Recipe(
+        diameter=(14.0, 2.0),
+        nucleus=(nuclei.large_round,),
+        dna=(0.35, 0.6),
+        clumps=0.2,
+        clump_size=(2.0, 4.0),
+        lace=0.12,
+        azure=(0.0, 0.03),
+        eosin=(0.0, 0.03),
+        ragged=3.0,
+    ),
+}
+"""White cell types and how they are drawn."""
+
+WBC_TYPES = tuple(RECIPES)
