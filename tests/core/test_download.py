@@ -138,7 +138,7 @@ class Server(ThreadingHTTPServer):
         """Address that answers with `actions` in turn, the last one for ever."""
         path = "/" + "-".join(actions)
         self.plans[path] = list(actions)
-        return f"http://127.0.0.1:{self.server_port}{path}"
+        return f"http://127.0.0.1:{self.server_address[1]}{path}"
 
     def handle_error(self, *args: object) -> None:
         """Clients that hang up are what these tests are about."""

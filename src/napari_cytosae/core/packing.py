@@ -13,18 +13,19 @@ import re
 import shutil
 import zipfile
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.files import atomic_file, sha256_file
-from napari_cytosae.core.known_models import ModelEntry
 from napari_cytosae.core.registry import find_entry, location, models_folder, resolve
 from napari_cytosae.core.retrieval import changed, remember
 from napari_cytosae.core.types import CheckpointError, CytoError, OutputError, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from pathlib import Path
     from typing import IO
+
+    from napari_cytosae.core.known_models import ModelEntry
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -54,9 +55,7 @@ def pack(name: str, target: Path) -> Generator[Progress, None, Path]:
     """
     entry = find_entry(name)
     if not entry.url:
-        raise CheckpointError(
-            f"{name} is in the package already: there is nothing to pack."
-        )
+        raise CheckpointError(f"{name} is part of the package: it needs no pack.")
     entries = [*map(find_entry, entry.needs), entry]
     paths = [resolve(entry.name, entry.role or "backbone") for entry in entries]
     total = _mb(sum(path.stat().st_size for path in paths))
@@ -200,9 +199,7 @@ def _planned(
         ) from error
     sha256 = str(model.get("sha256"))
     if not entry.url or not _SHA256.fullmatch(sha256):
-        raise CheckpointError(
-            f"{source} says nothing usable of {entry.name}: pack it again."
-        )
+        raise CheckpointError(f"The entry {entry.name} of {source} is void: pack it again.")
     if entry.checksum.startswith("sha256:") and entry.checksum != f"sha256:{sha256}":
         raise CheckpointError(
             f"{entry.name} in {source.name} is not the published file (sha256 {sha256})."

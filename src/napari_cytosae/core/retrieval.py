@@ -155,7 +155,7 @@ def _published_checksum(entry: ModelEntry) -> Generator[Progress, None, str]:
             return f"sha256:{sha256}" if _SHA256.fullmatch(sha256) else ""
         answer = requests.get(entry.checksum_url, timeout=timeout)
         answer.raise_for_status()
-        files = {file["key"]: file["checksum"] for file in answer.json()["files"]}
+        files = {file["key"]: file["checksum"] for file in json.loads(answer.text)["files"]}
         return f"md5:{files[entry.filename].removeprefix('md5:')}"
     except requests.RequestException as error:
         status = getattr(error.response, "status_code", None)
