@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage as ndi
-from skimage.feature import peak_local_max
-from skimage.filters import threshold_otsu
+from skimage.measure import regionprops_table
 
+from napari_cytosae.core._red import red_mask, split
 from napari_cytosae.core._stain import shrink, stain
 from napari_cytosae.core.types import PixelSize
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
-    from napari_cytosae.core.types import BoolArray, Float32Array, Int64Array, UInt8Array
+    from napari_cytosae.core.types import Float32Array, Int32Array, UInt8Array
 
 RED_CELL_UM = 7.5
 """Diameter of a normal red cell on a dried smear."""
-_MIN_CELLS = 5
+_MIN_CELLS = 3
+_OVERVIEW_PX = 80_000
 
 
 def estimate_pixel_size(rgb: UInt8Array) -> PixelSize:
@@ -32,39 +33,49 @@ def estimate_pixel_size(rgb: UInt8Array) -> PixelSize:
     -------
     PixelSize
         Source ``estimated`` with the relative spread of the diameters (1.48 MAD) and the
-        number of red cells, or ``unknown`` with `um` None where fewer than five round
+        number of red cells, or ``unknown`` with `um` None where fewer than three round
         red cells lie free.
     """
-    factor = max(1, max(rgb.shape[:2]) // 640)
+    factor = overview_factor(rgb)
     um, spread, count = red_cell_scale(stain(shrink(rgb, factor)))
     if um is None:
         return PixelSize(source="unknown", n_cells=count)
     return PixelSize(um / factor, "estimated", spread, count)
 
 
-def red_cell_scale(stained: Stain) -> tuple[float | None, float | None, int]:
-    """Pixel size (um), relative spread and number of round red cells.
+def overview_factor(rgb: UInt8Array) -> int:
+    """Factor to shrink an image by to see its scale: a field of 320 x 240 shows it."""
+    return max(1, round((rgb.shape[0] * rgb.shape[1] / _OVERVIEW_PX) ** 0.5))
 
-    A red cell may touch others: it counts when the circle inscribed in the foreground
-    has background just outside it over most of its way round.
-    """
-    total = ndi.gaussian_filter(stained.total, 1)
-    if np.ptp(total) < 0.05:
+
+def red_cell_scale(stained: Stain) -> tuple[float | None, float | None, int]:
+    """Pixel size (um), relative spread and number of round red cells."""
+    mask = ndi.binary_fill_holes(red_mask(stained, 1.0) & ~stained.void)
+    labels = split(mask, 0.8, 1.0)
+    if not labels.any():
         return None, None, 0
-    threshold = max(0.05, 0.7 * float(threshold_otsu(np.clip(total, 0, 0.6))))
-    mask = ndi.binary_fill_holes(total > threshold)
-    basic = ndi.gaussian_filter(stained.basic, 1)
-    distance = ndi.distance_transform_edt(mask)
-    peaks = peak_local_max(distance, min_distance=5, threshold_abs=4, exclude_border=5)
-    radii = distance[tuple(peaks.T)]
-    free = _free_share(mask, peaks, radii)
-    red = basic[tuple(peaks.T)] < 0.15
-    diameter = 2 * radii[(free > 0.6) & red]
-    if len(diameter) < _MIN_CELLS:
-        return None, None, len(diameter)
-    # Platelets and debris are smaller than red cells by more than any anisocytosis.
-    largest = np.percentile(diameter, 80)
-    diameter = diameter[(diameter > 0.6 * largest) & (diameter < 1.6 * largest)]
+    table = regionprops_table(
+        labels,
+        ndi.gaussian_filter(stained.basic, 1),
+        properties=("label", "area", "bbox", "eccentricity", "solidity", "intensity_mean"),
+    )
+    height, width = labels.shape
+    diameter = 2 * np.sqrt(table["area"] / np.pi)
+    good = (
+        (table["bbox-0"] > 0)
+        & (table["bbox-1"] > 0)
+        & (table["bbox-2"] < height)
+        & (table["bbox-3"] < width)
+        & (table["eccentricity"] < 0.75)
+        & (table["solidity"] > 0.9)
+        & (table["intensity_mean"] < 0.12)
+        & (diameter > 10)
+        & (_touching_share(labels)[table["label"]] < 0.35)
+    )
+    diameter = diameter[good]
+    if len(diameter) >= _MIN_CELLS:
+        # Platelets and debris are smaller than red cells by more than any anisocytosis.
+        diameter = diameter[diameter > 0.6 * np.percentile(diameter, 80)]
     if len(diameter) < _MIN_CELLS:
         return None, None, len(diameter)
     median = float(np.median(diameter))
@@ -72,13 +83,16 @@ def red_cell_scale(stained: Stain) -> tuple[float | None, float | None, int]:
     return RED_CELL_UM / median, spread, len(diameter)
 
 
-def _free_share(mask: BoolArray, peaks: Int64Array, radii: Float32Array) -> Float32Array:
-    """Share of the circle 15 % outside each inscribed one that lies on background."""
-    angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    reach = 1.15 * radii[:, None] + 1
-    y = np.rint(peaks[:, :1] + reach * np.sin(angles)).astype(int)
-    x = np.rint(peaks[:, 1:] + reach * np.cos(angles)).astype(int)
-    height, width = mask.shape
-    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    taken = mask[y.clip(0, height - 1), x.clip(0, width - 1)] | ~inside
-    return 1 - taken.mean(axis=1, dtype=np.float32)
+def _touching_share(labels: Int32Array) -> Float32Array:
+    """Share of each label's outline that borders on another label, indexed by label."""
+    count = int(labels.max()) + 1
+    outline, shared = np.zeros(count), np.zeros(count)
+    for here, there in (
+        (labels[:, 1:], labels[:, :-1]),
+        (labels[1:], labels[:-1]),
+    ):
+        for inner, outer in ((here, there), (there, here)):
+            edge = (inner != outer) & (inner > 0)
+            outline += np.bincount(inner[edge], minlength=count)
+            shared += np.bincount(inner[edge & (outer > 0)], minlength=count)
+    return (shared / np.maximum(outline, 1)).astype(np.float32)

@@ -38,21 +38,20 @@ class Stain:
         Pixels without light (black border, missing tile): never part of a cell.
     noise : float
         Standard deviation of the summed density over the background.
+    basic : ndarray of float32, (H, W)
+        Basic dye (nuclei, basophilic cytoplasm, platelets): red and green density less as
+        much of the blue as makes the red cells of this image vanish.
     """
 
     density: Float32Array
     void: BoolArray
     noise: float
+    basic: Float32Array
 
     @property
-    def basic(self) -> Float32Array:
-        """Basic dye (nuclei, basophilic cytoplasm, platelets); red cells are near 0.
-
-        Blue is weighted so that haemoglobin cancels and a neutral dark object (pen,
-        pointer, dust) comes out weak.
-        """
-        red, green, blue = np.moveaxis(self.density, -1, 0)
-        return red + green - np.float32(1.6) * blue
+    def haemoglobin(self) -> Float32Array:
+        """Green and blue density: what red cells are seen by."""
+        return self.density[..., 1] + np.float32(0.5) * self.density[..., 2]
 
     @property
     def nuclear(self) -> Float32Array:
@@ -63,6 +62,14 @@ class Stain:
     def total(self) -> Float32Array:
         """Summed absolute density: distance from the background."""
         return np.abs(self.density).sum(axis=-1, dtype=np.float32)
+
+    @property
+    def foreign(self) -> BoolArray:
+        """Pixels no dye gives: grey (pen, pointer, dust) or as strong in blue as in green."""
+        red, green, blue = np.moveaxis(self.density, -1, 0)
+        return (blue > 0.9 * green) & (np.maximum(red, 0.8 * blue) > 0.75 * green) & (
+            blue > 0.08
+        )
 
 
 def shrink(rgb: UInt8Array | Float32Array, factor: int) -> Float32Array:
@@ -93,7 +100,21 @@ def stain(rgb: Float32Array) -> Stain:
     background, noise = _background(rgb)
     density = np.log10((background + _OFFSET) / (rgb + _OFFSET)).astype(np.float32)
     density[void] = 0
-    return Stain(density, void, noise)
+    return Stain(density, void, noise, _basic(density))
+
+
+def _basic(density: Float32Array) -> Float32Array:
+    red, green, blue = np.moveaxis(density, -1, 0)
+    warm = red + green
+    # Where red cells are, their own ratio; 1.6 is that of haemoglobin on most cameras.
+    thin = (slice(None, None, 2), slice(None, None, 2))
+    bloody = (green > 0.06) & (warm - np.float32(1.6) * blue < 0.25) & (red < 0.75 * green)
+    bloody = bloody[thin]
+    weight = 1.6
+    if bloody.sum() > 200:
+        ratio = np.median(warm[thin][bloody]) / max(0.01, np.median(blue[thin][bloody]))
+        weight = float(np.clip(ratio, 1.6, 2.6))
+    return warm - np.float32(weight) * blue
 
 
 def _background(rgb: Float32Array) -> tuple[Float32Array, float]:

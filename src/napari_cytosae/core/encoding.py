@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from napari_cytosae.core.sae import chunks
+from napari_cytosae.core.sae import CHUNK, chunks
 from napari_cytosae.core.types import ConceptActivations, CytoError, Encoded
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def activations(
     Parameters
     ----------
     sae : Sae
+        On the device of the tokens.
     tokens : Tensor of float32, (n, 1 + p, d_in)
         CLS first, then p patches.
     threshold : float
@@ -44,14 +45,19 @@ def activations(
     ConceptActivations
         n rows.
     """
-    summary = torch.empty((len(STATISTICS), tokens.shape[0], sae.info.d_sae))
+    cells, length, _ = tokens.shape
+    shape = (len(STATISTICS), cells, sae.info.d_sae)
+    summary = torch.empty(shape, device=tokens.device)
     centred = sae.centre(tokens)
+    # One buffer for all chunks: fresh pages for each would cost as much as the sums.
+    buffer = centred.new_empty(cells * length * CHUNK)
     for latents in chunks(sae.info.d_sae):
-        pre = sae.pre_activations(centred, latents)
-        summary[:, :, latents] = _summarise(sae.activate(pre, latents, gates), threshold)
-    rows = dict(zip(STATISTICS, summary.numpy(), strict=True))
+        pre = sae.pre_activations(centred, latents, buffer)
+        f = sae.activate(pre, latents, gates)
+        _summarise(f, threshold, summary[:, :, latents])
+    dense = summary.cpu().numpy()
     return ConceptActivations(
-        **{name: sparse.csr_array(dense) for name, dense in rows.items()},
+        *(sparse.csr_array(rows) for rows in dense),
         threshold=threshold,
         sae_sha256=sae.info.sha256,
     )
@@ -103,17 +109,16 @@ def concatenate(parts: Sequence[Encoded], *, complete: bool = True) -> Encoded:
     )
 
 
-def _summarise(f: torch.Tensor, threshold: float) -> torch.Tensor:
-    """Reduce (n, 1 + p, k) latents to the five statistics, (5, n, k)."""
-    cls, patches = f[:, 0].float(), f[:, 1:]
+def _summarise(f: torch.Tensor, threshold: float, out: torch.Tensor) -> None:
+    """Reduce latents (n, 1 + p, k) to `STATISTICS`, (5, n, k); overwrites them."""
+    n_patches, highest, mean, mean_with_cls, cls = out
+    count = f.shape[1] - 1
+    patches = f[:, 1:]
+    cls.copy_(f[:, 0])
+    highest.copy_(patches.amax(dim=1))
     total = patches.sum(dim=1, dtype=torch.float32)
-    count = patches.shape[1]
-    return torch.stack(
-        [
-            (patches > threshold).sum(dim=1, dtype=torch.float32),
-            patches.amax(dim=1).float(),
-            total / count,
-            (total + cls) / (count + 1),
-            cls,
-        ]
-    )
+    torch.div(total, count, out=mean)
+    torch.div(total + cls, count + 1, out=mean_with_cls)
+    # Ones and zeros in place, as numbers: summing booleans is six times slower.
+    torch.gt(patches, threshold, out=patches)
+    n_patches.copy_(patches.sum(dim=1, dtype=torch.float32))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.checkpoints import SaeFile
 
-CHUNK = 2048
+CHUNK = 1024
 """Latents computed at a time: their pre-activations stay in the cache."""
 
 
@@ -59,12 +59,32 @@ class Sae(nn.Module):
         return (tokens - self.b_dec).to(self.W_enc.dtype)
 
     def pre_activations(
-        self, centred: torch.Tensor, latents: slice | torch.Tensor
+        self,
+        centred: torch.Tensor,
+        latents: slice | torch.Tensor,
+        buffer: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Pre-activations of some latents, (..., k), for tokens that are centred."""
+        """Pre-activations of some latents.
+
+        Parameters
+        ----------
+        centred : Tensor, (n, t, d_in)
+            As `centre` gives them.
+        latents : slice or Tensor of int64, (k,)
+            Which latents.
+        buffer : Tensor, (at least n * t * k,), optional
+            Where to put the result.
+
+        Returns
+        -------
+        Tensor, (n, t, k)
+        """
         weights, bias = self.W_enc[:, latents], self.b_enc[latents]
-        flat = centred.reshape(-1, centred.shape[-1])
-        return torch.addmm(bias, flat, weights).view(*centred.shape[:-1], -1)
+        cells, length, _ = centred.shape
+        rows, width = cells * length, len(bias)
+        out = None if buffer is None else buffer[: rows * width].view(rows, width)
+        pre = torch.addmm(bias, centred.flatten(0, 1), weights, out=out)
+        return pre.view(cells, length, width)
 
     def activate(
         self,

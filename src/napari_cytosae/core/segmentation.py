@@ -27,7 +27,6 @@ __all__ = ["estimate_pixel_size", "measure", "segment", "single_cell"]
 
 _WORK_UM = 0.2
 """Resolution the search runs at: outlines need no finer one, and speed follows it."""
-_OVERVIEW_PX = 640
 
 estimate_pixel_size = _scale.estimate_pixel_size
 
@@ -192,7 +191,7 @@ def _scale_of(
         return PixelSize(float(user), "user"), float(user)
     if isinstance(image, Image) and image.pixel_size.um is not None:
         return image.pixel_size, image.pixel_size.um
-    factor = max(1, max(rgb.shape[:2]) // _OVERVIEW_PX)
+    factor = _scale.overview_factor(rgb)
     overview = stain(shrink(rgb, factor))
     um, spread, count = _scale.red_cell_scale(overview)
     if um is not None:
