@@ -72,7 +72,7 @@ class OverlayMap:
         if self.labels is not None and self.cell_ids is None:
             raise ValueError("labels need cell_ids")
         # A concept fires in few cells: the others are never looked at again.
-        lit = np.flatnonzero(self.grids.reshape(len(self.grids), -1).any(axis=1))
+        lit = np.flatnonzero(self.grids.any(axis=(1, 2)))
         object.__setattr__(self, "_lit", lit)
 
     @property
