@@ -1,0 +1,176 @@
+"""One image from file to folder of results: what the command line and the demo drive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_cytosae.core.types import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+    from pathlib import Path
+
+    from napari_cytosae.core.models import Models
+    from napari_cytosae.core.overlay import OverlayMap
+    from napari_cytosae.core.types import (
+        CellKind,
+        Cells,
+        Crops,
+        Encoded,
+        Image,
+        Int32Array,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellSource:
+    """Where the cells of an image come from.
+
+    Attributes
+    ----------
+    kinds : tuple of CellKind
+        To be found by segmentation, where neither of the others holds.
+    labels : ndarray of int32, (H, W), or None
+        Cells as somebody outlined them.
+    labels_name : str
+        File of `labels`.
+    single_cell : bool
+        The whole image is one cell.
+    """
+
+    kinds: tuple[CellKind, ...] = ("wbc",)
+    labels: Int32Array | None = None
+    labels_name: str = ""
+    single_cell: bool = False
+
+    def find(self, image: Image) -> Cells:
+        """Return the cells of `image`."""
+        from napari_cytosae.core import segmentation
+
+        if self.labels is not None:
+            return segmentation.measure(image, self.labels)
+        if self.single_cell:
+            return segmentation.single_cell(image)
+        return segmentation.segment(image, kinds=self.kinds)
+
+    def as_parameters(self) -> dict[str, Any]:
+        """What ``run.json`` says of it."""
+        if self.labels is not None:
+            return {"cells": "labels", "labels": self.labels_name}
+        if self.single_cell:
+            return {"cells": "single cell"}
+        return {"cells": "segmentation", "kinds": list(self.kinds)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """Everything one run of `analyze_image` has made."""
+
+    image: Image
+    cells: Cells
+    crops: Crops
+    encoded: Encoded
+    names: Mapping[int, str]
+    overlays: Mapping[int, OverlayMap]
+    folder: Path
+
+
+def segment_image(
+    image: Image, folder: Path, source: CellSource
+) -> Generator[Progress, None, Cells]:
+    """Find the cells of `image` and write them to `folder`.
+
+    Raises
+    ------
+    OutputError
+        If `folder` cannot be written or holds other files.
+    """
+    yield Progress("Segmenting", 0, 0)
+    from napari_cytosae.core.export import provenance, write_results
+
+    cells = source.find(image)
+    yield Progress("Writing", 0, 0)
+    write_results(folder, cells, provenance([image], _parameters(image, cells, source)))
+    return cells
+
+
+def analyze_image(
+    image: Image,
+    folder: Path,
+    source: CellSource,
+    models: Models,
+    threshold: float = 0.2,
+    concepts: Sequence[int] = (),
+) -> Generator[Progress, None, Analysis]:
+    """Find and encode the cells of `image`, and write all results to `folder`.
+
+    Parameters
+    ----------
+    image : Image
+        The smear or single cell.
+    folder : Path
+        Replaced when it holds results of an earlier run.
+    source : CellSource
+        How its cells are found.
+    models : Models
+        What encodes them.
+    threshold : float
+        Activation above which a patch counts.
+    concepts : sequence of int
+        Whose overlays are written too.
+
+    Raises
+    ------
+    CytoError
+        If `models` has no such concept, or memory does not suffice.
+    OutputError
+        If `folder` cannot be written or holds other files.
+    """
+    yield Progress("Segmenting", 0, 0)
+    from napari_cytosae.core import pipeline
+    from napari_cytosae.core.concepts import ConceptNames
+    from napari_cytosae.core.crops import FIELD_OF_VIEW_UM, crop_cells
+    from napari_cytosae.core.export import provenance, write_results
+    from napari_cytosae.core.overlay import OverlayMap
+
+    cells = source.find(image)
+    crops = crop_cells(image, cells, FIELD_OF_VIEW_UM)
+    encoded = yield from pipeline.encode(
+        models, crops, threshold, keep_tokens=bool(concepts)
+    )
+    overlays = {}
+    if concepts:
+        grids = models.concept_grids(encoded, concepts)
+        shape = image.rgb.shape[:2]
+        overlays = {
+            concept: OverlayMap(grid, encoded.boxes, shape)
+            for concept, grid in zip(concepts, grids, strict=True)
+        }
+    names = ConceptNames(models.sae_info.sha256, models.names).as_dict()
+    record = provenance(
+        [image],
+        {
+            **_parameters(image, cells, source),
+            "field_of_view_um": crops.field_of_view_um,
+            "field_of_view_source": crops.pixel_size_source,
+            "threshold": threshold,
+            "concepts": list(concepts),
+            "device": models.device.type,
+            "precision": models.precision,
+        },
+        models.backbone_info,
+        models.sae_info,
+    )
+    yield Progress("Writing", 0, 0)
+    write_results(folder, cells, record, encoded, names, overlays)
+    return Analysis(image, cells, crops, encoded, names, overlays, folder)
+
+
+def _parameters(image: Image, cells: Cells, source: CellSource) -> dict[str, Any]:
+    return {
+        **source.as_parameters(),
+        "pixel_size_um": cells.pixel_size.um,
+        "pixel_size_source": cells.pixel_size.source,
+        "image_notes": list(image.notes),
+    }

@@ -1,0 +1,165 @@
+"""Images in, one folder of results each out: what ``segment`` and ``analyze`` share."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from napari_cytosae._cli_console import (
+    BAD_INPUT,
+    SHOW_TRACEBACKS,
+    drive,
+    duration,
+    reason,
+    say,
+)
+from napari_cytosae.core.types import CheckpointError, ImageError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from napari_cytosae.core.types import Cells, Image, Progress
+
+T = TypeVar("T")
+
+
+def find_images(given: Sequence[Path]) -> list[Path]:
+    """Replace folders by the images right in them, sorted by name.
+
+    A folder without images stays in the list, so that it is named when it is read.
+    """
+    from napari_cytosae.core.images import IMAGE_SUFFIXES
+
+    found: list[Path] = []
+    for path in given:
+        inside = []
+        if path.is_dir():
+            inside = sorted(
+                entry
+                for entry in path.iterdir()
+                if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".")
+            )
+        found += inside or [path]
+    return found
+
+
+def each_image(
+    given: Sequence[Path],
+    output: Path,
+    pixel_size: float | None,
+    prepare: Callable[[], T],
+    work: Callable[[Image, Path, T], Generator[Progress, None, Cells]],
+) -> None:
+    """Do every image; a bad one is named and skipped.
+
+    Folders of results go to stdout, what there is to say to stderr.
+
+    Parameters
+    ----------
+    given : sequence of Path
+        Images and folders.
+    output : Path
+        Folder of the folders of results.
+    pixel_size : float or None
+        The user's um a pixel.
+    prepare : callable
+        Called once, when the first image has been read; what it raises ends the run.
+    work : callable
+        Does one image: the image, the folder of its results, what `prepare` returned.
+
+    Raises
+    ------
+    CytoError
+        Where no other image would fare better.
+    typer.Exit
+        With 2, at the end, if an image was skipped.
+    """
+    from napari_cytosae.core.export import result_folders
+
+    images = find_images(given)
+    context: T
+    prepared, skipped = False, 0
+    for number, (path, folder) in enumerate(
+        zip(images, result_folders(output, images), strict=True), 1
+    ):
+        count = f"[{number}/{len(images)}] " if len(images) > 1 else ""
+        began = time.monotonic()
+        try:
+            image = _read(path, pixel_size)
+        except Exception as error:
+            skipped += _skip(path, error)
+            continue
+        if not prepared:
+            context, prepared = prepare(), True
+        try:
+            cells = drive(work(image, folder, context), f"{count}{path.name}: ")
+        except (CheckpointError, OutputError):
+            raise
+        except Exception as error:
+            skipped += _skip(path, error)
+            continue
+        typer.echo(folder)
+        if not len(cells):
+            say(f"{path.name}: no cells were found; the tables hold their header only.")
+        elif len(images) > 1:
+            took = duration(time.monotonic() - began)
+            say(f"{count}{path.name}: {_counted(len(cells), 'cell')}, {took}")
+    if skipped:
+        if len(images) > 1:
+            say(f"{skipped} of {len(images)} images were skipped.")
+        raise typer.Exit(BAD_INPUT)
+
+
+def read_labels(path: Path) -> npt.NDArray[np.int32]:
+    """Read a label image as somebody drew or corrected it.
+
+    Raises
+    ------
+    ImageError
+        If it is missing, no TIFF, or holds no whole numbers of one plane.
+    """
+    import numpy as np
+    import tifffile
+
+    try:
+        labels = np.squeeze(tifffile.imread(path))
+    except FileNotFoundError as error:
+        raise ImageError(f"There is no file {path}: check the path.") from error
+    except Exception as error:  # parsers of damaged bytes raise nearly anything
+        raise ImageError(f"{path} cannot be read as a TIFF of cell labels.") from error
+    if labels.ndim != 2 or labels.dtype.kind not in "uib":
+        raise ImageError(
+            f"{path} holds {labels.dtype} values of shape {labels.shape}: cell labels are "
+            "whole numbers, one for each pixel of the image."
+        )
+    if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < 2**31:
+        raise ImageError(f"{path} holds cell ids below 0 or above 2,147,483,647.")
+    return labels.astype(np.int32)
+
+
+def _read(path: Path, pixel_size: float | None) -> Image:
+    from napari_cytosae.core.images import read_image
+
+    if path.is_dir():
+        raise ImageError(f"{path} holds no images (PNG, JPEG, BMP or TIFF).")
+    return read_image(path, pixel_size)
+
+
+def _skip(path: Path, error: Exception) -> int:
+    """Say what is wrong with an image, naming it once; count it."""
+    if os.environ.get(SHOW_TRACEBACKS):
+        raise error
+    text = reason(error)
+    say(text if path.name in text else f"{path}: {text}")
+    return 1
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,153 @@
+"""The command line. Heavy libraries are imported when a command runs, not before."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads it
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from napari_cytosae import __version__, _cli_models
+from napari_cytosae._cli_console import OneLineErrors
+from napari_cytosae._cli_images import each_image, find_images, read_labels
+from napari_cytosae._cli_options import (
+    Backbone,
+    Device,
+    DeviceOption,
+    Images,
+    Kinds,
+    ModelOptions,
+    Output,
+    PixelSizeUm,
+    PrecisionChoice,
+    PrecisionOption,
+    SaeReference,
+    Threshold,
+    parse_concepts,
+    require_concepts,
+)
+from napari_cytosae.core.types import RESEARCH_USE
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari_cytosae._analysis import CellSource
+    from napari_cytosae.core.models import Models
+    from napari_cytosae.core.types import CellKind, Cells, Image, Progress
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    help=f"Concepts of a vision transformer, laid over stained smears. {RESEARCH_USE}",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(_cli_models.app, name="models")
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(f"napari-cytosae {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def segment(
+    images: Images,
+    output: Output,
+    pixel_size: PixelSizeUm = None,
+    kinds: Kinds = "wbc",
+) -> None:
+    """Find the cells of smears; label images and a table for each.
+
+    DIR/<image's stem>/ gets cells.tif, nuclei.tif, cells.csv and run.json.
+    """
+    from napari_cytosae._analysis import CellSource, segment_image
+
+    source = CellSource(_kinds(kinds))
+
+    def work(image: Image, folder: Path, _: None) -> Generator[Progress, None, Cells]:
+        return segment_image(image, folder, source)
+
+    each_image(images, output, pixel_size, lambda: None, work)
+
+
+@app.command()
+def analyze(
+    images: Images,
+    output: Output,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TIF",
+            help="Cells as outlined by hand or elsewhere: whole numbers, 0 is background.",
+            show_default=False,
+        ),
+    ] = None,
+    single_cell: Annotated[
+        bool, typer.Option("--single-cell", help="Each image shows one cell.")
+    ] = False,
+    kinds: Kinds = "wbc",
+    concepts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IDS",
+            help="Concepts whose overlays are written, like 12,55.",
+            callback=parse_concepts,
+            show_default=False,
+        ),
+    ] = None,
+    backbone: Backbone = None,
+    sae: SaeReference = "starter",
+    device: DeviceOption = Device.auto,
+    precision: PrecisionOption = PrecisionChoice.auto,
+    threshold: Threshold = 0.2,
+    pixel_size: PixelSizeUm = None,
+) -> None:
+    """Find the cells of smears and the concepts active in them.
+
+    DIR/<image's stem>/ gets what `segment` writes, concepts.csv, cells.h5ad, and an
+    overlay_<id>.tif for each of --concepts.
+    """
+    from napari_cytosae._analysis import analyze_image
+
+    source = _source(images, labels, single_cell, kinds)
+    wanted = [int(concept) for concept in concepts.split(",")] if concepts else []
+    options = ModelOptions(backbone, sae, device, precision)
+
+    def prepare() -> Models:
+        models = options.load()
+        require_concepts(wanted, models)
+        return models
+
+    def work(
+        image: Image, folder: Path, models: Models
+    ) -> Generator[Progress, None, Cells]:
+        done = yield from analyze_image(image, folder, source, models, threshold, wanted)
+        return done.cells
+
+    each_image(images, output, pixel_size, prepare, work)
+
+
+def _source(
+    images: list[Path], labels: Path | None, single_cell: bool, kinds: str
+) -> CellSource:
+    from napari_cytosae._analysis import CellSource
+
+    if labels is None:
+        return CellSource(_kinds(kinds), single_cell=single_cell)
+    if single_cell:
+        raise typer.BadParameter("--labels and --single-cell exclude each other")
+    if len(find_images(images)) > 1:
+        raise typer.BadParameter("--labels goes with one image: run one after the other")
+    return CellSource(labels=read_labels(labels), labels_name=labels.name)
+
+
+def _kinds(text: str) -> tuple[CellKind, ...]:
+    return cast("tuple[CellKind, ...]", tuple(text.split(",")))
