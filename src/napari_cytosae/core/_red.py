@@ -65,7 +65,10 @@ def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:
     -------
     ndarray of int32, (H, W)
     """
-    mask = red_mask(stained, 0.2 / um) & ~stained.void
+    foreign = ndi.binary_opening(stained.foreign, iterations=max(1, round(0.4 / um)))
+    foreign = ndi.binary_dilation(foreign, iterations=max(1, round(0.6 / um)))
+    other = other | foreign | stained.void
+    mask = red_mask(stained, 0.2 / um)
     holes = label(~(mask | other), connectivity=1)
     pallor = np.bincount(holes.ravel()) * um**2 < _PALLOR_UM2
     pallor[0] = False

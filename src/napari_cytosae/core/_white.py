@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage as ndi
 from skimage.filters import threshold_otsu
 from skimage.measure import label
-from skimage.morphology import disk
-from skimage.segmentation import watershed
+from skimage.morphology import convex_hull_image, disk
+from skimage.segmentation import relabel_sequential, watershed
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
-    from napari_cytosae.core.types import BoolArray, CellKind, Int32Array
+    from napari_cytosae.core.types import BoolArray, CellKind, Float32Array, Int32Array
 
 _BASIC_FLOOR = 0.18
 """Least basic-dye density of a nucleus; haemoglobin and its camera errors stay below."""
@@ -21,8 +23,38 @@ _NUCLEUS_UM2 = 14.0
 """Smallest nucleus in all its lobes; platelets stay below."""
 _LOBE_UM2 = 2.0
 _LOBE_GAP_UM = 1.6
-_REACH_UM = 7.0
+_HOLE_UM2 = 2.0
+_CELL_UM2 = 330.0
+"""Largest white cell on a smear: a monocyte or blast spread to 20 um."""
+_CONVEX = 0.92
+"""Least share of its convex hull that one cell fills where two labels are joined."""
+_REACH_UM = 8.0
 """Widest cytoplasm, from the nucleus outwards."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ray:
+    """Optical densities of one tissue at any thickness: a ray from bare glass outwards."""
+
+    direction: Float32Array
+    spread: float
+
+    @classmethod
+    def through(cls, samples: Float32Array) -> Ray | None:
+        """Fit to samples (n, 3), None for fewer than 20."""
+        if len(samples) < 20:
+            return None
+        direction = np.median(_largest_mode(samples), axis=0)
+        ray = cls(direction, 1.0)
+        spread = 1.2 * float(np.median(np.sqrt(ray.distance(samples))))
+        return cls(direction, max(0.02, spread))
+
+    def distance(self, colour: Float32Array) -> Float32Array:
+        """Squared distance of each density in `colour` (..., 3) in units of the spread."""
+        length = max(float(self.direction @ self.direction), 1e-6)
+        thickness = np.clip(colour @ self.direction / length, 0, 1.8)
+        away = colour - thickness[..., None] * self.direction
+        return np.square(away).sum(axis=-1) / np.float32(self.spread**2)
 
 
 def nucleus_mask(stained: Stain, um: float) -> BoolArray:
@@ -51,6 +83,7 @@ def white_cells(stained: Stain, um: float) -> tuple[Int32Array, Int32Array]:
     Parameters
     ----------
     stained : Stain
+        Of the image.
     um : float
         Pixel size, 0.1 to 0.4 um/px for speed and smooth outlines.
 
@@ -58,23 +91,62 @@ def white_cells(stained: Stain, um: float) -> tuple[Int32Array, Int32Array]:
     -------
     labels, nuclei : ndarray of int32, (H, W)
     """
-    mask = nucleus_mask(stained, um)
-    seeds = _nuclei(mask, um)
-    labels = _cytoplasm(stained, seeds, um)
-    nuclei = np.where(seeds > 0, seeds, 0)
+    seeds = _nuclei(nucleus_mask(stained, um), um)
+    labels = _joined(_cytoplasm(stained, seeds, um), um)
+    return labels, _refined_nuclei(stained, labels, seeds > 0, um)
+
+
+def _refined_nuclei(
+    stained: Stain, labels: Int32Array, seeds: BoolArray, um: float
+) -> Int32Array:
+    """Nucleus of each cell: the denser class of its own pixels (Otsu)."""
+    nuclei = np.zeros_like(labels)
     for i, box in enumerate(ndi.find_objects(labels), 1):
         if box is None:
             continue
         own = labels[box] == i
-        density = stained.nuclear[box]
-        inside = density[own]
-        threshold = float(threshold_otsu(inside))
-        seed = (seeds[box] == i) & own
-        level = 0.55 * np.median(density[seed]) if seed.any() else threshold
-        fine = own & (density > max(threshold, level))
-        nuclei[box][own] = 0
-        nuclei[box][fine] = i
-    return labels, nuclei
+        density = ndi.gaussian_filter(stained.nuclear[box], 0.25 / um)
+        dense = own & (density > threshold_otsu(density[own]))
+        core = density[seeds[box] & own]
+        if core.size:
+            # A naked nucleus has no second class to part from.
+            bulk = own & (density > 0.6 * np.median(core))
+            if bulk.sum() > 0.93 * own.sum():
+                dense = bulk
+        dense = _without_holes(dense, _HOLE_UM2 / um**2) & own
+        nuclei[box][_without_specks(dense, _LOBE_UM2 / um**2)] = i
+    return nuclei
+
+
+def _without_holes(mask: BoolArray, area: float) -> BoolArray:
+    return ~_without_specks(~mask, area)
+
+
+def _without_specks(mask: BoolArray, area: float) -> BoolArray:
+    parts, _ = ndi.label(mask)
+    large = np.bincount(parts.ravel()) >= area
+    large[0] = False
+    return large[parts]
+
+
+def _joined(labels: Int32Array, um: float) -> Int32Array:
+    """Join neighbours that together have the convex outline of one cell.
+
+    Lobes of one nucleus may lie apart; two cells that touch have a neck between them.
+    """
+    parts, _ = ndi.label(labels > 0)
+    for box in ndi.find_objects(parts):
+        inside = labels[box]
+        ids = np.unique(inside[inside > 0])
+        # All of a group before its pairs: three sectors of a disc are convex only together.
+        groups = [tuple(ids), *combinations(ids, 2)] if len(ids) > 2 else [tuple(ids)]
+        for group in groups if len(ids) > 1 else []:
+            union = np.isin(inside, group)
+            if union.sum() * um**2 > _CELL_UM2 or ndi.label(union)[1] > 1:
+                continue
+            if union.sum() > _CONVEX * convex_hull_image(union).sum():
+                inside[union] = min(group)
+    return relabel_sequential(labels)[0].astype(np.int32)
 
 
 def _nuclei(mask: BoolArray, um: float) -> Int32Array:
@@ -94,23 +166,70 @@ def _nuclei(mask: BoolArray, um: float) -> Int32Array:
 
 
 def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
-    """Grow each nucleus over the foreground that is not coloured like a red cell."""
+    """Grow each nucleus over what is neither bare glass nor red cell."""
     if not seeds.any():
         return seeds
-    distance = ndi.distance_transform_edt(seeds == 0).astype(np.float32) * np.float32(um)
-    total = ndi.gaussian_filter(stained.total, 0.2 / um)
-    basic = ndi.gaussian_filter(stained.basic, 0.3 / um)
-    foreground = total > max(0.08, 4 * stained.noise)
-    reddish = foreground & (distance > 3) & (basic < 0.12)
-    ring = foreground & (distance < 1) & (seeds == 0)
-    red_level = float(np.median(basic[reddish])) if reddish.sum() > 50 else -1.0
-    ring_level = float(np.median(basic[ring])) if ring.any() else 0.2
-    limit = red_level + 0.4 * (ring_level - red_level) if red_level > -1 else -1.0
-    cell = foreground & (basic > limit) & (distance < _REACH_UM) | (seeds > 0)
-    cell = ndi.binary_opening(cell, disk(max(1, round(0.6 / um)))) | (seeds > 0)
-    cell = ndi.binary_fill_holes(cell)
-    labels = watershed(distance, seeds, mask=cell)
-    return labels.astype(np.int32)
+    nucleus = seeds > 0
+    distance = ndi.distance_transform_edt(~nucleus).astype(np.float32) * np.float32(um)
+    colour = np.stack(
+        [ndi.gaussian_filter(stained.density[..., c], 0.25 / um) for c in range(3)], axis=-1
+    )
+    total = np.abs(colour).sum(axis=-1)
+    foreground = total > max(0.06, 3 * stained.noise)
+    far = foreground & (distance > 4) & (stained.basic < 0.2) & ~stained.foreign
+    blood = Ray.through(colour[far])
+    if blood is not None and blood.direction[1] < 0.06:
+        blood = None
+    score = np.full(seeds.shape, -9.0, np.float32)
+    margin = round(_REACH_UM / um)
+    for i, (rows, columns) in enumerate(ndi.find_objects(seeds), 1):
+        window = (
+            slice(max(0, rows.start - margin), rows.stop + margin),
+            slice(max(0, columns.start - margin), columns.stop + margin),
+        )
+        away = ndi.distance_transform_edt(seeds[window] != i).astype(np.float32) * um
+        ring = foreground[window] & (away > 0.3) & (away < 1.5)
+        edge = 0.35 * np.median(total[window][ring]) if ring.any() else 0.0
+        odds = np.where(total[window] > edge, np.float32(1), np.float32(-1))
+        odds[~foreground[window] | (away > _REACH_UM)] = -1
+        if blood is not None:
+            odds = np.minimum(odds, _odds(colour[window], away, um, blood, ring))
+        score[window] = np.maximum(score[window], odds)
+    cell = (score > 0) & ~stained.void | nucleus
+    cell = _without_holes(cell, 10 / um**2)
+    thin = disk(max(1, round(0.8 / um)))
+    cell = ndi.binary_opening(cell, thin) | nucleus
+    parts, _ = ndi.label(cell)
+    nucleated = np.zeros(parts.max() + 1, bool)
+    nucleated[parts[nucleus]] = True
+    return watershed(distance, seeds, mask=nucleated[parts] & cell).astype(np.int32)
+
+
+def _odds(
+    colour: Float32Array, away: Float32Array, um: float, blood: Ray, ring: BoolArray
+) -> Float32Array:
+    """Log odds of cytoplasm against red cell, `away` um from the nucleus."""
+    prior = np.clip(0.5 * (2.5 - away), -1, 1)
+    red = np.minimum(blood.distance(colour), 25)
+    clear = ring & (red > 4)
+    if clear.sum() > 0.2 * ring.sum():
+        ring = clear
+    odds = prior
+    for _ in range(3):
+        own = Ray.through(colour[ring])
+        # What is unlike both belongs to the cell: granules, vacuoles.
+        like = np.minimum(own.distance(colour), 9) if own else np.float32(9)
+        odds = ndi.gaussian_filter(0.5 * (red - like) + prior, 0.4 / um)
+        ring = (odds > 0) & (away > 0.3) & (away < 4)
+    return odds
+
+
+def _largest_mode(colours: Float32Array) -> Float32Array:
+    """The 70 % of the colours nearest to their median: robust against a second kind."""
+    if len(colours) < 50:
+        return colours
+    away = np.abs(colours - np.median(colours, axis=0)).sum(axis=1)
+    return colours[away <= np.quantile(away, 0.7)]
 
 
 def nuclei_within(
