@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,22 +12,19 @@ from scipy import fft, ndimage
 if TYPE_CHECKING:
     from napari_cytosae.core.types import Float32Array, UInt8Array
 
-NOISE_BLOCK = 64
-"""Sensor noise is drawn in blocks of the slide, so that a tile repeats exactly."""
-
-MARGIN = 32
-"""Pixels around a tile that blur, sharpening and JPEG blocks reach; a multiple of 16."""
+ALIGN = 16
+"""JPEG blocks of colour, px; tiles start at multiples."""
 
 ILLUMINANTS = (
     (1.03, 1.03, 1.03),
-    (0.98, 0.95, 0.87),
-    (0.99, 0.95, 0.56),
+    (0.98, 0.95, 0.88),
+    (0.97, 0.93, 0.66),
     (0.84, 0.88, 0.89),
     (0.58, 0.68, 0.63),
     (0.97, 0.91, 0.94),
     (0.80, 0.80, 0.84),
 )
-"""Empty background as stored: blown out, cream, yellow, blue-grey, dark green, pink, grey."""
+"""Empty background as stored: blown out, cream, yellow, blue-grey, green, pink, grey."""
 
 # Luminance quantisation table of the JPEG standard (ITU-T T.81, table K.1).
 _QUANT = np.array(
@@ -97,13 +95,18 @@ class Camera:
             gradient=(float(rng.normal(0, 0.03)), float(rng.normal(0, 0.03))),
             vignette=float(rng.exponential(0.03)),
             gamma=float(np.exp(rng.normal(0, 0.15))),
-            saturation=float(rng.uniform(0.8, 1.5)),
+            saturation=float(rng.uniform(0.8, 1.35)),
             blur=float(np.exp(rng.normal(np.log(0.16), 0.45))),
             fringe=float(rng.normal(0, 0.15)),
             sharpen=float(rng.choice([0.0, 0.0, rng.uniform(0.2, 1.5)])),
             noise=float(rng.uniform(0.3, 3.0)),
             quality=int(rng.integers(55, 96)) if rng.random() < 0.6 else None,
         )
+
+    def reach(self, pixel_size: float) -> int:
+        """Pixels around a tile that its blur and sharpening see; a multiple of `ALIGN`."""
+        spread = 3 * self.blur * (1 + abs(self.fringe)) / pixel_size
+        return ALIGN * int(np.ceil((spread + 6) / ALIGN))
 
     def expose(
         self,
@@ -120,6 +123,7 @@ class Camera:
         Parameters
         ----------
         density : ndarray of float32, (3, h * factor, w * factor)
+            Optical density (base 10) in red, green and blue.
         pixel_size : float
             um of a stored pixel.
         factor : int
@@ -137,19 +141,15 @@ class Camera:
         """
         light = np.exp(density * np.float32(-np.log(10) * self.gamma))
         sigma = self.blur / pixel_size * factor
-        for plane, spread in zip(
-            light, (1 + self.fringe, 1.0, 1 - self.fringe), strict=True
-        ):
-            ndimage.gaussian_filter(
-                plane, max(sigma * spread, 0.3), output=plane, truncate=3
-            )
+        for plane, fringe in zip(light, (self.fringe, 0.0, -self.fringe), strict=True):
+            spread = max(sigma * (1 + fringe), 0.3)
+            ndimage.gaussian_filter(plane, spread, output=plane, truncate=3)
         if factor > 1:
             h, w = light.shape[1] // factor, light.shape[2] // factor
             light = light.reshape(3, h, factor, w, factor).mean((2, 4))
         rgb = np.moveaxis(light, 0, 2) * np.asarray(self.light, np.float32)
         rgb *= self._shading(rgb.shape[:2], origin, field)[..., None]
-        grey = rgb @ _YCC[0]
-        rgb += np.float32(self.saturation - 1) * (rgb - grey[..., None])
+        rgb += np.float32(self.saturation - 1) * (rgb - _mix(rgb, _YCC[:1]))
         # Full scale is where the sensor clips, before the software sharpens.
         rgb = np.clip(rgb, 0, 1) * 255
         rgb += self.noise * _sensor_noise(rgb.shape[:2], origin, seed)
@@ -159,7 +159,7 @@ class Camera:
         rgb = np.clip(rgb, 0, 255)
         if self.quality is not None:
             rgb = np.clip(_jpeg(rgb, self.quality), 0, 255)
-        return np.rint(rgb).astype(np.uint8)
+        return np.asarray(np.rint(rgb), np.uint8)
 
     def _shading(
         self, shape: tuple[int, int], origin: tuple[int, int], field: tuple[int, int]
@@ -168,35 +168,33 @@ class Camera:
         x = (np.arange(shape[1], dtype=np.float32) + origin[1]) / field[1] - 0.5
         y, x = y[:, None], x[None, :]
         shading = 1 + np.float32(self.gradient[0]) * y + np.float32(self.gradient[1]) * x
-        return shading * (1 - np.float32(2 * self.vignette) * (y * y + x * x))
+        shading *= 1 - np.float32(2 * self.vignette) * (y * y + x * x)
+        return np.asarray(shading, np.float32)
+
+
+@cache
+def _noise_bank() -> Float32Array:
+    """Unit noise, slightly correlated between neighbours as after demosaicing."""
+    rng = np.random.default_rng(20_253)
+    bank = rng.standard_normal((512, 512, 3), dtype=np.float32)
+    for axis in (0, 1):
+        bank = np.float32(0.8) * bank + np.float32(0.4) * (
+            np.roll(bank, 1, axis) + np.roll(bank, -1, axis)
+        )
+    return np.asarray(bank / bank.std(), np.float32)
 
 
 def _sensor_noise(
     shape: tuple[int, int], origin: tuple[int, int], seed: int
 ) -> Float32Array:
-    """Unit noise, slightly correlated between neighbours as after demosaicing."""
-    # One extra pixel around: the kernel below reaches it.
-    y0, x0 = origin[0] - 1, origin[1] - 1
-    h, w = shape[0] + 2, shape[1] + 2
-    out = np.empty((h, w, 3), np.float32)
-    for by in range(y0 // NOISE_BLOCK, (y0 + h - 1) // NOISE_BLOCK + 1):
-        for bx in range(x0 // NOISE_BLOCK, (x0 + w - 1) // NOISE_BLOCK + 1):
-            rng = np.random.default_rng([seed, by + 2**20, bx + 2**20])
-            block = rng.standard_normal((NOISE_BLOCK, NOISE_BLOCK, 3), dtype=np.float32)
-            ty, tx = by * NOISE_BLOCK - y0, bx * NOISE_BLOCK - x0
-            ys, xs = (
-                slice(max(ty, 0), min(ty + NOISE_BLOCK, h)),
-                slice(max(tx, 0), min(tx + NOISE_BLOCK, w)),
-            )
-            out[ys, xs] = block[ys.start - ty : ys.stop - ty, xs.start - tx : xs.stop - tx]
-    out = (
-        out[:-2] * np.float32(0.4) + out[1:-1] * np.float32(0.8) + out[2:] * np.float32(0.4)
+    """Unit noise that depends on the place on the slide, so that a tile repeats exactly."""
+    bank = _noise_bank()
+    shift = np.random.default_rng([seed, 4]).integers(0, len(bank), 2)
+    rows, columns = (
+        (np.arange(n) + first + offset) % len(bank)
+        for n, first, offset in zip(shape, origin, shift, strict=True)
     )
-    return (
-        out[:, :-2] * np.float32(0.4)
-        + out[:, 1:-1] * np.float32(0.8)
-        + out[:, 2:] * np.float32(0.4)
-    )
+    return np.asarray(bank[rows[:, None], columns])
 
 
 def _jpeg(rgb: Float32Array, quality: int) -> Float32Array:
@@ -205,21 +203,25 @@ def _jpeg(rgb: Float32Array, quality: int) -> Float32Array:
     In numpy rather than through a codec: the same pixels on every machine.
     """
     h, w = rgb.shape[:2]
-    pad = ((0, -h % 16), (0, -w % 16), (0, 0))
-    ycc = np.pad(rgb, pad, mode="edge") @ _YCC.T
+    ycc = _mix(np.pad(rgb, ((0, -h % ALIGN), (0, -w % ALIGN), (0, 0)), mode="edge"), _YCC)
     scale = 5000 / quality if quality < 50 else 200 - 2 * quality
     table = np.maximum(np.floor(_QUANT * scale / 100 + 0.5), 1).astype(np.float32)
     luma = _quantise(ycc[..., 0], table)
     colour = ycc[..., 1:]
-    colour = (
-        colour[::2, ::2] + colour[1::2, ::2] + colour[::2, 1::2] + colour[1::2, 1::2]
-    ) / 4
+    colour = colour[::2, ::2] + colour[1::2, ::2] + colour[::2, 1::2] + colour[1::2, 1::2]
     blue, red = (
-        np.repeat(np.repeat(_quantise(plane, table * np.float32(1.4)), 2, 0), 2, 1)
+        np.repeat(np.repeat(_quantise(plane / 4, table * np.float32(1.4)), 2, 0), 2, 1)
         for plane in np.moveaxis(colour, 2, 0)
     )
-    out = np.stack([luma, blue, red], -1) @ np.linalg.inv(_YCC).T.astype(np.float32)
-    return np.asarray(out[:h, :w], np.float32)
+    out = _mix(np.stack([luma, blue, red], -1), np.linalg.inv(_YCC).astype(np.float32))
+    return out[:h, :w]
+
+
+def _mix(planes: Float32Array, matrix: Float32Array) -> Float32Array:
+    """Matrix product over the last axis, summed in fixed order: BLAS differs by shape."""
+    return np.stack(
+        [sum(planes[..., k] * row[k] for k in range(len(row))) for row in matrix], -1
+    )
 
 
 def _quantise(plane: Float32Array, table: Float32Array) -> Float32Array:

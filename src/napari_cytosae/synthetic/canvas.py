@@ -108,6 +108,9 @@ class Canvas:
 
     def density(self, stain: Stain) -> Float32Array:
         """Optical density in red, green and blue; (3, h * factor, w * factor)."""
-        absorbance = np.asarray(stain.absorbance, np.float32)
-        flat = absorbance.T @ self.dyes.reshape(len(Dye), -1)
-        return np.asarray(flat.reshape(3, *self.dyes.shape[1:]))
+        density = np.zeros((3, *self.dyes.shape[1:]), np.float32)
+        # Summed in fixed order: BLAS rounds differently for another tile shape.
+        for plane, absorbance in zip(self.dyes, stain.absorbance, strict=True):
+            for channel, coefficient in zip(density, absorbance, strict=True):
+                channel += plane * np.float32(coefficient)
+        return density

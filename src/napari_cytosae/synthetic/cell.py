@@ -78,7 +78,7 @@ def render_cell(
     density = DENSITY * rng.choice([0.0, 0.4, 1.0, 1.3], p=[0.1, 0.25, 0.45, 0.2])
     names, shares = list(COMMON), np.array(list(COMMON.values()))
     # A second white cell finds room in a wide field only.
-    more = rng.poisson(side * side / 4000) if side > 30 else 0
+    more = rng.poisson(side * side / 4000) if side > 28 else 0
     others = rng.choice(len(names), more, p=shares / shares.sum())
     cells = place_cells(
         seed,

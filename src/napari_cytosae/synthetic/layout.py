@@ -98,7 +98,7 @@ def diameter_of(kind: CellKind, cell_type: str, rng: np.random.Generator) -> flo
         if cell_type == "spherocyte":
             mean *= 0.85
     else:
-        mean, spread = 2.6, 0.5
+        mean, spread = 2.5, 0.5
     return float(mean + spread * np.clip(rng.normal(), -2.5, 2.5))
 
 
@@ -118,8 +118,14 @@ def place_cells(
     Parameters
     ----------
     seed : int
+        Same arguments, same layout.
+    height : float
+        um.
+    width : float
+        um.
     white : sequence of str
-        A type (see `recipes.WBC_TYPES`) for every white cell; all lie whole inside.
+        A type (see `recipes.WBC_TYPES`) for every white cell; they lie whole on the
+        slide, unless `centre` takes the room.
     n_rbc, n_platelets : int
         With centres on the slide; those just outside come on top in proportion.
     crowding : float
@@ -147,11 +153,12 @@ def place_cells(
         add(kind, centre, diameter, (height / 2, width / 2))
     for cell_type in white:
         diameter = diameter_of("wbc", cell_type, rng)
-        place = places.find(diameter / 2, 1.5, diameter * 0.62, tries=200)
-        add("wbc", cell_type, diameter, place)
+        border = diameter * 0.62 if centre is None else 0.0
+        add("wbc", cell_type, diameter, places.find(diameter / 2, 1.5, border, tries=200))
     grown = (height + 2 * EDGE) * (width + 2 * EDGE) / (height * width)
     names, weights = list(RED_TYPES), np.array(list(RED_TYPES.values()))
     kinds = rng.choice(len(names), round(n_rbc * grown), p=weights / weights.sum())
+    place: tuple[float, float] | None
     last: tuple[float, float] | None = None
     for cell_type in (names[k] for k in kinds):
         diameter = diameter_of("rbc", cell_type, rng)

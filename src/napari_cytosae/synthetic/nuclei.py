@@ -17,23 +17,27 @@ if TYPE_CHECKING:
     NucleusShape: TypeAlias = Callable[
         [Float32Array, Float32Array, float, np.random.Generator], Float32Array
     ]
-"""Each shape takes y, x (um from the cell's centre), the cell's radius and a Generator."""
+# Each shape takes y, x (um from the cell's centre), the cell's radius and a Generator.
+
+LOBE_WAVES = (0.07, 0.05, 0.03)
+"""Spread of the harmonics that bend a lobe's outline."""
 
 
 def segmented(
     y: Float32Array, x: Float32Array, radius: float, rng: np.random.Generator
 ) -> Float32Array:
     """Two to five lobes on a bent line, joined by filaments (neutrophil)."""
-    lobes = int(rng.choice([2, 3, 4, 5], p=[0.2, 0.45, 0.28, 0.07]))
-    return _lobed(y, x, radius, lobes, (0.30, 0.40) if lobes < 4 else (0.26, 0.34), rng)
+    lobes = int(rng.choice([2, 3, 4, 5], p=[0.18, 0.45, 0.30, 0.07]))
+    size = {2: 0.37, 3: 0.32, 4: 0.28, 5: 0.25}[lobes]
+    return _lobed(y, x, radius, lobes, size, rng)
 
 
 def bilobed(
     y: Float32Array, x: Float32Array, radius: float, rng: np.random.Generator
 ) -> Float32Array:
     """Two, seldom three, full lobes facing each other (eosinophil)."""
-    lobes = 3 if rng.random() < 0.2 else 2
-    return _lobed(y, x, radius, lobes, (0.36, 0.45), rng)
+    lobes = 3 if rng.random() < 0.18 else 2
+    return _lobed(y, x, radius, lobes, 0.38 if lobes == 2 else 0.33, rng)
 
 
 def _lobed(
@@ -41,28 +45,29 @@ def _lobed(
     x: Float32Array,
     radius: float,
     lobes: int,
-    size: tuple[float, float],
+    size: float,
     rng: np.random.Generator,
 ) -> Float32Array:
-    y, x = shapes.warp(y, x, 0.03 * radius, 0.7 * radius, rng)
-    # Lobes sit on an arc round a point beside the middle, as the nucleus is one bent rod.
-    spread = {2: rng.uniform(1.6, 2.8), 3: rng.uniform(2.8, 4.4)}.get(
-        lobes, rng.uniform(3.8, 5.2)
-    )
-    turn = rng.uniform(0, 2 * np.pi) + np.linspace(-0.5, 0.5, lobes) * spread
-    turn = turn + rng.normal(0, 0.12, lobes)
-    reach = radius * rng.uniform(0.42, 0.54, lobes)
-    shift = rng.normal(0, 0.08 * radius, 2)
-    centres = np.stack([reach * np.sin(turn), reach * np.cos(turn)], 1) + shift
+    # The nucleus is one bent rod: its lobes sit on an arc round a point near the middle,
+    # some pressed together, some far apart with a filament between.
+    widths = size * radius * rng.uniform(0.78, 1.18, lobes)
+    reach = max(0.52, 0.6 - 0.02 * lobes) * radius * rng.uniform(0.75, 1.05, lobes)
+    gaps = rng.uniform(0.72, 1.25, lobes - 1)
+    steps = gaps * (widths[1:] + widths[:-1]) / (0.5 * (reach[1:] + reach[:-1]))
+    turn = rng.uniform(0, 2 * np.pi) + np.concatenate([[0.0], np.cumsum(steps)])
+    centres = np.stack([reach * np.sin(turn), reach * np.cos(turn)], 1)
+    centres += rng.normal(0, 0.06 * radius, 2) - 0.5 * centres.mean(0)
     depth: Float32Array | None = None
-    for (cy, cx), angle in zip(centres, turn, strict=True):
-        width = radius * rng.uniform(*size)
-        axes = (width * rng.uniform(0.75, 0.95), width * rng.uniform(0.95, 1.25))
-        lobe = shapes.ellipse(y, x, (cy, cx), axes, angle + rng.normal(0, 0.4))
-        depth = lobe if depth is None else shapes.union(depth, lobe, 0.05 * radius)
+    for (cy, cx), width, angle in zip(centres, widths, turn, strict=True):
+        dy, dx = shapes.rotate(
+            y - np.float32(cy), x - np.float32(cx), angle + rng.normal(0, 0.5)
+        )
+        long = np.float32(rng.uniform(0.92, 1.18))
+        lobe = shapes.blob(dy * long, dx / long, width, rng.normal(0, LOBE_WAVES), rng)
+        depth = lobe if depth is None else shapes.union(depth, lobe, 0.06 * radius)
     assert depth is not None
-    filament = rng.choice([0.07, 0.12, 0.2], lobes) * radius
-    return shapes.union(depth, shapes.tube(y, x, centres, filament), 0.12 * radius)
+    filament = rng.choice([0.05, 0.09, 0.16], lobes, p=[0.4, 0.4, 0.2]) * radius
+    return shapes.union(depth, shapes.tube(y, x, centres, filament), 0.1 * radius)
 
 
 def band(
@@ -140,31 +145,25 @@ def kidney(
     y: Float32Array, x: Float32Array, radius: float, rng: np.random.Generator
 ) -> Float32Array:
     """Kidney, horseshoe or folded, lobulated (monocyte)."""
-    y, x = shapes.warp(y, x, 0.05 * radius, 0.9 * radius, rng)
+    y, x = shapes.warp(y, x, 0.035 * radius, 1.1 * radius, rng)
     size = radius * rng.uniform(0.62, 0.76)
     angle = rng.uniform(0, 2 * np.pi)
     off = rng.uniform(0.0, 0.2) * radius
     dy, dx = y - np.float32(off * np.sin(angle)), x - np.float32(off * np.cos(angle))
-    if rng.random() < 0.35:
+    if rng.random() < 0.6:
         t = np.linspace(-1, 1, 7)
-        turn = angle + t * rng.uniform(0.9, 1.9)
-        reach = size * rng.uniform(0.5, 0.75)
+        turn = angle + t * rng.uniform(0.8, 1.9)
+        reach = size * rng.uniform(0.45, 0.75)
         points = np.stack([reach * np.sin(turn), reach * np.cos(turn)], 1)
-        thick = size * rng.uniform(0.42, 0.6)
+        thick = size * rng.uniform(0.42, 0.66)
         return shapes.tube(y, x, points, thick * (1 + 0.15 * t * rng.choice([-1, 1])))
-    waves = rng.normal(0, (0.10, 0.07, 0.04, 0.03))
-    depth = shapes.blob(dy, dx, size, waves, rng)
+    depth = shapes.blob(dy, dx, size, rng.normal(0, (0.09, 0.045, 0.025)), rng)
     for _ in range(rng.integers(1, 3)):
         side = angle + np.pi + rng.normal(0, 0.9)
-        at = size * rng.uniform(0.75, 1.15)
-        notch = shapes.ellipse(
-            dy,
-            dx,
-            (at * np.sin(side), at * np.cos(side)),
-            (size * rng.uniform(0.3, 0.6), size * rng.uniform(0.15, 0.38)),
-            side + rng.normal(0, 0.3),
-        )
-        depth = shapes.without(depth, notch, 0.3 * size)
+        at, wide = size * rng.uniform(1.0, 1.3), size * rng.uniform(0.3, 0.5)
+        centre = (at * np.sin(side), at * np.cos(side))
+        notch = shapes.ellipse(dy, dx, centre, (wide, wide), 0.0)
+        depth = shapes.without(depth, notch, 0.45 * size)
     return depth
 
 

@@ -40,7 +40,7 @@ def draw_red_cell(canvas: Canvas, cell: Placed, stain: Stain) -> None:
     flat = squeeze.get(cell.cell_type, rng.uniform(0.88, 1.0))
     y, x = shapes.rotate(window.y, window.x, cell.angle)
     y, x = y / np.float32(np.sqrt(flat)), x * np.float32(np.sqrt(flat))
-    waves = rng.normal(0, (0.01, 0.022, 0.014, 0.008))
+    waves = rng.normal(0, (0.025, 0.028, 0.016, 0.009))
     theta = np.linspace(0, 2 * np.pi, shapes.ANGLES, endpoint=False)
     outline = np.ones(shapes.ANGLES)
     for k, wave in enumerate(waves, start=2):
@@ -63,7 +63,7 @@ def draw_red_cell(canvas: Canvas, cell: Placed, stain: Stain) -> None:
     ghost = 0.10 * stain.lysis * shapes.bump(depth, 0.25, 0.3)
     canvas.add(window, Dye.HEMOGLOBIN, ghost.astype(np.float32))
     refract(canvas, window.area, depth, stain.refraction)
-    if rng.random() < 0.03 + stain.refraction * 0.8:
+    if rng.random() < 0.008 + stain.refraction * 0.6:
         _refractile_spot(canvas, window.area, y, x, depth, radius, rng)
     canvas.labels[window.area][depth > 0] = cell.cell_id
 
@@ -79,10 +79,10 @@ def _thickness(
 ) -> Float32Array:
     """Relative thickness: a steep shoulder, thickest near the rim, thin in the middle."""
     shoulder = 1 - np.exp(
-        -np.maximum(depth, 0) / np.float32(radius * rng.uniform(0.10, 0.16))
+        -np.maximum(depth, 0) / np.float32(radius * rng.uniform(0.05, 0.11))
     )
     pallor = np.clip(stain.pallor * rng.normal(1, 0.15), 0, 0.95)
-    width = rng.uniform(0.34, 0.5) * (0.75 + 0.5 * stain.pallor)
+    width = rng.uniform(0.36, 0.52) * (0.75 + 0.5 * stain.pallor)
     offset = rng.normal(0, 0.07 * radius, 2)
     dy, dx = y - np.float32(offset[0]), x - np.float32(offset[1])
     if cell_type == "stomatocyte":
@@ -90,7 +90,7 @@ def _thickness(
     if cell_type == "spherocyte":
         pallor = 0.0
     rho = np.hypot(dy, dx) / np.float32(radius)
-    steep = rng.uniform(2.0, 3.6)
+    steep = rng.uniform(2.4, 4.5)
     hollow = np.exp(-((rho / np.float32(width)) ** np.float32(steep)))
     if cell_type == "target_cell":
         hollow = shapes.bump(rho, 0.52, 0.2)
@@ -113,8 +113,8 @@ def _refractile_spot(
         y, x, (cy, cx), tuple(rng.uniform(0.25, 0.7, 2)), rng.uniform(0, np.pi)
     )
     spot = np.minimum(spot, depth - np.float32(0.4))
-    dark, bright = rng.uniform(0.2, 0.5), rng.uniform(0.1, 0.25)
-    canvas.dyes[Dye.NEUTRAL][area] += np.float32(dark) * shapes.bump(spot, 0.0, 0.15)
+    dark, bright = rng.uniform(0.08, 0.3), rng.uniform(0.1, 0.25)
+    canvas.dyes[Dye.NEUTRAL][area] += np.float32(dark) * shapes.bump(spot, 0.0, 0.22)
     canvas.dyes[Dye.HEMOGLOBIN][area] *= 1 - np.float32(3 * bright) * shapes.cover(
         spot - np.float32(0.1), 0.2
     )
@@ -138,20 +138,17 @@ def draw_platelet(canvas: Canvas, cell: Placed, stain: Stain) -> None:
     if window is None:
         return
     y, x = shapes.rotate(window.y, window.x, cell.angle)
-    waves = np.abs(rng.normal(0, (0.18, 0.10, 0.08, 0.06, 0.05, 0.04)))
+    waves = rng.normal(0, (0.14, 0.09, 0.06, 0.04))
     depth = shapes.blob(y, x, radius, waves, rng)
     depth = np.minimum(depth, -canvas.white[window.area] - np.float32(0.1))
     inside = shapes.cover(depth, 0.35)
-    distance, value = grains(y, x, rng.uniform(0.45, 0.65), rng)
+    distance, value = grains(y, x, rng.uniform(0.32, 0.5), rng)
     middle = np.exp(-((np.hypot(y, x) / np.float32(radius * 0.75)) ** 2))
-    granules = shapes.cover(np.float32(0.24) - distance, 0.15) * (value < 0.8) * middle
-    canvas.add(window, Dye.AZURE, inside * np.float32(0.13 * stain.cytoplasm))
-    purple = inside * (
-        np.float32(0.10) + np.float32(0.55) * granules + np.float32(0.15) * middle
-    )
-    canvas.add(
-        window, Dye.PURPLE, purple * np.float32(stain.nucleus * rng.uniform(0.6, 1.2))
-    )
+    granules = shapes.cover(np.float32(0.16) - distance, 0.15) * (value < 0.7) * middle
+    canvas.add(window, Dye.AZURE, inside * np.float32(0.07 * stain.cytoplasm))
+    depth_of_colour = np.float32(stain.nucleus * rng.uniform(0.6, 1.2))
+    purple = np.float32(0.06) + np.float32(0.35) * granules + np.float32(0.18) * middle
+    canvas.add(window, Dye.PURPLE, (inside * purple * depth_of_colour).astype(np.float32))
     refract(canvas, window.area, depth, stain.refraction * 0.5)
     canvas.labels[window.area][depth > 0] = cell.cell_id
 
@@ -165,10 +162,10 @@ def draw_background(canvas: Canvas, stain: Stain, seed: int) -> None:
         canvas.add(window, Dye.EOSIN, cloud * np.float32(stain.plasma))
         canvas.add(window, Dye.AZURE, cloud * np.float32(stain.plasma * 0.6))
     if stain.precipitate > 0:
-        spacing = 8.0
+        spacing = 2.0
         distance, value = grains(window.y, window.x, spacing, rng)
         share = min(stain.precipitate * spacing**2 / 1000, 1.0)
-        size = np.float32(0.15) + np.float32(0.45) * (value / np.float32(share)) ** 3
+        size = np.float32(0.12) + np.float32(0.4) * (value / np.float32(share)) ** 3
         dirt = shapes.cover(size - distance, 0.15) * (value < share)
         canvas.add(window, Dye.PURPLE, dirt * np.float32(0.9))
         canvas.add(window, Dye.AZURE, dirt * np.float32(0.5))

@@ -20,7 +20,7 @@ def blob(
     y: Float32Array,
     x: Float32Array,
     radius: float,
-    waviness: Sequence[float],
+    waviness: Sequence[float] | np.ndarray,
     rng: np.random.Generator,
 ) -> Float32Array:
     """A round outline bent by harmonics.
@@ -33,6 +33,8 @@ def blob(
         Mean radius, um.
     waviness : sequence of float
         Relative amplitude of harmonics 2, 3, ...; the first is ovality.
+    rng : Generator
+        Gives their phases.
     """
     theta = np.linspace(0, 2 * np.pi, ANGLES, endpoint=False)
     outline = np.ones(ANGLES)
@@ -68,7 +70,7 @@ def tube(
     points: np.ndarray,
     radii: Sequence[float] | np.ndarray,
 ) -> Float32Array:
-    """A bent tube through `points` ((n, 2), y and x in um) whose radius changes along it."""
+    """A bent tube through `points` ((n, 2), y and x in um), its radius changing."""
     depth: Float32Array | None = None
     pts = np.asarray(points, np.float32)
     rad = np.asarray(radii, np.float32)
@@ -87,7 +89,7 @@ def tube(
 def union(a: Float32Array, b: Float32Array, softness: float) -> Float32Array:
     """Both shapes, their joint rounded over `softness` um."""
     h = np.maximum(np.float32(softness) - np.abs(a - b), 0)
-    return np.maximum(a, b) + h * h * np.float32(0.25 / softness)
+    return np.asarray(np.maximum(a, b) + h * h * np.float32(0.25 / softness))
 
 
 def without(a: Float32Array, b: Float32Array, softness: float) -> Float32Array:
@@ -117,7 +119,7 @@ def rotate(
 
 def cover(depth: Float32Array, softness: float) -> Float32Array:
     """Share of a pixel that lies inside, the edge spread over `softness` um."""
-    return np.clip(depth / np.float32(softness) + np.float32(0.5), 0, 1)
+    return np.asarray(np.clip(depth / np.float32(softness) + np.float32(0.5), 0, 1))
 
 
 def bump(depth: Float32Array, at: float, width: float) -> Float32Array:

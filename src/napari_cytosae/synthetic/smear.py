@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cytosae.synthetic.camera import MARGIN, Camera
+from napari_cytosae.synthetic.camera import ALIGN, Camera
 from napari_cytosae.synthetic.canvas import Canvas
-from napari_cytosae.synthetic.layout import place_cells
+from napari_cytosae.synthetic.layout import kind_of, place_cells
 from napari_cytosae.synthetic.red_cells import draw_background, draw_platelet, draw_red_cell
 from napari_cytosae.synthetic.stain import Stain
 from napari_cytosae.synthetic.white_cells import draw_white_cell
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DENSITY = 0.0115
 """Red cells a um2 in a good field: they just touch, few overlap."""
 
-SAMPLE = 0.17
+SAMPLE = 0.26
 """Coarsest distance between samples, um; larger pixels average several."""
 
 COMMON = {
@@ -102,8 +102,9 @@ class Slide:
         rgb : ndarray of uint8, (h, w, 3)
         labels, nuclei : ndarray of int32, (h, w)
         """
-        top, left = y0 - y0 % 16 - MARGIN, x0 - x0 % 16 - MARGIN
-        bottom, right = y1 + -y1 % 16 + MARGIN, x1 + -x1 % 16 + MARGIN
+        margin = self.camera.reach(self.pixel_size)
+        top, left = y0 - y0 % ALIGN - margin, x0 - x0 % ALIGN - margin
+        bottom, right = y1 + -y1 % ALIGN + margin, x1 + -x1 % ALIGN + margin
         factor = 2 * int(np.ceil((self.pixel_size / SAMPLE - 1) / 2)) + 1
         canvas = Canvas(
             self.pixel_size, max(factor, 1), (top, left), (bottom - top, right - left)
@@ -184,6 +185,8 @@ def make_slide(
         count = int(rng.poisson(area / 1500))
         white = [names[k] for k in rng.choice(len(names), count, p=shares / shares.sum())]
     else:
+        for name in wbc:
+            kind_of(name)
         white = [name for name, count in wbc.items() for _ in range(count)]
     cells = place_cells(
         seed,
@@ -226,6 +229,7 @@ def render_smear(
     stain : Stain, optional
         None is a textbook stain; `Stain.random` gives another laboratory's.
     camera : Camera, optional
+        None is a good one; `Camera.random` gives another laboratory's.
     crowding : float
         0 keeps red cells apart, 1 piles them into rouleaux.
 

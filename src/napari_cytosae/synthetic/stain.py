@@ -85,7 +85,7 @@ class Stain:
         blue = rng.uniform(-0.15, 0.45)
         hue[Dye.PURPLE] += blue * (hue[Dye.AZURE] - hue[Dye.PURPLE])
         if rng.random() < 0.35:
-            hue[Dye.PURPLE, 2] *= rng.uniform(0.3, 1.0)
+            hue[Dye.PURPLE, 2] *= rng.uniform(0.5, 1.0)
         if rng.random() < 0.3:
             hue[Dye.PURPLE, 2] *= rng.uniform(1.0, 1.7)
         # Granules and red cells run from pink to brick.

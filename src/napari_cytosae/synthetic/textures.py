@@ -22,6 +22,10 @@ FEATURE = 16
 """Bank pixels a wavelength (noise) or a grain spacing (grains)."""
 GRAINS = 32
 """Grains along one side of the grain bank."""
+COARSE = 4
+"""The second noise bank is this many times finer sampled, for large smooth features."""
+OCTAVES = (1.0, 0.75, 0.55)
+"""Weights of the patches of clumped chromatin, each half the size of the one before."""
 
 
 def noise(
@@ -42,9 +46,18 @@ def noise(
     -------
     ndarray of float32, (h, w)
     """
-    bank = _noise_bank()
-    rows, columns = _positions(y, x, wavelength, SIZE, rng)
-    return bank[rows, columns]
+    # Sampled at its nearest pixel, the finer bank would step visibly above 1.2 um.
+    zoom = COARSE if wavelength > 1.2 else 1
+    rows, columns = _positions(y, x, wavelength / zoom, SIZE, rng)
+    return np.asarray(_noise_bank(FEATURE * zoom)[rows, columns])
+
+
+def clumps(
+    y: Float32Array, x: Float32Array, size: float, rng: np.random.Generator
+) -> Float32Array:
+    """Blotches with smaller blotches in them, between -1 (light) and 1 (dark)."""
+    rows, columns = _positions(y, x, size, SIZE, rng)
+    return np.asarray(_clump_bank()[rows, columns])
 
 
 def grains(
@@ -78,14 +91,26 @@ def _positions(
 
 
 @cache
-def _noise_bank() -> Float32Array:
+def _noise_bank(feature: int) -> Float32Array:
     rng = np.random.default_rng(20_251)
     white = np.fft.rfft2(rng.standard_normal((SIZE, SIZE)))
     fy = np.fft.fftfreq(SIZE)[:, None]
     fx = np.fft.rfftfreq(SIZE)[None, :]
-    octaves = np.log2(np.maximum(np.hypot(fy, fx), 1e-9) * FEATURE)
+    octaves = np.log2(np.maximum(np.hypot(fy, fx), 1e-9) * feature)
     bank = np.fft.irfft2(white * np.exp(-0.5 * (octaves / 0.45) ** 2), s=(SIZE, SIZE))
-    return (bank / bank.std()).astype(np.float32)
+    return np.asarray(bank / bank.std(), np.float32)
+
+
+@cache
+def _clump_bank() -> Float32Array:
+    noise = _noise_bank(FEATURE)
+    index = np.arange(SIZE)
+    total = np.zeros_like(noise)
+    for octave, weight in enumerate(OCTAVES):
+        # The same bank, shrunk and shifted by a prime: still periodic.
+        at = (index * 2**octave + 331 * octave) % SIZE
+        total += np.float32(weight) * noise[np.ix_(at, at)]
+    return np.asarray(np.tanh(1.2 * total), np.float32)
 
 
 @cache

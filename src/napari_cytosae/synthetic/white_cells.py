@@ -10,7 +10,7 @@ from napari_cytosae.synthetic import shapes
 from napari_cytosae.synthetic.recipes import RECIPES
 from napari_cytosae.synthetic.red_cells import HALO, refract
 from napari_cytosae.synthetic.stain import Dye, Stain
-from napari_cytosae.synthetic.textures import grains, noise
+from napari_cytosae.synthetic.textures import clumps, grains, noise
 
 if TYPE_CHECKING:
     from napari_cytosae.core.types import Float32Array
@@ -60,9 +60,16 @@ def _outline(
     rng: np.random.Generator,
 ) -> Float32Array:
     ragged = recipe.ragged * rng.gamma(2.0, 0.5)
-    waves = rng.normal(0, np.array((0.035, 0.022, 0.014, 0.010, 0.008)) * ragged)
-    y, x = shapes.warp(y, x, min(0.02 * radius * ragged, 0.6), radius * 0.5, rng)
-    return shapes.blob(y, x, radius, np.clip(waves, -0.12, 0.12), rng)
+    waves = rng.normal(0, np.array((0.06, 0.035, 0.018)) * (0.6 + 0.6 * ragged))
+    y, x = shapes.warp(y, x, min(0.03 * radius * ragged, 0.45), radius * 0.9, rng)
+    body = shapes.blob(y, x, radius, np.clip(waves, -0.15, 0.15), rng)
+    if rng.random() < 0.35 * recipe.ragged:
+        # A foot put out between the neighbours.
+        turn, far = rng.uniform(0, 2 * np.pi), radius * rng.uniform(0.5, 0.85)
+        axes = (radius * rng.uniform(0.3, 0.6), radius * rng.uniform(0.25, 0.5))
+        foot = shapes.ellipse(y, x, (far * np.sin(turn), far * np.cos(turn)), axes, turn)
+        body = shapes.union(body, foot, 0.4 * radius)
+    return body
 
 
 def _cytoplasm(
@@ -75,7 +82,7 @@ def _cytoplasm(
     rng: np.random.Generator,
 ) -> dict[Dye, Float32Array]:
     azure, eosin = rng.uniform(*recipe.azure), rng.uniform(*recipe.eosin)
-    uneven = noise(y, x, rng.uniform(0.5, 0.9), rng) + noise(y, x, rng.uniform(2, 4), rng)
+    uneven = clumps(y, x, rng.uniform(1.0, 2.0), rng) + noise(y, x, rng.uniform(2, 4), rng)
     plasma = 1 + np.float32(recipe.texture * 0.6) * uneven
     plasma += np.float32(recipe.rim) * np.exp(-np.maximum(body, 0) / np.float32(0.7))
     # The film thins towards the edge of the cell.
@@ -87,10 +94,10 @@ def _cytoplasm(
     plasma = np.maximum(plasma, 0)
     if rng.random() < recipe.vacuoles:
         distance, value = grains(y, x, rng.uniform(1.4, 2.4), rng)
-        share = rng.uniform(0.1, 0.6)
-        size = np.float32(0.3) + np.float32(0.5) * value / np.float32(share)
+        share = rng.uniform(0.03, 0.35)
+        size = np.float32(0.2) + np.float32(0.5) * value / np.float32(share)
         hole = shapes.cover(size - distance, 0.3) * (value < share)
-        plasma *= 1 - np.float32(rng.uniform(0.6, 0.95)) * hole
+        plasma *= 1 - np.float32(rng.uniform(0.35, 0.9)) * hole
     return {
         Dye.AZURE: plasma * np.float32(azure * stain.cytoplasm),
         Dye.EOSIN: plasma * np.float32(eosin * stain.eosin),
@@ -108,11 +115,13 @@ def _add_granules(
     stain: Stain,
     rng: np.random.Generator,
 ) -> None:
-    y, x = shapes.warp(y, x, 0.08, 0.8, rng)
+    y, x = shapes.warp(y, x, 0.04, 0.8, rng)
     distance, value = grains(y, x, rng.uniform(*granules.spacing), rng)
     share, size = rng.uniform(*granules.share), rng.uniform(*granules.size)
     spread = np.float32(size / 2) * (np.float32(0.75) + np.float32(0.5) * value)
     grain = shapes.cover(spread - distance, 0.5 * size) * (value < share) * where
+    # Each takes its own amount of dye; 7.3 scrambles the number that chose its size.
+    grain *= np.float32(0.7) + np.float32(0.6) * (value * np.float32(7.3) % 1)
     for dye, amount in granules.dyes.items():
         strength = stain.nucleus if dye == Dye.PURPLE else stain.eosin
         dyes[dye] = dyes[dye] + grain * np.float32(rng.uniform(*amount) * strength)
@@ -127,17 +136,14 @@ def _chromatin(
     rng: np.random.Generator,
 ) -> Float32Array:
     """Density of the nucleus: dark heterochromatin at its edge and in clumps, or a net."""
-    size = rng.uniform(*recipe.clump_size)
-    clumps = np.tanh(1.6 * noise(y, x, size, rng) + 0.5 * noise(y, x, size / 2, rng))
-    net = 1 - np.minimum(np.abs(noise(y, x, 1.1, rng)), 1.6)
-    fine = noise(y, x, 0.4, rng)
+    blotches = clumps(y, x, rng.uniform(*recipe.clump_size), rng)
+    net = 1 - np.minimum(np.abs(noise(y, x, 1.2, rng)), 1.6)
     inside = np.maximum(nucleus, 0)
     contrast = np.float32(stain.contrast)
     texture = 1 + contrast * (
-        np.float32(recipe.clumps) * clumps
+        np.float32(recipe.clumps) * blotches
         + np.float32(recipe.lace) * net
-        + np.float32(0.04) * fine
-        + np.float32(0.10) * np.exp(-inside / np.float32(0.3))
+        + np.float32(0.16) * np.exp(-inside / np.float32(0.22))
     )
     if rng.random() < recipe.nucleoli:
         distance, value = grains(y, x, rng.uniform(3.0, 4.5), rng)
