@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from skimage.filters import threshold_otsu
+from scipy import ndimage as ndi
 
 from napari_cytosae.core.types import ImageError
 
@@ -24,6 +24,10 @@ _DARK = 24
 """Grey level below which a pixel carries no light: masks, frames, missing tiles."""
 _OFFSET = 4.0
 """Added to both intensities so that black pixels keep a finite optical density."""
+_NOT_BRIGHTFIELD = (
+    "The image has no bright background: only brightfield smears can be segmented "
+    "(invert a negative, and bring a Labels layer for fluorescence)."
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +60,8 @@ class Stain:
     @property
     def nuclear(self) -> Float32Array:
         """What parts nucleus from cytoplasm best: less blue than in `basic`, because
-        dense nuclei saturate it."""
+        dense nuclei saturate it.
+        """
         red, green, blue = np.moveaxis(self.density, -1, 0)
         return red + green - np.float32(0.6) * blue
 
@@ -69,8 +74,10 @@ class Stain:
     def foreign(self) -> BoolArray:
         """Pixels no dye gives: grey (pen, pointer, dust) or as strong in blue as in green."""
         red, green, blue = np.moveaxis(self.density, -1, 0)
-        return (blue > 0.9 * green) & (np.maximum(red, 0.8 * blue) > 0.75 * green) & (
-            blue > 0.08
+        return (
+            (blue > 0.9 * green)
+            & (np.maximum(red, 0.8 * blue) > 0.75 * green)
+            & (blue > 0.08)
         )
 
 
@@ -124,16 +131,12 @@ def _background(rgb: Float32Array) -> tuple[Float32Array, float]:
     factor = min(factor, *rgb.shape[:2])
     small = shrink(rgb, factor)
     lit = small.max(axis=-1) >= _DARK
-    green = small[..., 1]
-    bright = lit.copy()
-    if np.ptp(green[lit]) > 8 if lit.any() else False:
-        bright &= green >= threshold_otsu(green[lit])
-    if lit.mean() < 0.2 or np.median(green[bright]) < 60:
-        raise ImageError(
-            "The image has no bright background: only brightfield smears can be "
-            "segmented (invert it if it is a negative, and give fluorescence a Labels "
-            "layer instead)."
-        )
+    if lit.mean() < 0.2:
+        raise ImageError(_NOT_BRIGHTFIELD)
+    light = np.log10(small[..., 1] + _OFFSET)
+    bright = lit & (np.abs(light - _brightest_mode(light[lit])) < 0.03)
+    if np.median(small[bright].max(axis=-1)) < 60:
+        raise ImageError(_NOT_BRIGHTFIELD)
     basis = _polynomial(*small.shape[:2])
     terms = basis.shape[-1] if _covers(bright) else 1
     chosen = bright
@@ -141,14 +144,26 @@ def _background(rgb: Float32Array) -> tuple[Float32Array, float]:
         design = basis[..., :terms]
         fit, *_ = np.linalg.lstsq(design[chosen], small[chosen], rcond=None)
         field = design @ fit
-        residual = np.log10((field[..., 1] + _OFFSET) / (green + _OFFSET))
+        residual = np.log10(np.maximum(field[..., 1], 1) + _OFFSET) - light
         middle = np.median(residual[chosen])
         width = 1.48 * np.median(np.abs(residual[chosen] - middle)) + 0.003
         chosen = lit & (np.abs(residual - middle) < 2 * width)
-    density = np.log10((field + _OFFSET) / (small + _OFFSET))[chosen]
+    density = np.log10((np.maximum(field, 1) + _OFFSET) / (small + _OFFSET))[chosen]
     noise = float(np.abs(density).sum(axis=-1).std())
     full = _polynomial(*rgb.shape[:2])[..., :terms] @ fit
     return np.clip(full, 1, 255).astype(np.float32), noise
+
+
+def _brightest_mode(light: Float32Array) -> float:
+    """Brightest peak of the histogram with at least a tenth of the highest one's height.
+
+    Bare glass is the brightest thing in view and even, so its peak is narrow and stands
+    out where only a few per cent of the field are free.
+    """
+    edges = np.arange(light.min() - 0.03, light.max() + 0.04, 0.005)
+    counts = ndi.gaussian_filter1d(np.histogram(light, edges)[0].astype(float), 2)
+    peak = (counts == ndi.maximum_filter1d(counts, 5)) & (counts > 0.1 * counts.max())
+    return float(edges[np.flatnonzero(peak)[-1]] + 0.0025)
 
 
 def _polynomial(height: int, width: int) -> Float32Array:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,7 @@ _BASIC_FLOOR = 0.18
 """Least basic-dye density of a nucleus; haemoglobin and its camera errors stay below."""
 _NUCLEUS_UM2 = 14.0
 """Smallest nucleus in all its lobes; platelets stay below."""
+_NORMAL_NUCLEUS_UM2 = 45.0
 _LOBE_UM2 = 2.0
 _LOBE_GAP_UM = 1.6
 _HOLE_UM2 = 2.0
@@ -28,6 +29,8 @@ _CELL_UM2 = 330.0
 """Largest white cell on a smear: a monocyte or blast spread to 20 um."""
 _CONVEX = 0.92
 """Least share of its convex hull that one cell fills where two labels are joined."""
+_RED_BLUE = 0.42
+"""Least blue density of haemoglobin, relative to green; cytoplasm mostly has less."""
 _REACH_UM = 8.0
 """Widest cytoplasm, from the nucleus outwards."""
 
@@ -68,13 +71,20 @@ def nucleus_mask(stained: Stain, um: float) -> BoolArray:
 
 
 def nuclear_scale(stained: Stain) -> float | None:
-    """Pixel size that makes the nuclei in view 8 um wide, None where there is none."""
-    regions = label(nucleus_mask(stained, 0.2))
-    areas = np.bincount(regions.ravel())[1:]
+    """Pixel size that gives the nuclei in view a normal area, None where there is none.
+
+    Lobes are taken together when they lie no further apart than they are wide.
+    """
+    mask = nucleus_mask(stained, 0.2)
+    lobes, _ = ndi.label(mask)
+    areas = np.bincount(lobes.ravel())[1:]
     if not len(areas) or areas.max() < 20:
         return None
-    large = areas[areas > areas.max() / 3]
-    return float(8.0 / (2 * np.sqrt(np.median(large) / np.pi)))
+    width = np.sqrt(np.median(areas[areas > areas.max() / 4]))
+    groups, _ = ndi.label(ndi.distance_transform_edt(~mask) <= 0.5 * width)
+    areas = np.bincount(groups[mask])[1:]
+    area = np.median(areas[areas > areas.max() / 3])
+    return float(np.sqrt(_NORMAL_NUCLEUS_UM2 / area))
 
 
 def white_cells(stained: Stain, um: float) -> tuple[Int32Array, Int32Array]:
@@ -176,7 +186,8 @@ def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
     )
     total = np.abs(colour).sum(axis=-1)
     foreground = total > max(0.06, 3 * stained.noise)
-    far = foreground & (distance > 4) & (stained.basic < 0.2) & ~stained.foreign
+    reddish = colour[..., 2] > _RED_BLUE * colour[..., 1]
+    far = foreground & reddish & (distance > 4) & (stained.basic < 0.25) & ~stained.foreign
     blood = Ray.through(colour[far])
     if blood is not None and blood.direction[1] < 0.06:
         blood = None
@@ -189,7 +200,7 @@ def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
         )
         away = ndi.distance_transform_edt(seeds[window] != i).astype(np.float32) * um
         ring = foreground[window] & (away > 0.3) & (away < 1.5)
-        edge = 0.35 * np.median(total[window][ring]) if ring.any() else 0.0
+        edge = min(0.13, 0.35 * np.median(total[window][ring])) if ring.any() else 0.0
         odds = np.where(total[window] > edge, np.float32(1), np.float32(-1))
         odds[~foreground[window] | (away > _REACH_UM)] = -1
         if blood is not None:
