@@ -64,6 +64,8 @@ class Camera:
         1 keeps colours, 0 is grey.
     blur : float
         Standard deviation of the point spread function, um.
+    flare : float
+        Stray light, as a share of the background: it takes contrast away.
     fringe : float
         Relative difference of blur between red and blue.
     sharpen : float
@@ -80,6 +82,7 @@ class Camera:
     gamma: float = 1.0
     saturation: float = 1.0
     blur: float = 0.12
+    flare: float = 0.0
     fringe: float = 0.0
     sharpen: float = 0.0
     noise: float = 1.2
@@ -95,8 +98,9 @@ class Camera:
             gradient=(float(rng.normal(0, 0.03)), float(rng.normal(0, 0.03))),
             vignette=float(rng.exponential(0.03)),
             gamma=float(np.exp(rng.normal(0, 0.15))),
-            saturation=float(rng.uniform(0.8, 1.35)),
-            blur=float(np.exp(rng.normal(np.log(0.16), 0.45))),
+            saturation=float(rng.uniform(0.75, 1.5)),
+            blur=float(np.exp(rng.normal(np.log(0.165), 0.5))),
+            flare=float(rng.choice([0.0, rng.uniform(0.0, 0.3)])),
             fringe=float(rng.normal(0, 0.15)),
             sharpen=float(rng.choice([0.0, 0.0, rng.uniform(0.2, 1.5)])),
             noise=float(rng.uniform(0.3, 3.0)),
@@ -147,6 +151,7 @@ class Camera:
         if factor > 1:
             h, w = light.shape[1] // factor, light.shape[2] // factor
             light = light.reshape(3, h, factor, w, factor).mean((2, 4))
+        light = light * np.float32(1 - self.flare) + np.float32(self.flare)
         rgb = np.moveaxis(light, 0, 2) * np.asarray(self.light, np.float32)
         rgb *= self._shading(rgb.shape[:2], origin, field)[..., None]
         rgb += np.float32(self.saturation - 1) * (rgb - _mix(rgb, _YCC[:1]))

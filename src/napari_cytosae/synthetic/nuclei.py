@@ -28,7 +28,7 @@ def segmented(
 ) -> Float32Array:
     """Two to five lobes on a bent line, joined by filaments (neutrophil)."""
     lobes = int(rng.choice([2, 3, 4, 5], p=[0.18, 0.45, 0.30, 0.07]))
-    size = {2: 0.37, 3: 0.32, 4: 0.28, 5: 0.25}[lobes]
+    size = {2: 0.39, 3: 0.34, 4: 0.30, 5: 0.27}[lobes]
     return _lobed(y, x, radius, lobes, size, rng)
 
 
@@ -37,7 +37,7 @@ def bilobed(
 ) -> Float32Array:
     """Two, seldom three, full lobes facing each other (eosinophil)."""
     lobes = 3 if rng.random() < 0.18 else 2
-    return _lobed(y, x, radius, lobes, 0.38 if lobes == 2 else 0.33, rng)
+    return _lobed(y, x, radius, lobes, 0.41 if lobes == 2 else 0.35, rng)
 
 
 def _lobed(

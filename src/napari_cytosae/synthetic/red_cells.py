@@ -145,9 +145,9 @@ def draw_platelet(canvas: Canvas, cell: Placed, stain: Stain) -> None:
     distance, value = grains(y, x, rng.uniform(0.32, 0.5), rng)
     middle = np.exp(-((np.hypot(y, x) / np.float32(radius * 0.75)) ** 2))
     granules = shapes.cover(np.float32(0.16) - distance, 0.15) * (value < 0.7) * middle
-    canvas.add(window, Dye.AZURE, inside * np.float32(0.07 * stain.cytoplasm))
+    canvas.add(window, Dye.AZURE, inside * np.float32(0.06 * stain.cytoplasm))
     depth_of_colour = np.float32(stain.nucleus * rng.uniform(0.6, 1.2))
-    purple = np.float32(0.06) + np.float32(0.35) * granules + np.float32(0.18) * middle
+    purple = np.float32(0.04) + np.float32(0.28) * granules + np.float32(0.14) * middle
     canvas.add(window, Dye.PURPLE, (inside * purple * depth_of_colour).astype(np.float32))
     refract(canvas, window.area, depth, stain.refraction * 0.5)
     canvas.labels[window.area][depth > 0] = cell.cell_id

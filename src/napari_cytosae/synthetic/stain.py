@@ -32,7 +32,7 @@ ABSORBANCE = (
     (0.85, 0.52, 0.14),
     (0.07, 0.90, 0.45),
     (0.66, 1.00, 0.27),
-    (0.12, 0.64, 0.55),
+    (0.18, 0.64, 0.52),
     (1.00, 1.00, 1.00),
 )
 """Density in red, green and blue of one unit of each `Dye`."""
@@ -82,17 +82,16 @@ class Stain:
         hue = hue * np.exp(rng.normal(0, 0.10, hue.shape))
         hue[Dye.NEUTRAL] = 1.0
         # Nuclei run from blue (much methylene blue, alkaline buffer) to red-violet.
-        blue = rng.uniform(-0.15, 0.45)
+        blue = rng.uniform(-0.25, 0.35)
         hue[Dye.PURPLE] += blue * (hue[Dye.AZURE] - hue[Dye.PURPLE])
-        if rng.random() < 0.35:
-            hue[Dye.PURPLE, 2] *= rng.uniform(0.5, 1.0)
-        if rng.random() < 0.3:
-            hue[Dye.PURPLE, 2] *= rng.uniform(1.0, 1.7)
+        hue[Dye.PURPLE, 2] *= rng.choice(
+            [rng.uniform(0.3, 1.0), 1.0, rng.uniform(1.0, 1.7)]
+        )
         # Granules and red cells run from pink to brick.
         hue[Dye.EOSIN, 2] *= rng.uniform(0.6, 1.5)
         hue[Dye.HEMOGLOBIN, 2] *= rng.uniform(0.55, 1.15)
-        hue[Dye.HEMOGLOBIN, 0] *= rng.uniform(0.5, 2.2)
-        ghosts = rng.random() < 0.15
+        hue[Dye.HEMOGLOBIN, 0] *= rng.uniform(0.4, 1.9)
+        ghosts = rng.random() < 0.22
         return cls(
             absorbance=tuple(tuple(float(v) for v in row) for row in hue),  # type: ignore[misc]
             nucleus=float(np.exp(rng.normal(0, 0.25))),

@@ -28,6 +28,9 @@ def draw_white_cell(canvas: Canvas, cell: Placed, stain: Stain) -> None:
     if window is None:
         return
     y, x = shapes.rotate(window.y, window.x, cell.angle)
+    # Spread out by the smear: cell and nucleus are drawn out together.
+    stretch = np.float32(np.exp(np.clip(rng.normal(0, 0.07), -0.15, 0.15)))
+    y, x = y * stretch, x / stretch
     body = _outline(y, x, radius, recipe, rng)
     nucleus = rng.choice(np.array(recipe.nucleus, object))(y, x, radius, rng)
     nucleus = np.minimum(nucleus, body - np.float32(0.2))
@@ -69,6 +72,13 @@ def _outline(
         axes = (radius * rng.uniform(0.3, 0.6), radius * rng.uniform(0.25, 0.5))
         foot = shapes.ellipse(y, x, (far * np.sin(turn), far * np.cos(turn)), axes, turn)
         body = shapes.union(body, foot, 0.4 * radius)
+    for _ in range(rng.integers(0, 4)):
+        # Pressed in by a red cell.
+        turn, size = rng.uniform(0, 2 * np.pi), rng.uniform(2.5, 4.5)
+        far = radius + size - rng.uniform(0.0, 0.12) * radius
+        centre = (far * np.sin(turn), far * np.cos(turn))
+        dent = shapes.ellipse(y, x, centre, (size, size), 0.0)
+        body = shapes.without(body, dent, 0.2 * radius)
     return body
 
 
@@ -138,10 +148,12 @@ def _chromatin(
     """Density of the nucleus: dark heterochromatin at its edge and in clumps, or a net."""
     blotches = clumps(y, x, rng.uniform(*recipe.clump_size), rng)
     net = 1 - np.minimum(np.abs(noise(y, x, 1.2, rng)), 1.6)
+    distance, value = grains(y, x, rng.uniform(0.7, 1.1), rng)
+    gaps = shapes.cover(np.float32(0.2) - distance, 0.25) * (value < 0.45)
     inside = np.maximum(nucleus, 0)
     contrast = np.float32(stain.contrast)
     texture = 1 + contrast * (
-        np.float32(recipe.clumps) * blotches
+        np.float32(recipe.clumps) * (blotches - gaps)
         + np.float32(recipe.lace) * net
         + np.float32(0.16) * np.exp(-inside / np.float32(0.22))
     )
