@@ -1,8 +1,7 @@
 """Vision transformers of any origin, under timm's names and with their geometry.
 
 Knows DinoBloom's training checkpoints (``teacher``), Meta's DINOv2 and timm's own state
-dicts. Everything is read off the tensors; a file's settings only decide what they cannot
-tell (heads, input size).
+dicts. Geometry is read off the tensors; a file's settings only say what these cannot.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import timm
 import torch
 
 from napari_cytosae.core.types import CheckpointError
@@ -21,51 +21,40 @@ if TYPE_CHECKING:
 
 HEAD_WIDTH = 64
 IMAGE_SIZE = 224
-"""Input side of every model here; hub configurations that say otherwise are ignored."""
+"""Input side where a file does not say otherwise; hub configurations are not asked, the
+DinoBloom ports carry DINOv2's 518 px."""
 
 WRAPPERS = ("teacher", "state_dict", "model")
-PREFIXES = ("backbone.", "module.", "model.")
-UNUSED = re.compile(r"^(mask_token$|head|fc_norm\.|norm\.|attn_pool\.)|dino_head|ibot_head")
+PREFIX = re.compile(r"^((backbone|module|model)\.)+")
+UNUSED = re.compile(r"^(mask_token$|head|fc_norm\.|norm\.)|dino_head|ibot_head")
 RENAMED = {".mlp.w12.": ".mlp.fc1.", ".mlp.w3.": ".mlp.fc2."}
-"""SwiGLU of the giant DINOv2: the same tensors under timm's names."""
+"""The giant DINOv2's SwiGLU: the same tensors under timm's names."""
 
-MARK = "patch_embed.proj.weight"
-"""The tensor every vision transformer has."""
+PATCHES = "patch_embed.proj.weight"
+"""The tensor that every vision transformer has, and nothing else."""
+
+BLOCK = re.compile(r"^blocks\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A backbone's tensors, and what `BackboneInfo` wants to know of them."""
+    """A backbone's tensors, and what `BackboneInfo` wants to know of it."""
 
     tensors: dict[str, torch.Tensor]
     fields: dict[str, Any]
 
 
-def unwrapped(payload: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the state dict inside a training checkpoint."""
-    for key in WRAPPERS:
-        inner = payload.get(key)
-        if isinstance(inner, dict):
-            return inner
-    return payload
-
-
 def is_backbone(payload: Mapping[str, Any]) -> bool:
     """Tell whether a payload holds a vision transformer."""
-    return any(str(name).endswith(MARK) for name in unwrapped(payload))
+    return any(str(name).endswith(PATCHES) for name in _unwrapped(payload))
 
 
-def file_in_folder(folder: Path) -> Path:
-    """Return the weights in a folder as the hub lays it out."""
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        if (folder / name).is_file():
-            return folder / name
-    raise CheckpointError(
-        f"{folder} holds no model.safetensors; choose the weights file itself."
-    )
-
-
-def adapt(path: Path, payload: Mapping[str, Any], settings: Mapping[str, Any]) -> Found:
+def adapt(
+    path: Path,
+    payload: Mapping[str, Any],
+    own: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> Found:
     """Bring a state dict to timm's names and infer the geometry.
 
     Parameters
@@ -73,60 +62,85 @@ def adapt(path: Path, payload: Mapping[str, Any], settings: Mapping[str, Any]) -
     path : Path
         For messages, and the name where the file gives none.
     payload : mapping
-        State dict, bare or wrapped.
-    settings : mapping
+        State dict, bare or inside a training checkpoint.
+    own : mapping
         Our own metadata, or empty.
+    settings : mapping
+        The hub's ``config.json``, or empty.
+
+    Returns
+    -------
+    Found
+        Without mask token, final norm and heads.
 
     Raises
     ------
     CheckpointError
-        Not a vision transformer with a class token, or tensors that disagree.
+        Not a vision transformer with a class token, or its heads cannot be told.
     """
     tensors = {
         name: tensor
-        for name, tensor in _timm_names(unwrapped(payload)).items()
+        for name, tensor in _timm_names(_unwrapped(payload)).items()
         if not UNUSED.search(name)
     }
-    if not {MARK, "cls_token", "pos_embed", "blocks.0.norm1.weight"} <= tensors.keys():
+    blocks = [int(match[1]) for match in map(BLOCK.match, tensors) if match]
+    if not (
+        blocks
+        and {PATCHES, "cls_token", "pos_embed"} <= tensors.keys()
+        and tensors[PATCHES].ndim == 4
+        and tensors["pos_embed"].ndim == 3
+    ):
         raise CheckpointError(
             f"{path} is not a vision transformer with a class token; choose a DinoBloom or "
             "DINOv2 backbone."
         )
-    width, _, patch_size, _ = tensors[MARK].shape
-    fields = {
-        "name": settings.get("name") or path.name,
-        "width": width,
-        "depth": 1 + max(int(n.split(".")[1]) for n in tensors if n.startswith("blocks.")),
-        "heads": settings.get("heads") or _heads(path, width),
-        "patch_size": patch_size,
-        "image_size": settings.get("image_size") or _image_size(path, tensors, patch_size),
-    }
-    for key in ("licence", "citation", "training_data"):
-        fields[key] = settings.get(key, "")
-    return Found(tensors, fields)
+    width, _, patch_size, _ = tensors[PATCHES].shape
+    return Found(
+        tensors,
+        {
+            "name": own.get("name") or path.name,
+            "width": width,
+            "depth": 1 + max(blocks),
+            "heads": own.get("heads") or _heads(path, width, settings),
+            "patch_size": patch_size,
+            "image_size": own.get("image_size") or IMAGE_SIZE,
+            "licence": own.get("licence", ""),
+            "citation": own.get("citation", ""),
+            "training_data": own.get("training_data", ""),
+        },
+    )
+
+
+def _unwrapped(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    for key in WRAPPERS:
+        inner = payload.get(key)
+        if isinstance(inner, dict):
+            return inner
+    return payload
 
 
 def _timm_names(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     renamed = {}
     for name, tensor in state.items():
-        if not isinstance(tensor, torch.Tensor):
-            continue
-        for prefix in PREFIXES:
-            name = name.removeprefix(prefix)
-        for theirs, ours in RENAMED.items():
-            name = name.replace(theirs, ours)
-        renamed[name] = tensor
+        if isinstance(tensor, torch.Tensor):
+            ours = PREFIX.sub("", str(name))
+            for theirs, timms in RENAMED.items():
+                ours = ours.replace(theirs, timms)
+            renamed[ours] = tensor
     return renamed
 
 
-def _heads(path: Path, width: int) -> int:
+def _heads(path: Path, width: int, settings: Mapping[str, Any]) -> int:
+    """Heads of the architecture a hub configuration names, else one for each 64 wide."""
+    architecture = settings.get("architecture")
+    if isinstance(architecture, str) and timm.is_model(architecture):
+        with torch.device("meta"):
+            blocks = getattr(timm.create_model(architecture), "blocks", None)
+        if blocks is not None:
+            return int(blocks[0].attn.num_heads)
     if width % HEAD_WIDTH:
         raise CheckpointError(
-            f"{path} is {width} wide, not a multiple of {HEAD_WIDTH}, so its attention "
-            "heads cannot be told; save it with `save_backbone(..., heads=N)`."
+            f"{path} is {width} wide, no multiple of {HEAD_WIDTH}, so its attention heads "
+            "cannot be told; put the hub's config.json beside it."
         )
     return width // HEAD_WIDTH
-
-
-def _image_size(path: Path, tensors: Mapping[str, torch.Tensor], patch_size: int) -> int:
-    return IMAGE_SIZE

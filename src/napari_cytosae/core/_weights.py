@@ -1,45 +1,51 @@
 """Opening a weights file of any container without running anything that is in it.
 
-`read` tells safetensors from pickles by the first bytes, never by the suffix. Pickles go
-through torch's ``weights_only`` unpickler, where the run configurations of the published
-SAEs are replaced by an inert stub and every other class is refused by name.
+The first bytes tell safetensors from pickles, never the suffix. Pickles go through torch's
+``weights_only`` unpickler, where the run configurations of the published SAEs are replaced
+by inert stubs and every other class is refused by name.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import re
 import threading
 import zipfile
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
 from napari_cytosae.core.types import CheckpointError
 
-Tensors = dict[str, torch.Tensor]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WEIGHTS_NAMES = ("sae_weights.safetensors", "model.safetensors", "pytorch_model.bin")
+"""Names of the weights in a folder, as SAELens and the hub lay it out."""
+
+SETTINGS_NAMES = ("cfg.json", "config.json")
+"""Names of the settings beside them."""
 
 CONFIG_MODULES = ("src.sae_training.config", "sae_training.config")
-CONFIG_CLASSES = ("ViTSAERunnerConfig", "LanguageModelSAERunnerConfig")
+CONFIG_CLASSES = ("ViTSAERunnerConfig", "LanguageModelSAERunnerConfig", "Config")
 
-# `safe_globals` is one list for the whole process: two threads must not undo each other's.
-_PICKLES = threading.Lock()
+# torch keeps one list of safe globals a process: two loads must not undo each other's.
+_UNPICKLING = threading.Lock()
 
 
 class RunConfig:
     """Stands in for the authors' configuration classes: attributes, no behaviour."""
 
 
-def _stubs() -> list[type[RunConfig]]:
-    return [
-        type(name, (RunConfig,), {"__module__": module, "__qualname__": name})
-        for module in CONFIG_MODULES
-        for name in CONFIG_CLASSES
-    ]
+_STUBS = tuple(
+    type(name, (RunConfig,), {"__module__": module, "__qualname__": name})
+    for module in CONFIG_MODULES
+    for name in CONFIG_CLASSES
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,58 +58,70 @@ class Contents:
         The unpickled dictionary, or the tensors by name.
     metadata : dict of str to str
         The header of a safetensors file; empty for other containers.
-    header : dict or None
-        A JSON first line before the pickle (saev).
+    settings : dict
+        The JSON line before a pickle (saev), or the JSON file beside a safetensors file
+        (SAELens, the hub).
     """
 
     payload: dict[str, Any]
     metadata: dict[str, str] = field(default_factory=dict)
-    header: dict[str, Any] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
-def read(path: Path) -> Contents:
-    """Open `path`, memory-mapped where its container allows.
+def locate(path: Path) -> Path:
+    """Return the weights file that `path` means: itself, or the one in that folder.
 
     Raises
     ------
     CheckpointError
-        Missing, damaged, not weights, or a pickle that names a class other than the
-        published configurations.
+        There is no such file or folder, or no weights in it.
     """
-    start = first_bytes(path, 16)
-    if start[8:9] == b"{":
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise CheckpointError(
+            f"There is no weights file {path}; check the path, or run "
+            "`napari-cytosae models list` for the models that can be fetched."
+        )
+    for name in WEIGHTS_NAMES:
+        if (path / name).is_file():
+            return path / name
+    raise CheckpointError(
+        f"The folder {path} holds none of {', '.join(WEIGHTS_NAMES)}; choose the weights "
+        "file itself."
+    )
+
+
+def read(path: Path) -> Contents:
+    """Open a file, memory-mapped where its container allows.
+
+    Raises
+    ------
+    CheckpointError
+        Damaged, not weights, or a pickle that names a class other than the published
+        configurations.
+    """
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(9)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error.strerror}); check its permissions."
+        ) from error
+    if start[8:] == b"{":
         return _read_safetensors(path)
     if start[:1] == b"{":
         return _read_after_header(path)
     if start[:2] == b"PK" or start[:1] == b"\x80":
-        return Contents(_unpickle(path))
-    raise CheckpointError(
+        return Contents(_unpickle(path, path))
+    raise not_weights(path)
+
+
+def not_weights(path: Path) -> CheckpointError:
+    """Say that a file is of no container known here."""
+    return CheckpointError(
         f"{path} is not a weights file; choose a .pth, .pt or .safetensors file."
     )
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """Read the header of a safetensors file alone; empty for every other container."""
-    if first_bytes(path, 16)[8:9] != b"{":
-        return {}
-    with _opened(path) as file:
-        return dict(file.metadata() or {})
-
-
-def first_bytes(path: Path, count: int) -> bytes:
-    """Read the first `count` bytes of a file that must exist."""
-    try:
-        with path.open("rb") as stream:
-            return stream.read(count)
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"There is no weights file {path}; check the path, or run "
-            "`napari-cytosae models list` for the models that can be fetched."
-        ) from None
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({error.strerror}); choose a weights file."
-        ) from None
 
 
 def damaged(path: Path) -> CheckpointError:
@@ -111,59 +129,60 @@ def damaged(path: Path) -> CheckpointError:
     return CheckpointError(f"{path} is damaged or incomplete; download or copy it again.")
 
 
-def as_config(value: object) -> dict[str, Any]:
-    """Return the fields of a run configuration, whether stub instance or dictionary."""
+def run_config(payload: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of the run configuration in a published checkpoint."""
+    value = payload.get("cfg", payload.get("config"))
     if isinstance(value, RunConfig):
         return dict(vars(value))
     return dict(value) if isinstance(value, dict) else {}
 
 
-def _opened(path: Path) -> Any:
+def _read_safetensors(path: Path) -> Contents:
     try:
-        return safe_open(path, framework="pt", device="cpu")
+        with safe_open(path, framework="pt", device="cpu") as file:
+            names = list(file.keys())
+            tensors = {name: file.get_tensor(name) for name in names}
+            metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise damaged(path) from error
+    return Contents(tensors, metadata, _settings_beside(path))
 
 
-def _read_safetensors(path: Path) -> Contents:
-    with _opened(path) as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return Contents(tensors, dict(file.metadata() or {}))
+def _settings_beside(path: Path) -> dict[str, Any]:
+    for name in SETTINGS_NAMES:
+        try:
+            settings = json.loads((path.parent / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(settings, dict):
+            return settings
+    return {}
 
 
 def _read_after_header(path: Path) -> Contents:
     with path.open("rb") as stream:
         try:
-            header = json.loads(stream.readline())
-        except (ValueError, UnicodeDecodeError):
-            raise CheckpointError(
-                f"{path} is not a weights file; choose a .pth, .pt or .safetensors file."
-            ) from None
-        return Contents(_load(path, stream, mmap=False), header=header)
+            settings = json.loads(stream.readline())
+        except ValueError:
+            raise not_weights(path) from None
+        pickled = stream.read()
+    if pickled[:2] != b"PK":
+        raise not_weights(path)
+    return Contents(_unpickle(path, io.BytesIO(pickled)), settings=settings)
 
 
-def _unpickle(path: Path) -> dict[str, Any]:
-    return _load(path, path, mmap=zipfile.is_zipfile(path))
-
-
-def _load(path: Path, source: Any, *, mmap: bool) -> dict[str, Any]:
+def _unpickle(path: Path, source: Path | io.BytesIO) -> dict[str, Any]:
+    # Files of torch before 1.6 are bare pickles, which cannot be mapped.
+    zipped = source is path and zipfile.is_zipfile(path)
+    if zipped and not any(name.endswith("/data.pkl") for name in _members(path)):
+        raise not_weights(path)
     try:
-        with _PICKLES, torch.serialization.safe_globals(list(_stubs())):
-            payload = torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
+        with _UNPICKLING, torch.serialization.safe_globals(list(_STUBS)):
+            payload = torch.load(source, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
-        # Both words for it: a class off the list, and an instruction that would call one.
-        match = re.search(
-            r"(?:GLOBAL|build|instantiate|reduce)\s+([\w.]+\.\w+)", str(error)
-        )
-        if match is None:
-            raise damaged(path) from error
-        raise CheckpointError(
-            f"{path} would run {match[1]} when opened and was refused; use weights from a "
-            "source you trust, saved as plain tensors (.safetensors)."
-        ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, OSError) as error:
-        raise damaged(path) from error
-    except (AttributeError, IndexError, AssertionError, ImportError) as error:
+        raise _refused(path, error) from None
+    except Exception as error:
+        # The unpickler runs into damaged bytes with whatever error they lead to.
         raise damaged(path) from error
     if not isinstance(payload, dict):
         raise CheckpointError(
@@ -171,3 +190,17 @@ def _load(path: Path, source: Any, *, mmap: bool) -> dict[str, Any]:
             "a file of model weights."
         )
     return payload
+
+
+def _members(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
+def _refused(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
+    named = re.search(r"(?:GLOBAL|class|function) <?([\w.]+\.\w+)", str(error))
+    what = f"asks for {named[1]}" if named else "is not made of plain tensors"
+    return CheckpointError(
+        f"{path} {what} and was not opened, since that could run code; use weights from a "
+        "source you trust, saved as .safetensors."
+    )

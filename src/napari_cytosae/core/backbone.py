@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
-from timm.layers import resample_abs_pos_embed
 from timm.layers.mlp import SwiGLUPacked
+from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -51,7 +52,7 @@ def preprocess(crops: Sequence[UInt8Array], size: int = IMAGE_SIZE) -> torch.Ten
     for index, crop in enumerate(crops):
         _require_rgb(index, crop)
         image = Image.fromarray(np.ascontiguousarray(crop))
-        resized[index] = image.resize((size, size), Image.Resampling.BILINEAR)
+        resized[index] = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
     pixels = torch.from_numpy(resized).permute(0, 3, 1, 2).contiguous().float().div_(255)
     mean = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
     std = torch.tensor(IMAGENET_STD).view(3, 1, 1)
@@ -91,7 +92,9 @@ class Backbone(nn.Module):
         }
         if "reg_token" in needed:
             self.prefix_tokens += needed["reg_token"].shape[1]
-        needed["pos_embed"], no_embed_class = _position_embedding(info, needed)
+        needed["pos_embed"], no_embed_class = _position_embedding(
+            info, needed, self.prefix_tokens
+        )
         with torch.device("meta"):
             self.vit = VisionTransformer(
                 img_size=info.image_size,
@@ -123,6 +126,7 @@ class Backbone(nn.Module):
         Parameters
         ----------
         pixels : Tensor of float32, (n, 3, image_size, image_size)
+            As `preprocess` gives them.
 
         Returns
         -------
@@ -156,8 +160,8 @@ def resolve_layer(info: BackboneInfo, layer: int) -> int:
     """
     if not -info.depth <= layer < info.depth:
         raise ModelMismatchError(
-            f"Block {layer} is asked for, but backbone {info.name} has {info.depth} blocks; "
-            "use the backbone the SAE was trained on."
+            f"Block {layer} is asked for, but backbone {info.name} has {info.depth} blocks "
+            "only; use the backbone the SAE was trained on."
         )
     return layer % info.depth
 
@@ -177,11 +181,16 @@ def _require_rgb(index: int, crop: object) -> None:
 
 
 def _position_embedding(
-    info: BackboneInfo, tensors: Mapping[str, torch.Tensor]
+    info: BackboneInfo, tensors: Mapping[str, torch.Tensor], prefix_tokens: int
 ) -> tuple[torch.Tensor, bool]:
-    """Resample the position embedding to the patch grid; tell whether CLS is outside it."""
+    """Fit the position embedding to the patch grid; tell whether CLS stands outside it."""
     embedding = tensors["pos_embed"]
-    prefix = embedding.shape[1] - int(embedding.shape[1] ** 0.5) ** 2
+    prefix = embedding.shape[1] - math.isqrt(embedding.shape[1]) ** 2
+    if prefix not in (0, prefix_tokens):
+        raise CheckpointError(
+            f"Backbone {info.name} has position embeddings for {embedding.shape[1]} "
+            "tokens, which make no square patch grid; fetch the weights again."
+        )
     if embedding.shape[1] != info.grid**2 + prefix:
         embedding = resample_abs_pos_embed(
             embedding, new_size=[info.grid, info.grid], num_prefix_tokens=prefix
@@ -192,13 +201,13 @@ def _position_embedding(
 def _block_options(
     info: BackboneInfo, tensors: Mapping[str, torch.Tensor]
 ) -> dict[str, Any]:
-    hidden, hidden_out = (tensors[f"blocks.0.mlp.{name}.weight"] for name in ("fc1", "fc2"))
+    inner, outer = (tensors[f"blocks.0.mlp.{name}.weight"] for name in ("fc1", "fc2"))
     options: dict[str, Any] = {
         # timm truncates ratio * width; half a unit more keeps the exact size.
-        "mlp_ratio": (hidden.shape[0] + 0.5) / info.width,
+        "mlp_ratio": (inner.shape[0] + 0.5) / info.width,
         "qkv_bias": "blocks.0.attn.qkv.bias" in tensors,
         "init_values": 1.0 if "blocks.0.ls1.gamma" in tensors else None,
     }
-    if hidden.shape[0] == 2 * hidden_out.shape[1]:
+    if inner.shape[0] == 2 * outer.shape[1]:
         options |= {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU}
     return options

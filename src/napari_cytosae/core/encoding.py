@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_cytosae.core.sae import Sae
-    from napari_cytosae.core.types import SaeInfo
+    from napari_cytosae.core.types import Float32Array, SaeInfo
 
 STATISTICS = ("n_patches", "max", "mean", "mean_with_cls", "cls")
 
@@ -55,20 +55,13 @@ def activations(
         pre = sae.pre_activations(centred, latents, buffer)
         f = sae.activate(pre, latents, gates)
         _summarise(f, threshold, summary[:, :, latents])
-    dense = summary.cpu().numpy()
-    return ConceptActivations(
-        *(sparse.csr_array(rows) for rows in dense),
-        threshold=threshold,
-        sae_sha256=sae.info.sha256,
-    )
+    return _sparse(summary.cpu().numpy(), sae.info, threshold)
 
 
 def empty(sae: SaeInfo, threshold: float) -> ConceptActivations:
     """Activations of no cells at all."""
-    nothing = {
-        name: sparse.csr_array((0, sae.d_sae), dtype=np.float32) for name in STATISTICS
-    }
-    return ConceptActivations(**nothing, threshold=threshold, sae_sha256=sae.sha256)
+    nothing = np.empty((len(STATISTICS), 0, sae.d_sae), np.float32)
+    return _sparse(nothing, sae, threshold)
 
 
 def concatenate(parts: Sequence[Encoded], *, complete: bool = True) -> Encoded:
@@ -106,6 +99,15 @@ def concatenate(parts: Sequence[Encoded], *, complete: bool = True) -> Encoded:
         boxes=np.concatenate([part.boxes for part in parts]),
         cell_ids=np.concatenate([part.cell_ids for part in parts]),
         complete=complete,
+    )
+
+
+def _sparse(dense: Float32Array, sae: SaeInfo, threshold: float) -> ConceptActivations:
+    n_patches, highest, mean, mean_with_cls, cls = (
+        sparse.csr_array(rows) for rows in dense
+    )
+    return ConceptActivations(
+        n_patches, highest, mean, mean_with_cls, cls, threshold, sae.sha256
     )
 
 

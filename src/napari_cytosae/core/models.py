@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 
-from napari_cytosae.core import checkpoints, encoding, pipeline, registry
-from napari_cytosae.core.backbone import Backbone, preprocess, resolve_layer
+from napari_cytosae.core import encoding, pipeline
+from napari_cytosae.core._loading import open_pair, pick_device, require_fit
+from napari_cytosae.core.backbone import Backbone, preprocess
+from napari_cytosae.core.precision import agree, faster_in_bfloat16, probes, to_bfloat16
 from napari_cytosae.core.sae import Sae
-from napari_cytosae.core.types import CytoError, ModelMismatchError
+from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
+    from napari_cytosae.core.checkpoints import BackboneFile, SaeFile
     from napari_cytosae.core.types import (
         BackboneInfo,
         ConceptActivations,
@@ -29,43 +32,54 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
-BATCH_SIZE = {"cpu": 8, "mps": 8, "cuda": 32}
+BATCH_SIZE = {"cpu": 4, "mps": 8, "cuda": 32}
 """Cells a batch: enough to fill the device, few enough to cancel within a second or two."""
-
-DINOBLOOM_WIDTHS = {
-    384: "DinoBloom-S",
-    768: "DinoBloom-B",
-    1024: "DinoBloom-L",
-    1536: "DinoBloom-G",
-}
 
 
 class Models:
-    """A backbone and the SAE that reads it, on one device.
+    """A backbone and the SAE that reads it, on one device; made by `load_models`.
 
     Parameters
     ----------
-    backbone : Backbone
-    sae : Sae
+    backbone : BackboneFile
+        Weights, assigned and not copied on the CPU in float32.
+    sae : SaeFile
+        Weights, likewise.
+    device : torch.device
+        Where to compute.
+    dtype : {"float32", "bfloat16"}
+        Of the matrix products.
+
+    Attributes
+    ----------
     names : dict of int to str
         Concept names shipped with the SAE.
     device : torch.device
+        Where it computes.
     precision : {"float32", "bfloat16"}
+        Of the matrix products.
+
+    Raises
+    ------
+    ModelMismatchError
+        They do not fit.
+    CheckpointError
+        The backbone's tensors do not make one model.
     """
 
     def __init__(
-        self,
-        backbone: Backbone,
-        sae: Sae,
-        names: dict[int, str],
-        device: torch.device,
-        precision: Precision,
+        self, backbone: BackboneFile, sae: SaeFile, device: torch.device, dtype: Precision
     ) -> None:
-        self._backbone = backbone.to(device)
-        self._sae = sae.to(device)
-        self.names = names
+        require_fit(backbone.info, sae.info)
+        self.names = sae.names
         self.device = device
-        self.precision: Precision = precision
+        self.precision: Precision = dtype
+        self._backbone = Backbone(backbone.info, backbone.tensors, sae.info.layer)
+        self._sae = Sae(sae)
+        if dtype == "bfloat16":
+            to_bfloat16(self._backbone, self._sae)
+        self._backbone.to(device)
+        self._sae.to(device)
 
     @property
     def backbone_info(self) -> BackboneInfo:
@@ -98,6 +112,7 @@ class Models:
         Parameters
         ----------
         crops : sequence of ndarray of uint8, (h, w, 3)
+            RGB, of any size.
 
         Returns
         -------
@@ -121,6 +136,7 @@ class Models:
         Parameters
         ----------
         crops : sequence of ndarray of uint8, (h, w, 3)
+            RGB, of any size.
         concepts : sequence of int, optional
             Concept ids; all by default, 50 MB a cell at CytoSAE's size.
 
@@ -152,6 +168,7 @@ class Models:
         Parameters
         ----------
         crops : sequence of ndarray of uint8, (h, w, 3)
+            RGB, of any size.
         threshold : float
             Activation above which a patch counts.
 
@@ -200,6 +217,7 @@ class Models:
         encoded : Encoded
             Made by these models, with its tokens.
         concepts : sequence of int, k of them
+            Concept ids.
 
         Returns
         -------
@@ -230,7 +248,8 @@ class Models:
                 if encoded.gates is not None:
                     gates = torch.from_numpy(encoded.gates[cells, 1:]).to(self.device)
                 f = self._sae.columns(tokens.float(), concepts, gates)
-                grids[:, cells] = f.permute(2, 0, 1).unflatten(2, (self.grid, -1)).cpu()
+                shape = (len(concepts), -1, self.grid, self.grid)
+                grids[:, cells] = f.permute(2, 0, 1).cpu().numpy().reshape(shape)
         return grids
 
     def _tokens(self, crops: Sequence[UInt8Array]) -> torch.Tensor:
@@ -276,7 +295,8 @@ def load_models(
     device : {"auto", "cpu", "cuda", "mps"}
         ``auto`` takes a GPU where there is one.
     precision : {"auto", "float32", "bfloat16"}
-        ``auto`` is the fastest one this machine has that keeps the counts within 1 %.
+        ``auto`` takes bfloat16 where this machine is faster in it and these models then
+        agree with themselves in float32, see `core.precision.agree`.
 
     Raises
     ------
@@ -287,42 +307,20 @@ def load_models(
     CytoError
         This machine has no such device.
     """
-    backbone_file = checkpoints.open_backbone(registry.resolve(str(backbone), "backbone"))
-    sae_file = checkpoints.open_sae(registry.resolve(str(sae), "sae"))
-    _require_fit(backbone_file.info, sae_file.info)
-    return Models(
-        Backbone(backbone_file.info, backbone_file.tensors, sae_file.info.layer),
-        Sae(sae_file),
-        sae_file.names,
-        _device(device),
-        "float32" if precision == "auto" else precision,
-    )
+    where = pick_device(device)
+    files = open_pair(backbone, sae)
+    if precision != "auto":
+        return Models(*files, where, precision)
+    return _fastest(*files, where)
 
 
-def _require_fit(backbone: BackboneInfo, sae: SaeInfo) -> None:
-    if sae.d_in != backbone.width:
-        fitting = sae.backbone or DINOBLOOM_WIDTHS.get(
-            sae.d_in, f"a {sae.d_in}-wide backbone"
-        )
-        raise ModelMismatchError(
-            f"SAE {sae.name} reads {sae.d_in}-wide tokens of block {sae.layer}; backbone "
-            f"{backbone.name} gives {backbone.width}; use {fitting} with this SAE."
-        )
-    resolve_layer(backbone, sae.layer)
-
-
-def _device(wanted: str) -> torch.device:
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if wanted == "auto":
-        return torch.device(next(name for name, found in there.items() if found))
-    if not there.get(wanted, False):
-        known = ", ".join(name for name, found in there.items() if found)
-        raise CytoError(f"There is no device {wanted} here; use one of auto, {known}.")
-    return torch.device(wanted)
+def _fastest(backbone: BackboneFile, sae: SaeFile, device: torch.device) -> Models:
+    exact = Models(backbone, sae, device, "float32")
+    if not faster_in_bfloat16(device):
+        return exact
+    fast = Models(backbone, sae, device, "bfloat16")
+    crops = probes()
+    return fast if agree(fast.encode(crops), exact.encode(crops)) else exact
 
 
 def _slices(count: int, size: int) -> Iterator[slice]:

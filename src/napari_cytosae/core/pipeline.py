@@ -32,7 +32,9 @@ def encode(
     Parameters
     ----------
     models : Models
+        As `load_models` gives them.
     crops : Crops, or sequence of ndarray of uint8, (h, w, 3)
+        RGB, of any size.
     threshold : float
         Activation above which a patch counts.
     batch_size : int, optional

@@ -34,6 +34,8 @@ class Sae(nn.Module):
     jumprelu  ``f = pre`` where ``pre > threshold``, one number a latent, else 0
     ========= =======================================================================
 
+    Thresholds below 0 count as 0: activations are never negative.
+
     Parameters
     ----------
     file : SaeFile
@@ -54,9 +56,23 @@ class Sae(nn.Module):
         if "threshold" not in file.tensors:
             self.register_buffer("threshold", torch.zeros(()))
 
+    def to_bfloat16(self) -> None:
+        """Encode in bfloat16 from now on; the bias keeps its precision.
+
+        The bias becomes two more rows of the encoder, its bfloat16 value and the rest, so
+        that it is added in the float32 the product accumulates in.
+        """
+        high = self.b_enc.bfloat16()
+        low = (self.b_enc - high.float()).bfloat16()
+        self.W_enc = torch.cat([self.W_enc.bfloat16(), high[None], low[None]])
+
     def centre(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens less the decoder bias, in the precision of the encoder's weights."""
-        return (tokens - self.b_dec).to(self.W_enc.dtype)
+        """Tokens as the encoder takes them: less the decoder bias, in its precision."""
+        centred = tokens - self.b_dec
+        if self.W_enc.dtype == torch.float32:
+            return centred
+        ones = centred.new_ones((*centred.shape[:-1], 2))
+        return torch.cat([centred, ones], dim=-1).to(self.W_enc.dtype)
 
     def pre_activations(
         self,
@@ -68,7 +84,7 @@ class Sae(nn.Module):
 
         Parameters
         ----------
-        centred : Tensor, (n, t, d_in)
+        centred : Tensor, (n, t, d)
             As `centre` gives them.
         latents : slice or Tensor of int64, (k,)
             Which latents.
@@ -79,12 +95,15 @@ class Sae(nn.Module):
         -------
         Tensor, (n, t, k)
         """
-        weights, bias = self.W_enc[:, latents], self.b_enc[latents]
         cells, length, _ = centred.shape
-        rows, width = cells * length, len(bias)
-        out = None if buffer is None else buffer[: rows * width].view(rows, width)
-        pre = torch.addmm(bias, centred.flatten(0, 1), weights, out=out)
-        return pre.view(cells, length, width)
+        rows, weights = centred.flatten(0, 1), self.W_enc[:, latents]
+        shape = (len(rows), weights.shape[1])
+        out = None if buffer is None else buffer[: shape[0] * shape[1]].view(shape)
+        if weights.dtype == torch.float32:
+            pre = torch.addmm(self.b_enc[latents], rows, weights, out=out)
+        else:
+            pre = torch.mm(rows, weights, out=out)
+        return pre.view(cells, length, -1)
 
     def activate(
         self,
@@ -92,15 +111,21 @@ class Sae(nn.Module):
         latents: slice | torch.Tensor,
         gates: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Apply this kind's rule to pre-activations, in place where it can be.
+        """Apply this kind's rule to pre-activations, in place.
 
         Parameters
         ----------
-        pre : Tensor, (..., k)
+        pre : Tensor, (n, t, k)
+            As `pre_activations` gives them.
         latents : slice or Tensor of int64, (k,)
             Which latents these are.
-        gates : Tensor, (...,), optional
+        gates : Tensor, (n, t), optional
             For topk, as `gates` gives them.
+
+        Returns
+        -------
+        Tensor, (n, t, k)
+            The memory of `pre`.
         """
         if gates is not None:
             return pre.mul_(pre > gates[..., None])
@@ -110,27 +135,29 @@ class Sae(nn.Module):
         return pre.clamp_(min=0)
 
     def encode(self, tokens: torch.Tensor) -> torch.Tensor:
-        """All latents of some tokens, dense: (..., d_in) to (..., d_sae)."""
+        """All latents, dense: (n, t, d_in) to (n, t, d_sae), float32."""
         everything = slice(0, self.info.d_sae)
         pre = self.pre_activations(self.centre(tokens), everything)
-        return self.activate(pre, everything, self.gates(tokens))
+        return self.activate(pre, everything, self.gates(tokens)).float()
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Reconstructed tokens: (..., d_sae) to (..., d_in)."""
+        """Reconstructed tokens: (n, t, d_sae) to (n, t, d_in)."""
         return latents @ self.W_dec + self.b_dec
 
     def columns(
         self,
         tokens: torch.Tensor,
-        concepts: Sequence[int] | torch.Tensor,
+        concepts: Sequence[int],
         gates: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Latents of a few concepts alone: one column product.
 
         Parameters
         ----------
-        tokens : Tensor, (n, t, d_in)
+        tokens : Tensor of float32, (n, t, d_in)
+            Residual stream.
         concepts : sequence of int, k of them
+            Concept ids.
         gates : Tensor, (n, t), optional
             For topk: those of the same tokens; found anew where not given.
 
@@ -138,24 +165,36 @@ class Sae(nn.Module):
         -------
         Tensor of float32, (n, t, k)
         """
-        chosen = torch.as_tensor(concepts, dtype=torch.int64, device=self.W_enc.device)
+        chosen = torch.tensor(concepts, dtype=torch.int64, device=self.W_enc.device)
         if gates is None:
             gates = self.gates(tokens)
         pre = self.pre_activations(self.centre(tokens), chosen)
         return self.activate(pre, chosen, gates).float()
 
     def gates(self, tokens: torch.Tensor) -> torch.Tensor | None:
-        """For topk: what a token's pre-activation must exceed to be among its k largest."""
+        """For topk: what a pre-activation must exceed to be among its token's k largest.
+
+        The gate lies midway between the last that is kept and the first that is dropped,
+        so that tokens rounded to float16 still choose the same latents.
+
+        Parameters
+        ----------
+        tokens : Tensor of float32, (n, t, d_in)
+            Residual stream.
+
+        Returns
+        -------
+        Tensor of float32, (n, t), or None
+            None for the kinds whose latents do not compete.
+        """
         if self.info.kind != "topk" or self.info.k is None:
             return None
+        count = self.info.k + 1
         centred = self.centre(tokens)
-        # One more than are kept: the gate lies midway between the last kept and the first
-        # dropped, so that tokens rounded to float16 still choose the same latents.
-        count = min(self.info.k + 1, self.info.d_sae)
         top = centred.new_empty((*centred.shape[:-1], 0))
         for latents in chunks(self.info.d_sae):
             top = torch.cat([top, self.pre_activations(centred, latents)], dim=-1)
             top = top.topk(min(count, top.shape[-1]), dim=-1).values
-        if count <= self.info.k:
-            return torch.zeros_like(top[..., 0])
+        if top.shape[-1] < count:
+            return torch.zeros_like(top[..., 0], dtype=torch.float32)
         return top[..., -2:].float().mean(dim=-1).clamp_(min=0)

@@ -1,0 +1,100 @@
+"""Finding and opening the two files that make `Models`, and checking that they fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from napari_cytosae.core import checkpoints, registry
+from napari_cytosae.core.backbone import resolve_layer
+from napari_cytosae.core.checkpoints import BackboneFile, SaeFile
+from napari_cytosae.core.types import (
+    BackboneInfo,
+    CheckpointError,
+    CytoError,
+    ModelMismatchError,
+    SaeInfo,
+)
+
+Info = TypeVar("Info", BackboneInfo, SaeInfo)
+
+DINOBLOOM = {384: "S", 768: "B", 1024: "L", 1536: "G"}
+"""DinoBloom's sizes by their width, for the message when an SAE does not fit."""
+
+
+def open_pair(backbone: str | Path, sae: str | Path) -> tuple[BackboneFile, SaeFile]:
+    """Find and open a backbone and an SAE, and check that they fit.
+
+    Raises
+    ------
+    CheckpointError
+        A file that is missing, damaged or of the wrong kind.
+    ModelMismatchError
+        The SAE does not read this backbone's tokens, or not at a block it has.
+    """
+    backbone_file = checkpoints.open_backbone(registry.resolve(backbone, "backbone"))
+    sae_file = checkpoints.open_sae(registry.resolve(sae, "sae"))
+    backbone_info = _described(backbone_file.info, backbone, "backbone")
+    sae_info = _described(sae_file.info, sae, "sae")
+    require_fit(backbone_info, sae_info)
+    return replace(backbone_file, info=backbone_info), replace(sae_file, info=sae_info)
+
+
+def require_fit(backbone: BackboneInfo, sae: SaeInfo) -> None:
+    """Check that an SAE reads tokens of this backbone's width, at a block it has.
+
+    Raises
+    ------
+    ModelMismatchError
+        It does not; the message says which backbone would fit.
+    """
+    if sae.d_in != backbone.width:
+        fitting = (
+            f"DinoBloom-{DINOBLOOM[sae.d_in]}" if sae.d_in in DINOBLOOM else sae.backbone
+        )
+        raise ModelMismatchError(
+            f"SAE {sae.name} reads {sae.d_in}-wide tokens of block {sae.layer}; backbone "
+            f"{backbone.name} gives {backbone.width}-wide ones; use "
+            f"{fitting or f'a {sae.d_in}-wide backbone'} with this SAE."
+        )
+    resolve_layer(backbone, sae.layer)
+
+
+def pick_device(wanted: str) -> torch.device:
+    """Return the device of that name; for ``auto`` a GPU where there is one.
+
+    Raises
+    ------
+    CytoError
+        This machine has no such device.
+    """
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if wanted == "auto":
+        return torch.device(next(name for name, found in there.items() if found))
+    if not there.get(wanted, False):
+        known = ", ".join(name for name, found in there.items() if found)
+        raise CytoError(f"There is no device {wanted} here; use one of auto, {known}.")
+    return torch.device(wanted)
+
+
+def _described(info: Info, reference: str | Path, role: checkpoints.Role) -> Info:
+    """Let a registered model go by its registered name and terms."""
+    if isinstance(reference, Path) or Path(reference).exists():
+        return info
+    try:
+        entry = registry.find_entry(reference, role)
+    except CheckpointError:
+        return info
+    return replace(
+        info,
+        name=entry.name,
+        licence=info.licence or entry.licence,
+        citation=info.citation or entry.citation,
+    )
