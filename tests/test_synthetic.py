@@ -95,7 +95,9 @@ def test_normal_red_cells_measure_7_5_um_within_6_percent():
 
 
 def test_the_same_pixels_come_out_whichever_tiles_a_slide_is_cut_into():
-    camera = Camera(quality=80, sharpen=0.6, gradient=(0.05, -0.03), noise=2.0)
+    camera = Camera(
+        quality=80, sharpen=0.6, gradient=(0.05, -0.03), noise=2.0, lateral=(0.1, -0.05)
+    )
     stain = Stain(precipitate=5.0, refraction=0.1)
     slide = make_slide((300, 340), 0.12, 9, {"monocyte": 1}, stain=stain, camera=camera)
     whole = slide.render()

@@ -68,6 +68,8 @@ class Camera:
         Stray light, as a share of the background: it takes contrast away.
     fringe : float
         Relative difference of blur between red and blue.
+    lateral : (float, float)
+        How far red is moved against green, and blue the other way, um down and right.
     sharpen : float
         Strength of an unsharp mask.
     noise : float
@@ -84,6 +86,7 @@ class Camera:
     blur: float = 0.12
     flare: float = 0.0
     fringe: float = 0.0
+    lateral: tuple[float, float] = (0.0, 0.0)
     sharpen: float = 0.0
     noise: float = 1.2
     quality: int | None = None
@@ -102,6 +105,9 @@ class Camera:
             blur=float(np.exp(rng.normal(np.log(0.165), 0.5))),
             flare=float(rng.choice([0.0, rng.uniform(0.0, 0.3)])),
             fringe=float(rng.normal(0, 0.15)),
+            lateral=tuple(rng.normal(0, 0.07, 2).tolist())
+            if rng.random() < 0.4
+            else (0.0, 0.0),
             sharpen=float(rng.choice([0.0, 0.0, rng.uniform(0.2, 1.5)])),
             noise=float(rng.uniform(0.3, 3.0)),
             quality=int(rng.integers(55, 96)) if rng.random() < 0.6 else None,
@@ -109,8 +115,8 @@ class Camera:
 
     def reach(self, pixel_size: float) -> int:
         """Pixels around a tile that its blur and sharpening see; a multiple of `ALIGN`."""
-        spread = 3 * self.blur * (1 + abs(self.fringe)) / pixel_size
-        return ALIGN * int(np.ceil((spread + 6) / ALIGN))
+        spread = 3 * self.blur * (1 + abs(self.fringe)) + max(map(abs, self.lateral))
+        return ALIGN * int(np.ceil((spread / pixel_size + 6) / ALIGN))
 
     def expose(
         self,
@@ -148,6 +154,9 @@ class Camera:
         for plane, fringe in zip(light, (self.fringe, 0.0, -self.fringe), strict=True):
             spread = max(sigma * (1 + fringe), 0.3)
             ndimage.gaussian_filter(plane, spread, output=plane, truncate=3)
+        if any(self.lateral):
+            offset = np.asarray(self.lateral) / pixel_size * factor
+            light[0], light[2] = _shift(light[0], offset), _shift(light[2], -offset)
         if factor > 1:
             h, w = light.shape[1] // factor, light.shape[2] // factor
             light = light.reshape(3, h, factor, w, factor).mean((2, 4))
@@ -177,6 +186,16 @@ class Camera:
         return np.asarray(shading, np.float32)
 
 
+def _shift(plane: Float32Array, offset: np.ndarray) -> Float32Array:
+    """Move by a part of a pixel, linearly; what wraps round lies in the tile's margin."""
+    for axis in (0, 1):
+        whole = int(np.floor(offset[axis]))
+        part = np.float32(offset[axis] - whole)
+        near = np.roll(plane, whole, axis)
+        plane = near + part * (np.roll(near, 1, axis) - near)
+    return plane
+
+
 @cache
 def _noise_bank() -> Float32Array:
     """Unit noise, slightly correlated between neighbours as after demosaicing."""
@@ -199,7 +218,7 @@ def _sensor_noise(
         (np.arange(n) + first + offset) % len(bank)
         for n, first, offset in zip(shape, origin, shift, strict=True)
     )
-    return np.asarray(bank[rows[:, None], columns])
+    return np.asarray(bank.take(rows, axis=0).take(columns, axis=1))
 
 
 def _jpeg(rgb: Float32Array, quality: int) -> Float32Array:

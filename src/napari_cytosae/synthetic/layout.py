@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
 
 EDGE = 6.0
 """um around the slide in which cells are placed too, so that its border cuts some."""
+
+BUCKET = 24.0
+"""Side of the hash grid's squares, um: no two cells farther apart can touch."""
 
 RBC_DIAMETER = (7.5, 0.45)
 """Mean and standard deviation, um (6 %)."""
@@ -42,24 +44,24 @@ class _Places:
 
     def __init__(self, rng: np.random.Generator, height: float, width: float) -> None:
         self.rng, self.height, self.width = rng, height, width
-        self.taken: dict[tuple[int, int], list[tuple[float, float, float]]] = defaultdict(
-            list
-        )
+        self.taken: dict[tuple[int, int], list[tuple[float, float, float]]] = {}
 
     def put(self, y: float, x: float, radius: float) -> None:
-        self.taken[int(y // 12), int(x // 12)].append((y, x, radius))
+        self.taken.setdefault((int(y // BUCKET), int(x // BUCKET)), []).append(
+            (y, x, radius)
+        )
 
     def room(self, y: float, x: float, radius: float) -> float:
         """Gap to the nearest disc, um; negative where they overlap."""
-        gap, by, bx = np.inf, int(y // 12), int(x // 12)
-        for ky in range(by - 2, by + 3):
-            for kx in range(bx - 2, bx + 3):
+        gap, by, bx = np.inf, int(y // BUCKET), int(x // BUCKET)
+        for ky in range(by - 1, by + 2):
+            for kx in range(bx - 1, bx + 2):
                 for oy, ox, other in self.taken.get((ky, kx), ()):
                     gap = min(gap, ((y - oy) ** 2 + (x - ox) ** 2) ** 0.5 - radius - other)
         return gap
 
     def find(
-        self, radius: float, gap: float, border: float, tries: int = 30
+        self, radius: float, gap: float, border: float, tries: int = 16
     ) -> tuple[float, float]:
         """A place at least `gap` from all others and `border` inside, or the best found."""
         best, place = -np.inf, (0.0, 0.0)

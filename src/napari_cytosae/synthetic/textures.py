@@ -16,7 +16,7 @@ from scipy import ndimage
 if TYPE_CHECKING:
     from napari_cytosae.core.types import Float32Array
 
-SIZE = 1024
+SIZE = 512
 """Side of the noise bank, px."""
 FEATURE = 16
 """Bank pixels a wavelength (noise) or a grain spacing (grains)."""
