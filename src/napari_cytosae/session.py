@@ -7,7 +7,7 @@ knows neither Qt nor napari, so all of its behaviour is tested without them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from psygnal import Signal
 
@@ -65,6 +65,12 @@ class CellSettings:
     shows: Shows = "smear"
     kinds: tuple[CellKind, ...] = ("wbc",)
     field_of_view_um: float = 25.0
+
+    def as_parameters(self) -> dict[str, Any]:
+        """What ``run.json`` says of it."""
+        if self.shows == "smear":
+            return {"cells": "segmentation", "kinds": list(self.kinds)}
+        return {"cells": self.shows.replace("_", " ")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +220,11 @@ class Session:
     def settings(self) -> CellSettings:
         """How the next segmentation will look for cells."""
         return self._settings
+
+    @property
+    def used_settings(self) -> CellSettings:
+        """How the present cells were found and cropped."""
+        return self._used_settings
 
     @property
     def cells(self) -> Cells | None:

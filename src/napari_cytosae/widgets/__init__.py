@@ -1,1 +1,1 @@
-"""Everything Qt and napari."""
+"""Everything Qt and napari: the dock and its parts."""

@@ -49,20 +49,29 @@ def no_full_collections() -> Iterator[None]:
 
 
 def preload_torch() -> None:
-    """Map torch's shared libraries without holding the interpreter's lock.
+    """Map the shared libraries of torch without holding the interpreter's lock.
 
     A C call through ctypes lets other threads run, an import does not. Where this cannot
     be done nothing is lost: the import that follows loads them.
+
+    Triton's library carries its own LLVM. After a software OpenGL driver (Mesa) has
+    brought another one into the process, its symbols would be bound to that one, and
+    importing torchvision crashes the interpreter; ``RTLD_DEEPBIND`` keeps them apart.
     """
-    if "torch" in sys.modules or os.name != "posix":
+    if os.name != "posix":
         return
-    spec = importlib.util.find_spec("torch")
+    suffix = "dylib" if sys.platform == "darwin" else "so"
+    for name in ("c10", "torch_cpu", "torch", "torch_python"):
+        _map("torch", f"lib/lib{name}.{suffix}", os.RTLD_GLOBAL)
+    _map("triton", "_C/libtriton*.so", getattr(os, "RTLD_DEEPBIND", 0))
+
+
+def _map(package: str, pattern: str, flags: int) -> None:
+    """Map the libraries of a package that is installed and not imported yet."""
+    spec = None if package in sys.modules else importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         return
     dlopen = ctypes.CDLL(None).dlopen
     dlopen.restype = ctypes.c_void_p
-    suffix = "dylib" if sys.platform == "darwin" else "so"
-    for name in ("c10", "torch_cpu", "torch", "torch_python"):
-        library = Path(spec.origin).parent / "lib" / f"lib{name}.{suffix}"
-        if library.is_file():
-            dlopen(os.fsencode(library), os.RTLD_NOW | os.RTLD_GLOBAL)
+    for library in Path(spec.origin).parent.glob(pattern):
+        dlopen(os.fsencode(library), os.RTLD_NOW | flags)

@@ -1,0 +1,198 @@
+"""Connects step 2 with the session and the canvas: image, pixel size, cells."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cytosae.core.types import PixelSize
+from napari_cytosae.widgets import _tasks
+from napari_cytosae.widgets._layers import layer_pixel_size
+
+if TYPE_CHECKING:
+    from napari.layers import Image as ImageLayer
+
+    from napari_cytosae.core.types import Cells, Image
+    from napari_cytosae.session import CellSettings, Session
+    from napari_cytosae.widgets._desk import Desk
+    from napari_cytosae.widgets._jobs import Ended, JobError, Jobs
+    from napari_cytosae.widgets._layers import CanvasLayers
+    from napari_cytosae.widgets.cells_panel import CellsPanel
+
+_LANE = "image"
+_KIND_NAMES = {"wbc": "WBC", "rbc": "RBC", "platelet": "platelets"}
+
+
+class CellsController:
+    """Keeps `panel`, `layers` and `session` in step."""
+
+    def __init__(
+        self,
+        session: Session,
+        desk: Desk,
+        jobs: Jobs,
+        layers: CanvasLayers,
+        panel: CellsPanel,
+    ) -> None:
+        self._session, self._desk, self._jobs = session, desk, jobs
+        self._layers, self._panel = layers, panel
+        self._labels_index = -1
+        panel.image_chosen.connect(self._on_image_chosen)
+        panel.labels_chosen.connect(self._on_labels_chosen)
+        panel.settings_changed.connect(session.set_settings)
+        panel.pixel_size_edited.connect(self._on_pixel_size)
+        panel.segment_clicked.connect(self.segment)
+        panel.hide_flagged_toggled.connect(session.set_hide_flagged)
+        desk.busy_changed.connect(self._show_ready)
+        layers.choices_changed.connect(self._on_choices)
+        layers.source_changed.connect(self._on_source)
+        session.settings_changed.connect(self._show_settings)
+        session.image_changed.connect(self._show_image)
+        session.cells_changed.connect(self._show_cells)
+        session.hide_flagged_changed.connect(self._show_flagged)
+        self._on_choices()
+        self._show_settings(session.settings)
+
+    def close(self) -> None:
+        """Leave session and canvas."""
+        self._layers.choices_changed.disconnect(self._on_choices)
+        self._layers.source_changed.disconnect(self._on_source)
+        self._session.settings_changed.disconnect(self._show_settings)
+        self._session.image_changed.disconnect(self._show_image)
+        self._session.cells_changed.disconnect(self._show_cells)
+        self._session.hide_flagged_changed.disconnect(self._show_flagged)
+
+    # --- the image --------------------------------------------------------------------
+
+    def _on_choices(self) -> None:
+        images, labels = self._layers.images(), self._layers.labels()
+        if self._layers.source is None and images:
+            self._open(self._layers.preferred_image() or images[-1])
+        source = self._layers.source
+        current = next((i for i, layer in enumerate(images) if layer is source), -1)
+        self._panel.set_images([layer.name for layer in images], current)
+        self._labels_index = min(max(self._labels_index, 0), len(labels) - 1)
+        self._panel.set_labels([layer.name for layer in labels], self._labels_index)
+        if not images:
+            self._session.set_image(None)
+
+    def _on_image_chosen(self, index: int) -> None:
+        images = self._layers.images()
+        if 0 <= index < len(images) and images[index] is not self._layers.source:
+            self._open(images[index])
+
+    def _on_labels_chosen(self, index: int) -> None:
+        self._labels_index = index
+
+    def _on_source(self) -> None:
+        """The source's pixels were replaced, or its layer deleted."""
+        source = self._layers.source
+        if source is None:
+            self._jobs.abandon(_LANE)
+            self._session.set_image(None)
+        else:
+            self._open(source)
+
+    def _open(self, layer: ImageLayer) -> None:
+        self._layers.set_source(layer)
+        self._session.set_image(None)
+        self._panel.set_reading()
+        pixels = _tasks.LayerPixels(
+            data=layer.data[0] if layer.multiscale else layer.data,
+            name=layer.name,
+            path=layer.source.path,
+            um=layer_pixel_size(layer),
+        )
+
+        def ended(end: Ended) -> None:
+            self._session.set_image(end.value)
+            if end.value is not None and end.value.notes:
+                self._desk.say(f"{end.value.name}: {'; '.join(end.value.notes)}.")
+
+        def failed(error: JobError) -> None:
+            self._panel.set_pixel_size(None)
+            self._desk.fail(str(error), error.details)
+
+        self._jobs.run(
+            _LANE,
+            f"Reading {layer.name}",
+            lambda: _tasks.open_image(pixels),
+            on_ended=ended,
+            on_failed=failed,
+        )
+
+    def _on_pixel_size(self, um: float) -> None:
+        image = self._session.image
+        if image is not None:
+            size = PixelSize(um, "user") if um > 0 else PixelSize()
+            self._session.set_image(replace(image, pixel_size=size))
+
+    # --- the cells --------------------------------------------------------------------
+
+    def segment(self) -> None:
+        """Find the cells, as the settings say."""
+        image, settings = self._session.image, self._session.settings
+        if image is None:
+            self._desk.fail("Choose an image first.")
+            return
+        labels = None
+        if settings.shows == "labels":
+            layers = self._layers.labels()
+            if not 0 <= self._labels_index < len(layers):
+                self._desk.fail("Choose the Labels layer that marks the cells first.")
+                return
+            labels = np.array(layers[self._labels_index].data)
+
+        def done(cells: Cells) -> str:
+            now = self._session.image
+            if now is None or now.sha256 != image.sha256:
+                return f"{image.name} is no longer open; its cells were dropped."
+            self._session.set_cells(cells)
+            return describe_cells(cells)
+
+        self._desk.run(
+            "Segmenting", lambda: _tasks.find_cells(image, settings, labels), done
+        )
+
+    # --- session -> panel and canvas --------------------------------------------------
+
+    def _show_settings(self, settings: CellSettings) -> None:
+        self._panel.set_settings(settings)
+
+    def _show_image(self, image: Image | None) -> None:
+        self._panel.set_pixel_size(None if image is None else image.pixel_size)
+        self._show_ready()
+
+    def _show_ready(self, _: Any = None) -> None:
+        self._panel.set_ready(self._session.image is not None, busy=self._desk.busy)
+
+    def _show_cells(self, cells: Cells | None) -> None:
+        if cells is None:
+            self._panel.set_cells("", flagged=0, count=0)
+            return
+        if self._layers.source is not None:
+            self._layers.show_cells(cells, self._session.hidden_cells())
+        flagged = int((cells.table["qc"] != "ok").sum())
+        self._panel.set_cells(describe_cells(cells), flagged=flagged, count=len(cells))
+
+    def _show_flagged(self, hide: bool) -> None:
+        self._panel.set_hide_flagged(hide)
+        if self._session.cells is not None:
+            self._layers.style_cells(self._session.cells, self._session.hidden_cells())
+
+
+def describe_cells(cells: Cells) -> str:
+    """E.g. ``23 WBC, 4 platelets; 2 flagged (border 1, blurred 1)``."""
+    if not len(cells):
+        return "No cells were found; check the pixel size, or mark them in a Labels layer."
+    counts = Counter(cells.table["kind"])
+    text = ", ".join(f"{n:,} {_KIND_NAMES.get(kind, kind)}" for kind, n in counts.items())
+    flagged = cells.table.loc[cells.table["qc"] != "ok", "qc"]
+    if len(flagged):
+        reasons = Counter(r.strip() for qc in flagged for r in qc.split(";"))
+        why = ", ".join(f"{reason} {n:,}" for reason, n in reasons.most_common())
+        text += f"; {len(flagged):,} flagged ({why})"
+    return text

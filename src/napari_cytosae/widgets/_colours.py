@@ -1,0 +1,61 @@
+"""Colours on the canvas: overlays whose alpha follows activation, outlines of cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.utils.colormaps import Colormap, DirectLabelColormap
+from napari.utils.colormaps.standardize_color import transform_color
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from napari_cytosae.core.types import Cells
+
+OUTLINES = {"wbc": "#10217a", "rbc": "#7a1030", "platelet": "#5b0f7a"}
+"""Dark, so that they are seen on a bright field and never taken for an overlay."""
+FLAGGED_OUTLINE = "#ff8c00"
+
+_STEP = 1e-6
+
+
+def overlay_colormap(colour: str, threshold: float = 0.0) -> Colormap:
+    """A colour whose alpha rises from 0 at activation 0 to 1 at the end of the scale.
+
+    Parameters
+    ----------
+    colour : str
+    threshold : float
+        Fraction of the scale (0 to 1) up to which nothing is drawn.
+    """
+    rgb = transform_color(colour)[0, :3]
+    threshold = float(np.clip(threshold, 0.0, 1.0 - 2 * _STEP))
+    if threshold <= 0.0:
+        controls, alpha = [0.0, 1.0], [0.0, 1.0]
+    else:
+        controls = [0.0, threshold, threshold + _STEP, 1.0]
+        alpha = [0.0, 0.0, threshold, 1.0]
+    colours = np.column_stack([np.tile(rgb, (len(alpha), 1)), alpha])
+    return Colormap(
+        colours, name=f"cytosae {colour} {threshold:.3f}", controls=controls
+    )
+
+
+def outline_colormap(cells: Cells, hidden: Collection[int] = ()) -> DirectLabelColormap:
+    """Outlines by kind of cell, flagged ones apart, hidden ones not drawn.
+
+    Cells that are in the layer but not in the table (just painted) get the first colour.
+    """
+    colours: dict[int | None, str] = {None: OUTLINES["wbc"], 0: "transparent"}
+    table = cells.table
+    for cell_id, kind, qc in zip(
+        table["cell_id"], table["kind"], table["qc"], strict=True
+    ):
+        if cell_id in hidden:
+            colours[int(cell_id)] = "transparent"
+        elif qc != "ok":
+            colours[int(cell_id)] = FLAGGED_OUTLINE
+        else:
+            colours[int(cell_id)] = OUTLINES.get(str(kind), OUTLINES["wbc"])
+    return DirectLabelColormap(color_dict=colours)

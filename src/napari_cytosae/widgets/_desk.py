@@ -1,0 +1,109 @@
+"""The one long job the analyst waits for: shown in the strip, one at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.utils import notifications
+from qtpy.QtCore import QObject, Signal
+
+from napari_cytosae.core.types import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_cytosae.widgets._jobs import Ended, JobError, Jobs, Work
+    from napari_cytosae.widgets.status_strip import StatusStrip
+
+_LANE = "work"
+
+
+class Desk(QObject):
+    """Runs the job in front, and says how everything went.
+
+    Signals
+    -------
+    busy_changed : bool
+    """
+
+    busy_changed = Signal(bool)
+
+    def __init__(self, jobs: Jobs, strip: StatusStrip, *, parent: QObject) -> None:
+        super().__init__(parent)
+        self._jobs = jobs
+        self._strip = strip
+        strip.cancel_clicked.connect(self.cancel)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is in front."""
+        return self._jobs.running(_LANE) is not None
+
+    def run(
+        self,
+        title: str,
+        work: Work,
+        on_done: Callable[[Any], str],
+        on_stopped: Callable[[tuple[Any, ...], str], None] | None = None,
+    ) -> None:
+        """Run a job in front; does nothing while another one is there.
+
+        Parameters
+        ----------
+        title : str
+            "Encoding"; starts the sentence of an error.
+        work : callable
+            Returns the generator.
+        on_done : callable
+            Takes the result; returns what to say about it.
+        on_stopped : callable, optional
+            Takes the finished pieces of a job that was cancelled or failed, and what the
+            strip says about that.
+        """
+        if self.busy:
+            return
+
+        def ended(end: Ended) -> None:
+            self.busy_changed.emit(False)
+            if not end.cancelled:
+                self._strip.show_message("")
+                self.say(on_done(end.value))
+                return
+            said = f"{title} was cancelled."
+            self._strip.show_message(said)
+            if on_stopped is not None:
+                on_stopped(end.partials, said)
+
+        def failed(error: JobError) -> None:
+            self.busy_changed.emit(False)
+            self.fail(str(error), error.details)
+            if on_stopped is not None:
+                on_stopped(error.partials, str(error))
+
+        self._strip.show_progress(Progress(title, 0, 0), None)
+        self._jobs.run(
+            _LANE, title, work, on_ended=ended, on_failed=failed, on_progress=self._show
+        )
+        self.busy_changed.emit(True)
+
+    def cancel(self) -> None:
+        """Stop the job in front after the step it is in."""
+        if self.busy:
+            self._jobs.cancel(_LANE)
+            self._strip.show_cancelling()
+
+    def say(self, text: str) -> None:
+        """Say something in the strip, unless a job is shown there."""
+        if text and not self.busy:
+            self._strip.show_message(text)
+
+    def fail(self, text: str, details: str = "") -> None:
+        """Say what went wrong, in the strip and as a napari notification."""
+        if not self.busy:
+            self._strip.show_error(text, details)
+        notifications.show_error(text)
+
+    def _show(self, progress: Progress, seconds_left: float | None) -> None:
+        job = self._jobs.running(_LANE)
+        if job is not None and not job.cancelling:
+            self._strip.show_progress(progress, seconds_left)

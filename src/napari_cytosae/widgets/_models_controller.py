@@ -1,0 +1,157 @@
+"""Connects step 1 with the session: choosing, downloading and loading models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cytosae.core import registry
+from napari_cytosae.session import ModelChoice
+from napari_cytosae.widgets import _tasks
+from napari_cytosae.widgets.models_panel import Loaded, ModelSet
+
+if TYPE_CHECKING:
+    from napari_cytosae.session import Session
+    from napari_cytosae.widgets._desk import Desk
+    from napari_cytosae.widgets.models_panel import ModelsPanel
+
+_NAMED = (("starter", "Starter (built in)"), ("cytosae", "CytoSAE + DinoBloom-B"))
+
+
+class ModelsController:
+    """Keeps `panel` and `session` in step."""
+
+    def __init__(self, session: Session, desk: Desk, panel: ModelsPanel) -> None:
+        self._session, self._desk, self._panel = session, desk, panel
+        self._own: list[ModelSet] = []
+        self._sets: list[ModelSet] = []
+        panel.set_chosen.connect(self._on_set)
+        panel.files_chosen.connect(self._on_files)
+        panel.device_chosen.connect(self._on_device)
+        panel.precision_chosen.connect(self._on_precision)
+        panel.get_clicked.connect(self.get)
+        panel.load_clicked.connect(self.load)
+        desk.busy_changed.connect(self._on_busy)
+        session.choice_changed.connect(self._show)
+        session.models_changed.connect(self._show_loaded)
+        self._show()
+
+    def close(self) -> None:
+        """Leave the session."""
+        self._session.choice_changed.disconnect(self._show)
+        self._session.models_changed.disconnect(self._show_loaded)
+
+    def current(self) -> ModelSet:
+        """The chosen set."""
+        return self._sets[self._index()]
+
+    def why_not_ready(self) -> str:
+        """What to do before the chosen models can be used; empty where nothing is."""
+        chosen = self.current()
+        if chosen.here:
+            return ""
+        return f"{chosen.title} is not on this machine yet; click Download in step 1."
+
+    def load(self) -> None:
+        """Load the chosen models now rather than with the first encoding."""
+        missing = self.why_not_ready()
+        if missing:
+            self._desk.fail(missing)
+            return
+        choice = self._session.choice
+
+        def done(loaded: Any) -> str:
+            if self._session.choice != choice:
+                return ""
+            self._session.set_models(*loaded)
+            return "The models are loaded."
+
+        self._desk.run("Loading the models", lambda: _tasks.load(choice), done)
+
+    def get(self) -> None:
+        """Download the chosen models."""
+        name = self.current().get
+
+        def done(path: Path) -> str:
+            self._show()
+            return f"Downloaded to {path.parent}."
+
+        self._desk.run(f"Downloading {name}", lambda: _tasks.download(name), done)
+
+    def _index(self) -> int:
+        choice = self._session.choice
+        for index, entry in enumerate(self._sets):
+            if (entry.backbone, entry.sae) == (choice.backbone, choice.sae):
+                return index
+        return 0
+
+    def _show(self, _: Any = None) -> None:
+        self._sets = [*named_sets(), *self._own]
+        choice = self._session.choice
+        if all((s.backbone, s.sae) != (choice.backbone, choice.sae) for s in self._sets):
+            self._sets.append(ModelSet(choice.sae, choice.backbone, choice.sae))
+        self._panel.set_sets(self._sets, self._index())
+        self._panel.set_choice(self._session.choice)
+        self._show_loaded()
+
+    def _show_loaded(self, _: Any = None) -> None:
+        models = self._session.models
+        self._panel.set_loaded(
+            None
+            if models is None
+            else Loaded(
+                models.backbone_info,
+                models.sae_info,
+                models.layer,
+                models.device.type,
+                models.precision,
+            )
+        )
+
+    def _on_set(self, index: int) -> None:
+        chosen = self._sets[index]
+        self._choose(backbone=chosen.backbone, sae=chosen.sae)
+
+    def _on_files(self, backbone: str, sae: str) -> None:
+        title = f"{Path(sae).name} + {Path(backbone).name}"
+        entry = ModelSet(title, backbone, sae)
+        if entry not in self._own:
+            self._own.append(entry)
+        self._choose(backbone=backbone, sae=sae)
+
+    def _on_device(self, device: str) -> None:
+        self._choose(device=device)
+
+    def _on_precision(self, precision: str) -> None:
+        self._choose(precision=precision)
+
+    def _choose(self, **changes: str) -> None:
+        now = self._session.choice
+        fields = ("backbone", "sae", "device", "precision")
+        self._session.choose(
+            ModelChoice(**{f: changes.get(f, getattr(now, f)) for f in fields})
+        )
+
+    def _on_busy(self, busy: bool) -> None:
+        self._panel.set_busy(busy)
+        if not busy:
+            self._show_loaded()
+
+
+def named_sets() -> list[ModelSet]:
+    """The sets everybody has, and whether they are on this machine."""
+    known = {(s.entry.name, s.entry.role): s for s in registry.list_models()}
+    sets = []
+    for name, title in _NAMED:
+        backbone = registry.backbone_for(name)
+        statuses = [known[name, "sae"], known[backbone, "backbone"]]
+        missing = [s for s in statuses if s.state == "not here"]
+        if missing and name != "starter":
+            title += f" (get, {sum(s.size for s in missing) / 1e6:.0f} MB)"
+        terms = "\n".join(
+            "; ".join(filter(None, [s.entry.title, s.entry.licence, s.entry.citation]))
+            for s in statuses
+        )
+        get = name if name != "starter" else ""
+        sets.append(ModelSet(title, backbone, name, not missing, get, terms))
+    return sets

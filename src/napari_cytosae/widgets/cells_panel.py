@@ -1,0 +1,305 @@
+"""Step 2: which image, what it shows, how large a pixel is, and its cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QRadioButton,
+    QSizePolicy,
+    QStackedLayout,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cytosae.session import CellSettings
+from napari_cytosae.widgets.empty_state import EmptyState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_cytosae.core.types import PixelSize
+    from napari_cytosae.session import Shows
+
+KINDS = {"wbc": "WBC", "rbc": "RBC", "platelet": "Platelets"}
+PLAUSIBLE_UM = (0.03, 0.6)
+"""Pixels of light-microscope smears: 100x oil with binning up to a 20x scan."""
+_WAYS: dict[Shows, str] = {
+    "smear": "a smear",
+    "single_cell": "one cell",
+    "labels": "cells marked in",
+}
+
+
+class CellsPanel(QWidget):
+    """Shows what it is told and says what was clicked; never decides.
+
+    Signals
+    -------
+    image_chosen : index in the list given to `set_images`
+    labels_chosen : index in the list given to `set_labels`
+    settings_changed : CellSettings
+    pixel_size_edited : float, um
+    segment_clicked, encode_clicked, sample_clicked
+    hide_flagged_toggled : bool
+    """
+
+    image_chosen = Signal(int)
+    labels_chosen = Signal(int)
+    settings_changed = Signal(object)
+    pixel_size_edited = Signal(float)
+    segment_clicked = Signal()
+    encode_clicked = Signal()
+    sample_clicked = Signal()
+    hide_flagged_toggled = Signal(bool)
+
+    def __init__(self, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._image = _combo()
+        self._image.currentIndexChanged.connect(self.image_chosen)
+        self._labels = _combo()
+        self._labels.currentIndexChanged.connect(self.labels_chosen)
+        self._ways: dict[Shows, QRadioButton] = {
+            way: QRadioButton(text) for way, text in _WAYS.items()
+        }
+        self._group = QButtonGroup(self)
+        for button in self._ways.values():
+            self._group.addButton(button)
+            button.toggled.connect(self._on_settings)
+        self._kinds = {kind: QCheckBox(text) for kind, text in KINDS.items()}
+        for box in self._kinds.values():
+            box.toggled.connect(self._on_settings)
+        self._pixel = _micrometres(0.0, 20.0, 4)
+        self._pixel.setSpecialValueText("unknown")
+        self._pixel.setToolTip(
+            "Size of one pixel on the slide. All cells are shown to the model at the same "
+            "physical size, so this matters. Type your own if you know better."
+        )
+        self._pixel.valueChanged.connect(self.pixel_size_edited)
+        self._pixel_source = _text()
+        self._field = _micrometres(5.0, 100.0, 1)
+        self._field.setToolTip(
+            "Side of the square around each cell that the model sees; 25 um is what the "
+            "models were made for."
+        )
+        self._field.valueChanged.connect(self._on_settings)
+        self._segment = QPushButton("Segment")
+        self._segment.clicked.connect(self.segment_clicked)
+        self._segment.setToolTip("Find the cells and outline them in the layer 'Cells'")
+        self._encode = QPushButton("Encode")
+        self._encode.clicked.connect(self.encode_clicked)
+        self._count = _text()
+        self._hide = QCheckBox("Hide flagged cells")
+        self._hide.setToolTip(
+            "Leave cells that touch the border, are out of focus or otherwise doubtful "
+            "out of outlines, ranking and gallery. Exports keep them, with the reason."
+        )
+        self._hide.toggled.connect(self.hide_flagged_toggled)
+        self._lay_out()
+        self.set_settings(CellSettings())
+
+    def _lay_out(self) -> None:
+        ways = QGridLayout()
+        ways.addWidget(self._ways["smear"], 0, 0)
+        ways.addWidget(self._ways["single_cell"], 0, 1)
+        ways.addWidget(self._ways["labels"], 1, 0)
+        ways.addWidget(self._labels, 1, 1)
+        ways.setColumnStretch(1, 1)
+        kinds = QHBoxLayout()
+        for box in self._kinds.values():
+            kinds.addWidget(box)
+        kinds.addStretch(1)
+        pixel = QVBoxLayout()
+        pixel.addWidget(self._pixel)
+        pixel.addWidget(self._pixel_source)
+        form = QFormLayout()
+        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Image", self._image)
+        form.addRow("It shows", ways)
+        form.addRow("Pixel", pixel)
+        form.addRow("Find", kinds)
+        form.addRow("Crop", self._field)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self._segment, 1)
+        buttons.addWidget(self._encode, 1)
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.addLayout(form)
+        column.addLayout(buttons)
+        column.addWidget(self._count)
+        column.addWidget(self._hide)
+        column.addStretch(1)
+        self._empty = EmptyState(
+            "Drag a smear into napari, or", "Open the built-in sample"
+        )
+        self._empty.clicked.connect(self.sample_clicked)
+        self._stack = QStackedLayout(self)
+        self._stack.addWidget(self._empty)
+        self._stack.addWidget(content)
+
+    # --- setters ----------------------------------------------------------------------
+
+    def set_images(self, names: Sequence[str], current: int) -> None:
+        """List the image layers; `current` is -1 where none is chosen."""
+        _fill(self._image, names, current)
+        self._stack.setCurrentIndex(1 if names else 0)
+
+    def set_labels(self, names: Sequence[str], current: int) -> None:
+        """List the Labels layers."""
+        _fill(self._labels, names, current)
+        self._ways["labels"].setEnabled(bool(names))
+        self._labels.setEnabled(bool(names) and self._ways["labels"].isChecked())
+
+    def set_settings(self, settings: CellSettings) -> None:
+        """Show how cells will be found."""
+        blocked = [*self._ways.values(), *self._kinds.values(), self._field]
+        blockers = [QSignalBlocker(widget) for widget in blocked]
+        self._ways[settings.shows].setChecked(True)
+        for kind, box in self._kinds.items():
+            box.setChecked(kind in settings.kinds)
+            box.setEnabled(settings.shows == "smear")
+        self._field.setValue(settings.field_of_view_um)
+        self._field.setEnabled(settings.shows != "single_cell")
+        self._labels.setEnabled(settings.shows == "labels" and self._labels.count() > 0)
+        self._segment.setText("Segment" if settings.shows == "smear" else "Measure")
+        del blockers
+
+    def set_pixel_size(self, size: PixelSize | None) -> None:
+        """Show the pixel size and where it came from."""
+        with QSignalBlocker(self._pixel):
+            self._pixel.setValue(0.0 if size is None or size.um is None else size.um)
+        self._pixel_source.setText("" if size is None else describe_pixel_size(size))
+        odd = size is not None and size.um is not None and not is_plausible(size.um)
+        _set_warning(self._pixel_source, odd)
+
+    def set_reading(self) -> None:
+        """Show that the image is being read and measured."""
+        with QSignalBlocker(self._pixel):
+            self._pixel.setValue(0.0)
+        self._pixel_source.setText("looking at the image ...")
+        _set_warning(self._pixel_source, False)
+
+    def set_cells(self, text: str, *, flagged: int, count: int) -> None:
+        """Show what was found.
+
+        Parameters
+        ----------
+        text : str
+            E.g. ``23 WBC, 2 flagged (border 1, blurred 1)``.
+        flagged : int
+            Cells that could be hidden.
+        count : int
+            Cells that can be encoded.
+        """
+        self._count.setText(text)
+        self._hide.setVisible(flagged > 0)
+        self._encode.setVisible(count > 0)
+        self._encode.setText(encode_label(count))
+
+    def set_hide_flagged(self, hide: bool) -> None:
+        """Show whether flagged cells are left out."""
+        with QSignalBlocker(self._hide):
+            self._hide.setChecked(hide)
+
+    def set_ready(self, ready: bool, *, busy: bool) -> None:
+        """Enable what may be clicked: `ready` with an image, not while `busy`."""
+        self._segment.setEnabled(ready and not busy)
+        self._encode.setEnabled(not busy)
+        for widget in (self._image, self._labels, self._pixel, self._field):
+            widget.setProperty("busy", busy)
+        self._image.setEnabled(not busy)
+        self._pixel.setEnabled(ready and not busy)
+
+    def _on_settings(self) -> None:
+        checked = next(w for w, button in self._ways.items() if button.isChecked())
+        kinds = tuple(kind for kind, box in self._kinds.items() if box.isChecked())
+        self.settings_changed.emit(
+            CellSettings(checked, kinds or ("wbc",), self._field.value())  # type: ignore[arg-type]
+        )
+
+
+def encode_label(count: int) -> str:
+    """What the button says that encodes `count` cells."""
+    return f"Encode {count:,} cell{'' if count == 1 else 's'}"
+
+
+def is_plausible(um: float) -> bool:
+    """Whether a pixel of a stained smear can be that large."""
+    return PLAUSIBLE_UM[0] <= um <= PLAUSIBLE_UM[1]
+
+
+def describe_pixel_size(size: PixelSize) -> str:
+    """Where a pixel size came from, and a warning where it cannot be."""
+    if size.um is None:
+        return (
+            "Unknown: too few red cells in view to tell. Crops follow the size of the "
+            "white cells instead; type the size if you know it."
+        )
+    said = {
+        "metadata": "from the file",
+        "layer": "from the layer's scale",
+        "user": "typed by you",
+        "estimated": "estimated",
+    }.get(size.source, str(size.source))
+    if size.source == "estimated" and size.n_cells is not None:
+        said = f"estimated from {size.n_cells} red cells"
+        if size.spread is not None:
+            said += f", \N{PLUS-MINUS SIGN}{100 * size.spread:.0f} %"
+    if not is_plausible(size.um):
+        low, high = PLAUSIBLE_UM
+        said += f". Implausible for a smear (expected {low:g} to {high:g}); please check"
+    return said
+
+
+def _micrometres(low: float, high: float, decimals: int) -> QDoubleSpinBox:
+    box = QDoubleSpinBox()
+    box.setRange(low, high)
+    box.setDecimals(decimals)
+    box.setSingleStep(10 ** (1 - decimals))
+    box.setSuffix(" \N{MICRO SIGN}m")
+    box.setKeyboardTracking(False)
+    return box
+
+
+def _combo() -> QComboBox:
+    combo = QComboBox()
+    # A long layer name must not make the dock wider.
+    combo.setSizeAdjustPolicy(
+        QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+    )
+    combo.setMinimumContentsLength(8)
+    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return combo
+
+
+def _text() -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def _fill(combo: QComboBox, names: Sequence[str], current: int) -> None:
+    with QSignalBlocker(combo):
+        combo.clear()
+        combo.addItems(list(names))
+        combo.setCurrentIndex(current)
+    combo.setToolTip(combo.currentText())
+
+
+def _set_warning(label: QLabel, warn: bool) -> None:
+    font = label.font()
+    font.setBold(warn)
+    label.setFont(font)

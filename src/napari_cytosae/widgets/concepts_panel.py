@@ -1,0 +1,202 @@
+"""Step 3: which concepts fire, where, and in which cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Qt, QTimer, Signal
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QStackedLayout,
+    QToolButton,
+    QToolTip,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cytosae.session import OVERLAY_COLOURS
+from napari_cytosae.widgets.cells_panel import encode_label
+from napari_cytosae.widgets.concept_table import ConceptTable, ConceptTableModel
+from napari_cytosae.widgets.empty_state import EmptyState
+from napari_cytosae.widgets.gallery import Gallery
+from napari_cytosae.widgets.overlay_controls import OverlayControls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_cytosae.session import Scope
+
+SCOPES: dict[Scope, str] = {
+    "image": "this image",
+    "cells": "selected cells",
+    "patch": "clicked patch",
+}
+HELP = """<table cellspacing="4">
+<tr><td><b>Click a cell</b></td><td>rank its concepts</td></tr>
+<tr><td><b>Shift+click</b></td><td>rank the concepts of that patch</td></tr>
+<tr><td><b>Up, Down</b></td><td>next concept; <b>Left, Right</b> in the gallery: next cell</td></tr>
+<tr><td><b>Space</b></td><td>show or hide the overlay</td></tr>
+<tr><td><b>1 to 4</b></td><td>show it in cyan, yellow, lime, magenta</td></tr>
+<tr><td><b>N</b></td><td>name the concept</td></tr>
+<tr><td><b>?</b></td><td>this list</td></tr>
+</table>"""
+_SEARCH_PAUSE_MS = 120
+
+
+class ConceptsPanel(QWidget):
+    """Shows what it is told and says what was clicked; never decides.
+
+    Signals
+    -------
+    encode_clicked, segment_clicked
+    export_clicked : folder
+    scope_chosen : Scope
+    slot_chosen : int
+        Show the selected concept in this slot.
+    toggle_clicked
+        Show or hide the selected concept.
+    """
+
+    encode_clicked = Signal()
+    segment_clicked = Signal()
+    export_clicked = Signal(str)
+    scope_chosen = Signal(str)
+    slot_chosen = Signal(int)
+    toggle_clicked = Signal()
+
+    def __init__(self, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._encode = QPushButton("Encode")
+        self._encode.clicked.connect(self.encode_clicked)
+        self._export = QPushButton("Export ...")
+        self._export.setToolTip(
+            "Save cells.csv, concepts.csv and the rest of the results in a folder"
+        )
+        self._export.clicked.connect(self._on_export)
+        self._scope = QComboBox()
+        for scope, text in SCOPES.items():
+            self._scope.addItem(text, scope)
+        self._scope.activated.connect(
+            lambda i: self.scope_chosen.emit(self._scope.itemData(i))
+        )
+        self._help = QToolButton()
+        self._help.setText("?")
+        self._help.setToolTip(HELP)
+        self._help.clicked.connect(self.show_help)
+        self._search = QLineEdit()
+        self._search.setPlaceholderText("Search number or name")
+        self._search.setClearButtonEnabled(True)
+        self._count = QLabel()
+        self._pause = QTimer(self)
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(_SEARCH_PAUSE_MS)
+        self._search.textChanged.connect(lambda _: self._pause.start())
+        self.model = ConceptTableModel(parent=self)
+        self._pause.timeout.connect(lambda: self.model.set_search(self._search.text()))
+        self.model.modelReset.connect(self._on_rows)
+        self.table = ConceptTable(self.model)
+        self.overlay = OverlayControls()
+        self._driving = QLabel()
+        self._driving.setWordWrap(True)
+        self._driving.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.gallery = Gallery()
+        self._lay_out()
+        self._add_keys()
+
+    def _lay_out(self) -> None:
+        top = QHBoxLayout()
+        top.addWidget(self._encode, 1)
+        top.addWidget(self._export)
+        rank = QHBoxLayout()
+        rank.addWidget(QLabel("Rank by"))
+        rank.addWidget(self._scope, 1)
+        rank.addWidget(self._help)
+        search = QHBoxLayout()
+        search.addWidget(self._search, 1)
+        search.addWidget(self._count)
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setSpacing(4)
+        for line in (top, rank, search):
+            column.addLayout(line)
+        column.addWidget(self.table, 1)
+        column.addWidget(self.overlay)
+        column.addWidget(self._driving)
+        column.addWidget(self.gallery)
+        self._no_cells = EmptyState("There are no cells yet.", "Segment cells first")
+        self._no_cells.clicked.connect(self.segment_clicked)
+        self._not_encoded = EmptyState(
+            "The models turn each cell into concepts; the first time they are loaded too.",
+            "Encode",
+        )
+        self._not_encoded.clicked.connect(self.encode_clicked)
+        self._stack = QStackedLayout(self)
+        for page in (self._no_cells, self._not_encoded, content):
+            self._stack.addWidget(page)
+
+    def _add_keys(self) -> None:
+        self._key("Space", self.toggle_clicked.emit)
+        self._key("N", self.table.edit_name)
+        self._key("?", self.show_help)
+        for slot in range(len(OVERLAY_COLOURS)):
+            self._key(str(slot + 1), lambda slot=slot: self.slot_chosen.emit(slot))
+
+    def _key(self, key: str, action: Callable[[], object]) -> None:
+        shortcut = QShortcut(QKeySequence(key), self.table)
+        shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        shortcut.activated.connect(action)
+
+    # --- setters ----------------------------------------------------------------------
+
+    def set_stage(self, *, cells: int | None, encoded: bool, busy: bool) -> None:
+        """Show the page that fits.
+
+        Parameters
+        ----------
+        cells : int or None
+            Cells to encode; None before any were looked for.
+        encoded : bool
+        busy : bool
+        """
+        if encoded:
+            self._stack.setCurrentIndex(2)
+        else:
+            self._stack.setCurrentIndex(1 if cells else 0)
+        label = encode_label(cells or 0)
+        self._encode.setText(f"{label} again" if encoded else label)
+        self._not_encoded.button.setText(label)
+        for button in (
+            self._encode,
+            self._export,
+            self._not_encoded.button,
+            self._no_cells.button,
+        ):
+            button.setEnabled(not busy)
+
+    def set_scope(self, scope: Scope) -> None:
+        """Show what concepts are ranked by."""
+        with QSignalBlocker(self._scope):
+            self._scope.setCurrentIndex(self._scope.findData(scope))
+
+    def set_driving(self, text: str) -> None:
+        """Say what the gallery shows."""
+        self._driving.setText(text)
+
+    def show_help(self) -> None:
+        """Show what keys and clicks do."""
+        QToolTip.showText(self._help.mapToGlobal(self._help.rect().bottomLeft()), HELP)
+
+    def _on_rows(self) -> None:
+        self._count.setText(f"{self.model.rowCount():,}")
+
+    def _on_export(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Save the results in")
+        if folder:
+            self.export_clicked.emit(folder)

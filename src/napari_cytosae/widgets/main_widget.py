@@ -1,0 +1,139 @@
+"""The dock: one tab a step, and the strip below them that never moves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+
+from napari_cytosae.session import Session
+from napari_cytosae.widgets._cells_controller import CellsController
+from napari_cytosae.widgets._concepts_controller import ConceptsController
+from napari_cytosae.widgets._desk import Desk
+from napari_cytosae.widgets._jobs import Jobs
+from napari_cytosae.widgets._layers import CanvasLayers
+from napari_cytosae.widgets._models_controller import ModelsController
+from napari_cytosae.widgets.cells_panel import CellsPanel
+from napari_cytosae.widgets.concepts_panel import ConceptsPanel
+from napari_cytosae.widgets.models_panel import ModelsPanel
+from napari_cytosae.widgets.status_strip import StatusStrip
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_cytosae.session import Step
+
+TITLES: dict[Step, str] = {"models": "Models", "cells": "Cells", "concepts": "Concepts"}
+MARKS = {"done": "\N{BLACK CIRCLE}", "todo": "\N{WHITE CIRCLE}", "attention": "!"}
+MEANINGS = {"done": "done", "todo": "not yet", "attention": "needs attention"}
+SAMPLE = "smear"
+
+
+class CytoSAEWidget(QWidget):
+    """Puts session, jobs, canvas, panels and controllers together.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        Given by napari.
+    """
+
+    def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = Session()
+        self._viewer = napari_viewer
+        self._closed = False
+        self._jobs = Jobs(parent=self)
+        self.layers = CanvasLayers(napari_viewer)
+        self.strip = StatusStrip()
+        self.desk = Desk(self._jobs, self.strip, parent=self)
+        self.models_panel = ModelsPanel()
+        self.cells_panel = CellsPanel()
+        self.concepts_panel = ConceptsPanel()
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        self._steps: list[Step] = []
+        self._add_step("models", self.models_panel)
+        self._add_step("cells", self.cells_panel)
+        self._add_step("concepts", self.concepts_panel)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.tabs, 1)
+        layout.addWidget(self.strip)
+
+        self.models = ModelsController(self.session, self.desk, self.models_panel)
+        self.cells = CellsController(
+            self.session, self.desk, self._jobs, self.layers, self.cells_panel
+        )
+        self.concepts = ConceptsController(
+            self.session,
+            self.desk,
+            self._jobs,
+            self.layers,
+            self.concepts_panel,
+            self.models.why_not_ready,
+        )
+        self.cells_panel.sample_clicked.connect(self._open_sample)
+        self.cells_panel.encode_clicked.connect(self._encode)
+        self.concepts_panel.encode_clicked.connect(self._encode)
+        self.concepts_panel.segment_clicked.connect(self._segment)
+        for signal in self._state_signals():
+            signal.connect(self._show_states)
+        self._show_states()
+        # The starter needs no choosing: the first thing to do is in step 2.
+        self.go_to_step("cells")
+        self.destroyed.connect(self.leave)
+
+    def go_to_step(self, step: Step) -> None:
+        """Show a step's panel."""
+        self.tabs.setCurrentIndex(self._steps.index(step))
+
+    def _add_step(self, step: Step, panel: QWidget) -> None:
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        area.setWidget(panel)
+        self._steps.append(step)
+        self.tabs.addTab(area, "")
+
+    def _state_signals(self) -> list[Any]:
+        session = self.session
+        return [
+            session.models_changed,
+            session.image_changed,
+            session.settings_changed,
+            session.cells_changed,
+            session.encoded_changed,
+        ]
+
+    def _show_states(self, _: Any = None) -> None:
+        for index, step in enumerate(self._steps):
+            state = self.session.state_of(step)
+            self.tabs.setTabText(index, f"{index + 1} {TITLES[step]} {MARKS[state]}")
+            self.tabs.setTabToolTip(index, f"{TITLES[step]}: {MEANINGS[state]}")
+
+    def _open_sample(self) -> None:
+        self._viewer.open_sample("napari-cytosae", SAMPLE)
+
+    def _segment(self) -> None:
+        self.go_to_step("cells")
+        self.cells.segment()
+
+    def _encode(self) -> None:
+        self.go_to_step("concepts")
+        self.concepts.encode()
+
+    def leave(self) -> None:
+        """Stop all jobs and leave the viewer; harmless at any time, and when repeated."""
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.close()
+        for signal in self._state_signals():
+            signal.disconnect(self._show_states)
+        for controller in (self.models, self.cells, self.concepts):
+            controller.close()
+        self.layers.close()

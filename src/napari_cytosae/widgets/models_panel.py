@@ -1,0 +1,229 @@
+"""Step 1: which backbone and SAE, whether they fit, and under which terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_cytosae.core.types import BackboneInfo, SaeInfo
+    from napari_cytosae.session import ModelChoice
+
+DEVICES = {"auto": "auto", "cpu": "CPU", "cuda": "GPU (CUDA)", "mps": "GPU (Apple)"}
+PRECISIONS = {"auto": "auto", "float32": "float32", "bfloat16": "bfloat16"}
+WEIGHTS = "Weights (*.safetensors *.pt *.pth *.bin);;All files (*)"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSet:
+    """One line of the combo box.
+
+    Attributes
+    ----------
+    title : str
+    backbone, sae : str
+        What `load_models` takes.
+    here : bool
+        Whether both files are on this machine.
+    get : str
+        Name to download where they are not; empty where nothing can be.
+    terms : str
+        Licence, citation and size, one a line.
+    """
+
+    title: str
+    backbone: str
+    sae: str
+    here: bool = True
+    get: str = ""
+    terms: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is said of models once they are loaded."""
+
+    backbone: BackboneInfo
+    sae: SaeInfo
+    layer: int
+    device: str
+    precision: str
+
+
+class ModelsPanel(QWidget):
+    """Shows what it is told and says what was clicked; never decides.
+
+    Signals
+    -------
+    set_chosen : index in the list given to `set_sets`
+    files_chosen : path of the backbone, path of the SAE
+    device_chosen, precision_chosen : str
+    get_clicked, load_clicked
+    """
+
+    set_chosen = Signal(int)
+    files_chosen = Signal(str, str)
+    device_chosen = Signal(str)
+    precision_chosen = Signal(str)
+    get_clicked = Signal()
+    load_clicked = Signal()
+
+    def __init__(self, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._sets: tuple[ModelSet, ...] = ()
+        self._current = 0
+        self._combo = QComboBox()
+        self._combo.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self._combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._combo.activated.connect(self._on_activated)
+        self._get = QPushButton("Download")
+        self._get.clicked.connect(self.get_clicked)
+        self._load = QPushButton("Load now")
+        self._load.setToolTip("Not needed: the first encoding loads them by itself")
+        self._load.clicked.connect(self.load_clicked)
+        self._backbone, self._sae, self._fits, self._terms = (_text() for _ in range(4))
+        self._device = _choices(DEVICES)
+        self._device.activated.connect(
+            lambda i: self.device_chosen.emit(self._device.itemData(i))
+        )
+        self._precision = _choices(PRECISIONS)
+        self._precision.activated.connect(
+            lambda i: self.precision_chosen.emit(self._precision.itemData(i))
+        )
+        buttons = QHBoxLayout()
+        buttons.addWidget(self._get)
+        buttons.addWidget(self._load)
+        form = QFormLayout()
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        form.addRow("Model set", self._combo)
+        form.addRow("", buttons)
+        form.addRow("Backbone", self._backbone)
+        form.addRow("SAE", self._sae)
+        form.addRow("Fits", self._fits)
+        form.addRow("Device", self._device)
+        form.addRow("Precision", self._precision)
+        form.addRow("Terms", self._terms)
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addStretch(1)
+
+    def set_sets(self, sets: Sequence[ModelSet], current: int) -> None:
+        """List the model sets; 'Choose files ...' is always the last line."""
+        self._sets, self._current = tuple(sets), current
+        with QSignalBlocker(self._combo):
+            self._combo.clear()
+            self._combo.addItems([entry.title for entry in sets])
+            self._combo.insertSeparator(len(sets))
+            self._combo.addItem("Choose files ...")
+            self._combo.setCurrentIndex(current)
+        chosen = self._sets[current]
+        self._combo.setToolTip(chosen.title)
+        self._get.setVisible(bool(chosen.get) and not chosen.here)
+        self._load.setVisible(chosen.here)
+        self._terms.setText(chosen.terms)
+
+    def set_choice(self, choice: ModelChoice) -> None:
+        """Show the picked device and precision."""
+        for combo, value in (
+            (self._device, choice.device),
+            (self._precision, choice.precision),
+        ):
+            with QSignalBlocker(combo):
+                combo.setCurrentIndex(combo.findData(value))
+
+    def set_loaded(self, loaded: Loaded | None) -> None:
+        """Show what is loaded; None: not yet."""
+        self._load.setEnabled(loaded is None)
+        if loaded is None:
+            chosen = self._sets[self._current] if self._sets else None
+            self._backbone.setText("" if chosen is None else chosen.backbone)
+            self._sae.setText("" if chosen is None else chosen.sae)
+            self._fits.setText("checked when loaded, with the first encoding")
+            self._device.setItemText(0, "auto")
+            self._precision.setItemText(0, "auto")
+            return
+        backbone, sae = loaded.backbone, loaded.sae
+        self._backbone.setText(describe_backbone(backbone))
+        self._backbone.setToolTip(_terms(backbone))
+        self._sae.setText(describe_sae(sae, loaded.layer))
+        self._sae.setToolTip(_terms(sae))
+        self._fits.setText(f"yes: {backbone.width} wide, block {loaded.layer}")
+        device = DEVICES.get(loaded.device, loaded.device)
+        self._device.setItemText(0, f"auto ({device})")
+        self._precision.setItemText(0, f"auto ({loaded.precision})")
+        self._terms.setText("\n".join(filter(None, [_terms(backbone), _terms(sae)])))
+
+    def set_busy(self, busy: bool) -> None:
+        """Disable what would conflict with a running job."""
+        for widget in (self._combo, self._device, self._precision, self._get):
+            widget.setEnabled(not busy)
+        if busy:
+            self._load.setEnabled(False)
+
+    def _on_activated(self, index: int) -> None:
+        if index < len(self._sets):
+            self.set_chosen.emit(index)
+            return
+        with QSignalBlocker(self._combo):
+            self._combo.setCurrentIndex(self._current)
+        backbone, _ = QFileDialog.getOpenFileName(self, "The backbone's weights", "", WEIGHTS)
+        if not backbone:
+            return
+        sae, _ = QFileDialog.getOpenFileName(self, "The SAE's weights", "", WEIGHTS)
+        if sae:
+            self.files_chosen.emit(backbone, sae)
+
+
+def describe_backbone(info: BackboneInfo) -> str:
+    """E.g. ``DinoBloom-B: ViT 768 x 12, patch 14, 224 px``."""
+    return (
+        f"{info.name}: ViT {info.width}\N{MULTIPLICATION SIGN}{info.depth}, patch "
+        f"{info.patch_size}, {info.image_size} px"
+    )
+
+
+def describe_sae(info: SaeInfo, layer: int) -> str:
+    """E.g. ``cytosae: ReLU 768 -> 49,152, reads block 10``."""
+    kind = {"relu": "ReLU", "topk": "TopK", "batchtopk": "BatchTopK", "jumprelu": "JumpReLU"}
+    return (
+        f"{info.name}: {kind[info.kind]} {info.d_in:,} \N{RIGHTWARDS ARROW} "
+        f"{info.d_sae:,}, reads block {layer}"
+    )
+
+
+def _terms(info: BackboneInfo | SaeInfo) -> str:
+    sentence = [info.licence, info.citation, info.training_data]
+    parts = [part for part in sentence if part]
+    return f"{info.name}: " + "; ".join([*parts, f"sha256 {info.sha256[:12]}"])
+
+
+def _choices(options: dict[str, str]) -> QComboBox:
+    combo = QComboBox()
+    for value, text in options.items():
+        combo.addItem(text, value)
+    return combo
+
+
+def _text() -> QLabel:
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
