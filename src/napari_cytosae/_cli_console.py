@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -14,7 +16,7 @@ from typer.core import TyperGroup
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Iterator
 
     from napari_cytosae.core.types import Progress
 
@@ -24,6 +26,7 @@ SHOW_TRACEBACKS = "CYTOSAE_TRACEBACK"
 """Environment variable that lets unexpected errors through, for developers."""
 
 _REDRAW_EVERY_S = 0.1
+_LOG_EVERY_S = 30.0
 
 T = TypeVar("T")
 
@@ -70,39 +73,76 @@ def reason(error: BaseException) -> str:
     )
 
 
-def drive(job: Generator[Progress, None, T], label: str = "") -> T:
+def drive(
+    job: Generator[Progress, None, T],
+    label: str = "",
+    describe: Callable[[Any], str] | None = None,
+) -> T:
     """Run a job to its end and return its result.
 
-    On a terminal a live line with the time left is drawn and wiped; elsewhere nothing is
-    written, so that logs stay readable.
+    On a terminal a live line with the time left is drawn and wiped; elsewhere, so that
+    logs stay readable, a line is written only every half minute.
 
     Parameters
     ----------
     job : generator of Progress
-        As the interface drives it too.
+        As the interface drives it too; closed when the run is interrupted.
     label : str
         Shown before the stage.
+    describe : callable, optional
+        Says in words what a step's `partial` is.
     """
     live = sys.stderr.isatty()
+    every = _REDRAW_EVERY_S if live else _LOG_EVERY_S
     stage, began, first = "", 0.0, 0
-    drawn = 0.0
+    drawn = 0.0 if live else time.monotonic()
+    on_screen = False
     try:
         while True:
             step = next(job)
-            if not live:
-                continue
             now = time.monotonic()
-            if step.stage != stage:
+            news = step.stage != stage
+            if news:
                 stage, began, first = step.stage, now, step.done
-            elif now - drawn < _REDRAW_EVERY_S and step.done < step.total:
+            if now - drawn < every and not (live and news):
                 continue
             drawn = now
-            _draw(f"{label}{_line(step, now - began, first)}")
+            text = f"{label}{_line(step, now - began, first)}"
+            if describe is not None and step.partial is not None:
+                text += f"; {describe(step.partial)}"
+            if live:
+                _draw(text)
+                on_screen = True
+            else:
+                say(text)
     except StopIteration as finished:
         return finished.value  # type: ignore[no-any-return]
     finally:
-        if live and drawn:
+        job.close()
+        if on_screen:
             _draw("")
+
+
+@contextmanager
+def finishing_steps() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C wait for the step at work; a second one does not wait.
+
+    Yields
+    ------
+    callable
+        Says whether Ctrl-C has been pressed.
+    """
+    pressed = []
+
+    def note(*_: object) -> None:
+        pressed.append(True)
+        signal.signal(signal.SIGINT, former)
+
+    former = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -77,6 +77,15 @@ Images = Annotated[
         show_default=False,
     ),
 ]
+SingleCellImages = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="IMAGE",
+        help="Images of single cells; a folder stands for all images below it (the name "
+        "of the folder an image is in is its label), a CSV for its columns image, label.",
+        show_default=False,
+    ),
+]
 Output = Annotated[
     Path,
     typer.Option(
@@ -121,6 +130,13 @@ Threshold = Annotated[
         metavar="T", help="Activation above which a patch counts.", callback=_not_negative
     ),
 ]
+# Taken by whatever encodes, so that one line of options serves all commands.
+UnusedThreshold = Annotated[
+    float, typer.Option("--threshold", callback=_not_negative, hidden=True)
+]
+UnusedPixelSize = Annotated[
+    float | None, typer.Option("--pixel-size", callback=_positive, hidden=True)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +165,6 @@ class ModelOptions:
             device=self.device.value,
             precision=self.precision.value,
         )
-
-    def as_parameters(self, models: Models) -> dict[str, Any]:
-        """What ``run.json`` says of them."""
-        return {"device": models.device.type, "precision": models.precision}
 
 
 def require_concepts(concepts: list[int], models: Models) -> None:

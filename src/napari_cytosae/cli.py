@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from napari_cytosae import __version__, _cli_models
+from napari_cytosae import __version__, _cli_catalogue, _cli_models, _cli_training
 from napari_cytosae._cli_console import OneLineErrors
 from napari_cytosae._cli_images import each_image, find_images, read_labels
 from napari_cytosae._cli_options import (
@@ -44,6 +44,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(_cli_models.app, name="models")
+app.add_typer(_cli_catalogue.app, name="catalogue")
+app.command("train-sae")(_cli_training.train_sae)
 
 
 @app.callback()
