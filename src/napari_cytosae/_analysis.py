@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cytosae.core.types import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
     from napari_cytosae.core.models import Models
@@ -64,8 +64,8 @@ class CellSource:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Analysis:
-    """Everything one run of `analyze_image` has made."""
+class Report:
+    """What `analyze_image` has made and written."""
 
     image: Image
     cells: Cells
@@ -73,7 +73,6 @@ class Analysis:
     encoded: Encoded
     names: Mapping[int, str]
     overlays: Mapping[int, OverlayMap]
-    folder: Path
 
 
 def segment_image(
@@ -101,8 +100,8 @@ def analyze_image(
     source: CellSource,
     models: Models,
     threshold: float = 0.2,
-    concepts: Sequence[int] = (),
-) -> Generator[Progress, None, Analysis]:
+    concepts: Sequence[int] | Callable[[Encoded], Sequence[int]] = (),
+) -> Generator[Progress, None, Report]:
     """Find and encode the cells of `image`, and write all results to `folder`.
 
     Parameters
@@ -117,8 +116,8 @@ def analyze_image(
         What encodes them.
     threshold : float
         Activation above which a patch counts.
-    concepts : sequence of int
-        Whose overlays are written too.
+    concepts : sequence of int, or callable
+        Whose overlays are written too; a callable chooses them from the activations.
 
     Raises
     ------
@@ -127,44 +126,43 @@ def analyze_image(
     OutputError
         If `folder` cannot be written or holds other files.
     """
-    yield Progress("Segmenting", 0, 0)
     from napari_cytosae.core import pipeline
     from napari_cytosae.core.concepts import ConceptNames
-    from napari_cytosae.core.crops import FIELD_OF_VIEW_UM, crop_cells
     from napari_cytosae.core.export import provenance, write_results
     from napari_cytosae.core.overlay import OverlayMap
 
-    cells = source.find(image)
-    crops = crop_cells(image, cells, FIELD_OF_VIEW_UM)
-    encoded = yield from pipeline.encode(
-        models, crops, threshold, keep_tokens=bool(concepts)
+    found = yield from pipeline.analyze_image(
+        image,
+        models,
+        kinds=source.kinds,
+        labels=source.labels,
+        single_cell=source.single_cell,
+        threshold=threshold,
+        keep_tokens=bool(concepts),
     )
+    cells, crops, encoded = found.cells, found.crops, found.encoded
+    yield Progress("Writing", 0, 0)
+    chosen = concepts(encoded) if callable(concepts) else concepts
     overlays = {}
-    if concepts:
-        grids = models.concept_grids(encoded, concepts)
-        shape = image.rgb.shape[:2]
+    if chosen:
+        grids = models.concept_grids(encoded, chosen)
+        shape = (image.rgb.shape[0], image.rgb.shape[1])
         overlays = {
             concept: OverlayMap(grid, encoded.boxes, shape)
-            for concept, grid in zip(concepts, grids, strict=True)
+            for concept, grid in zip(chosen, grids, strict=True)
         }
     names = ConceptNames(models.sae_info.sha256, models.names).as_dict()
-    record = provenance(
-        [image],
-        {
-            **_parameters(image, cells, source),
-            "field_of_view_um": crops.field_of_view_um,
-            "field_of_view_source": crops.pixel_size_source,
-            "threshold": threshold,
-            "concepts": list(concepts),
-            "device": models.device.type,
-            "precision": models.precision,
-        },
-        models.backbone_info,
-        models.sae_info,
-    )
-    yield Progress("Writing", 0, 0)
+    parameters = _parameters(image, cells, source) | {
+        "field_of_view_um": crops.field_of_view_um,
+        "field_of_view_source": crops.pixel_size_source,
+        "threshold": threshold,
+        "concepts": list(chosen),
+        "device": models.device.type,
+        "precision": models.precision,
+    }
+    record = provenance([image], parameters, models.backbone_info, models.sae_info)
     write_results(folder, cells, record, encoded, names, overlays)
-    return Analysis(image, cells, crops, encoded, names, overlays, folder)
+    return Report(image, cells, crops, encoded, names, overlays)
 
 
 def _parameters(image: Image, cells: Cells, source: CellSource) -> dict[str, Any]:

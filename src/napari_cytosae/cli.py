@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from napari_cytosae import __version__, _cli_catalogue, _cli_models, _cli_training
-from napari_cytosae._cli_console import OneLineErrors
+from napari_cytosae._cli_console import OneLineErrors, drive, say
 from napari_cytosae._cli_images import each_image, find_images, read_labels
 from napari_cytosae._cli_options import (
     Backbone,
@@ -57,6 +57,34 @@ def _root(
     if version:
         typer.echo(f"napari-cytosae {__version__}")
         raise typer.Exit
+
+
+@app.command()
+def demo(
+    headless: Annotated[
+        bool,
+        typer.Option(
+            "--headless", help="Write files only; so too where there is no screen."
+        ),
+    ] = False,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")
+    ] = Path("cytosae-demo"),
+) -> None:
+    """Walk through a built-in smear: segment, encode, overlay, export.
+
+    Opens napari; without a screen, or with --headless, writes the same results and
+    pictures of the overlays.
+    """
+    from napari_cytosae import demo as walk
+
+    if not headless and walk.can_show():
+        walk.in_viewer(output)
+        return
+    if not headless:
+        say("There is no screen or no napari here: writing files instead.")
+    for path in drive(walk.headless(output)):
+        typer.echo(path)
 
 
 @app.command()
