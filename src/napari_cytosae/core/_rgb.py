@@ -62,9 +62,23 @@ def to_rgb(array: npt.ArrayLike, name: str) -> tuple[UInt8Array, tuple[str, ...]
         rgb = np.ascontiguousarray(scaled)
     if note:
         notes.append(note)
-    if np.percentile(rgb[::4, ::4].max(axis=2), 75) < _DARK:
+    if is_dark(rgb):
         notes.append("background is dark, unlike a brightfield smear")
     return rgb, tuple(notes)
+
+
+def is_dark(rgb: npt.NDArray[np.generic]) -> bool:
+    """Whether three quarters of an image are nearly black: no transmitted light."""
+    step = max(1, min(rgb.shape[:2]) // 256)
+    return bool(np.percentile(rgb[::step, ::step].max(axis=2), 75) < _DARK)
+
+
+def check_size(width: int, height: int, most: int, name: str) -> None:
+    """Refuse an image of more than `most` pixels, before any of them is decoded."""
+    if width * height > most:
+        raise ImageError(
+            f"{name} is {width} x {height} px, too large to open whole: cut out a region."
+        )
 
 
 def _layout(array: npt.NDArray[np.generic], name: str) -> npt.NDArray[np.generic]:

@@ -11,6 +11,7 @@ import numpy as np
 import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC
 
+from napari_cytosae.core._rgb import check_size, is_dark
 from napari_cytosae.core.types import ImageError
 
 if TYPE_CHECKING:
@@ -76,8 +77,15 @@ class TiffPlane:
     notes: tuple[str, ...]
 
 
-def read_tiff(path: Path) -> TiffPlane:
+def read_tiff(path: Path, max_pixels: int) -> TiffPlane:
     """Read the only plane of a TIFF file, at full resolution.
+
+    Parameters
+    ----------
+    path : Path
+        A TIFF file, by its first bytes.
+    max_pixels : int
+        Larger images are refused.
 
     Raises
     ------
@@ -92,6 +100,7 @@ def read_tiff(path: Path) -> TiffPlane:
         _check_colours(page, path.name)
         axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
         _check_axes(dict(zip(axes, shape, strict=True)), tif, path.name)
+        check_size(page.imagewidth, page.imagelength, max_pixels, path.name)
         _check_whole(series, tif.filehandle.size, path.name)
 
         pixels = _plane(series.asarray().reshape(shape), axes)
@@ -104,6 +113,12 @@ def read_tiff(path: Path) -> TiffPlane:
         if page.photometric == PHOTOMETRIC.MINISWHITE and pixels.dtype.kind in "ub":
             pixels = np.iinfo(pixels.dtype).max - pixels
 
+        if axes.startswith("S") and pixels.dtype == np.uint8 and is_dark(pixels):
+            # Three fluorescence channels saved without a word look like planar RGB.
+            raise ImageError(
+                f"{path.name} has {pixels.shape[2]} dark planes, as fluorescence has: only "
+                "brightfield smears are analysed."
+            )
         um, deliberate = _pixel_size(tif, page)
         tag = page.tags.get("Orientation")
         notes = (f"first of {len(tif.series)} images",) if len(tif.series) > 1 else ()

@@ -14,7 +14,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from napari_cytosae.core._rgb import to_rgb
+from napari_cytosae.core._rgb import check_size, to_rgb
 from napari_cytosae.core._tiff import read_tiff
 from napari_cytosae.core.files import sha256_file
 from napari_cytosae.core.types import Image, ImageError, PixelSize
@@ -31,6 +31,9 @@ PLAUSIBLE_UM = (0.02, 2.0)
 
 MAX_PIXELS = 2**30
 """Above this (32768 x 32768) an image does not belong in memory."""
+
+_SAME_SIZE = 0.05
+"""Relative difference up to which the user and the file mean the same."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -68,7 +71,7 @@ def read_image(path: Path | str, pixel_size: float | None = None) -> Image:
             # Pillow and tifffile warn of odd metadata; only pixels matter here.
             warnings.simplefilter("ignore")
             if head[:4] in _TIFF:
-                plane = read_tiff(path)
+                plane = read_tiff(path, MAX_PIXELS)
                 pixels, orientation, notes = plane.pixels, plane.orientation, plane.notes
                 um, deliberate = plane.um, plane.um_is_deliberate
             else:
@@ -157,11 +160,7 @@ def _read_plain(path: Path, head: bytes) -> tuple[npt.NDArray[Any], int]:
     else:
         raise ImageError(f"{path.name} is not a PNG, JPEG, BMP or TIFF image.")
     with opener(path) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ImageError(
-                f"{path.name} is {image.width} x {image.height} px, too large to open "
-                "whole: cut out a region."
-            )
+        check_size(image.width, image.height, MAX_PIXELS, path.name)
         orientation = int(image.getexif().get(_ORIENTATION, 1))
         if opener is PngImageFile and head[24] == 16:
             # Pillow keeps only the high byte of 16-bit colour.
@@ -201,8 +200,13 @@ def _pixel_size(
                 f"A pixel size of {user} um for {name} is impossible: give micrometres a "
                 "pixel, for example 0.1."
             )
-        note = f"pixel size {user:g} um is unusual for a smear ({low:g}-{high:g} um)"
-        return PixelSize(float(user), "user"), () if low <= user <= high else (note,)
+        notes = []
+        if not low <= user <= high:
+            notes.append(f"pixel size {user:g} um is unusual for a smear")
+        plausible = stated is not None and low <= stated <= high
+        if stated is not None and plausible and abs(user / stated - 1) > _SAME_SIZE:
+            notes.append(f"the file says {stated:g} um a pixel, {user:g} um is used")
+        return PixelSize(float(user), "user"), tuple(notes)
     if stated is not None and low <= stated <= high:
         return PixelSize(stated, "metadata"), ()
     if stated is not None and deliberate:
