@@ -45,11 +45,10 @@ def test_ground_truth_is_complete_and_consistent():
     assert smear.labels.dtype == smear.nuclei.dtype == np.int32
     assert _types(smear) == wbc
     assert set(np.unique(smear.labels)) - {0} == set(smear.table.cell_id)
-    # Every nucleus pixel belongs to its own cell, or to one lying over it.
     white = smear.table[smear.table.kind == "wbc"]
     assert set(np.unique(smear.nuclei)) - {0} == set(white.cell_id)
     inside = smear.nuclei > 0
-    assert np.mean(smear.labels[inside] == smear.nuclei[inside]) > 0.99
+    np.testing.assert_array_equal(smear.labels[inside], smear.nuclei[inside])
     for row in white.itertuples():
         y, x = np.nonzero(smear.labels == row.cell_id)
         assert np.hypot(y.mean() - row.centroid_y, x.mean() - row.centroid_x) < 12
@@ -62,10 +61,11 @@ def test_asked_numbers_of_cells_are_drawn():
     smear = render_smear((768, 1024), seed=6, wbc={}, n_rbc=80, n_platelets=0)
     red = smear.table[smear.table.kind == "rbc"]
     h, w = smear.labels.shape
-    whole = red[red.centroid_x.between(0, w - 1) & red.centroid_y.between(0, h - 1)]
+    inside = red.centroid_x.between(0, w) & red.centroid_y.between(0, h)
     assert set(smear.table.kind) == {"rbc"}
-    # Those just outside come on top, so the number inside is right on average only.
-    assert abs(len(whole) - 80) <= 12
+    # One may lie hidden under others; those with their centre outside come on top.
+    assert 78 <= inside.sum() <= 80
+    assert 5 < (~inside).sum() < 30
 
 
 @pytest.mark.parametrize("pixel_size", [0.04, 0.1, 0.25, 0.5])

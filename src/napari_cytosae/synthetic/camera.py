@@ -83,7 +83,7 @@ class Camera:
     vignette: float = 0.03
     gamma: float = 1.0
     saturation: float = 1.0
-    blur: float = 0.12
+    blur: float = 0.10
     flare: float = 0.0
     fringe: float = 0.0
     lateral: tuple[float, float] = (0.0, 0.0)

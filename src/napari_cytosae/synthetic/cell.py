@@ -59,7 +59,7 @@ def render_cell(
     size : int
         Side, px.
     field_of_view_um : float, optional
-        Side, um; None draws one between a tight crop (18 um) and a wide one (40 um).
+        Side, um; None draws one between a tight crop (17 um) and a wide one (40 um).
     stain, camera : optional
         None draws a laboratory at random.
 
@@ -71,7 +71,7 @@ def render_cell(
     rng = np.random.default_rng([seed, 3])
     kind_of(cell_type)
     if field_of_view_um is None:
-        field_of_view_um = float(np.exp(rng.uniform(np.log(18), np.log(40))))
+        field_of_view_um = float(np.exp(rng.uniform(np.log(17), np.log(40))))
     stain = stain or Stain.random(rng)
     camera = camera or Camera.random(rng)
     side = field_of_view_um
@@ -89,6 +89,7 @@ def render_cell(
         int(rng.poisson(side * side / 700)),
         crowding=float(rng.beta(1, 2.5)),
         centre=cell_type,
+        shift=tuple(np.clip(rng.normal(0, 0.02 * side, 2), -0.05 * side, 0.05 * side)),
     )
     slide = Slide((size, size), side / size, seed, cells, stain, camera)
     rgb, labels, nuclei = slide.region(0, 0, size, size)

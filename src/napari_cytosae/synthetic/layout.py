@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cytosae.synthetic.places import EDGE, Places
 from napari_cytosae.synthetic.recipes import RECIPES
 from napari_cytosae.synthetic.red_cells import RED_TYPES
 
@@ -15,11 +16,8 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.types import CellKind
 
-EDGE = 6.0
-"""um around the slide in which cells are placed too, so that its border cuts some."""
-
-BUCKET = 24.0
-"""Side of the hash grid's squares, um: no two cells farther apart can touch."""
+CLUMPED = 0.3
+"""Share of platelets that lie beside another."""
 
 RBC_DIAMETER = (7.5, 0.45)
 """Mean and standard deviation, um (6 %)."""
@@ -37,58 +35,6 @@ class Placed:
     diameter: float
     angle: float
     seed: tuple[int, int]
-
-
-class _Places:
-    """Finds room for discs: dart throwing over a hash grid."""
-
-    def __init__(self, rng: np.random.Generator, height: float, width: float) -> None:
-        self.rng, self.height, self.width = rng, height, width
-        self.taken: dict[tuple[int, int], list[tuple[float, float, float]]] = {}
-
-    def put(self, y: float, x: float, radius: float) -> None:
-        self.taken.setdefault((int(y // BUCKET), int(x // BUCKET)), []).append(
-            (y, x, radius)
-        )
-
-    def room(self, y: float, x: float, radius: float) -> float:
-        """Gap to the nearest disc, um; negative where they overlap."""
-        gap, by, bx = np.inf, int(y // BUCKET), int(x // BUCKET)
-        for ky in range(by - 1, by + 2):
-            for kx in range(bx - 1, bx + 2):
-                for oy, ox, other in self.taken.get((ky, kx), ()):
-                    gap = min(gap, ((y - oy) ** 2 + (x - ox) ** 2) ** 0.5 - radius - other)
-        return gap
-
-    def find(
-        self, radius: float, gap: float, border: float, tries: int = 16
-    ) -> tuple[float, float]:
-        """A place at least `gap` from all others and `border` inside, or the best found."""
-        best, place = -np.inf, (0.0, 0.0)
-        low_y, high_y = sorted((border, self.height - border))
-        low_x, high_x = sorted((border, self.width - border))
-        for _ in range(tries):
-            y = self.rng.uniform(low_y, high_y)
-            x = self.rng.uniform(low_x, high_x)
-            room = self.room(y, x, radius)
-            if room > best:
-                best, place = room, (y, x)
-            if room >= gap:
-                break
-        self.put(*place, radius)
-        return place
-
-    def beside(
-        self, y: float, x: float, radius: float, step: float
-    ) -> tuple[float, float] | None:
-        """A place `step` from a disc that crowds nothing else, or None."""
-        for _ in range(6):
-            angle = self.rng.uniform(0, 2 * np.pi)
-            place = (y + step * np.sin(angle), x + step * np.cos(angle))
-            if self.room(*place, radius) > -1.3 * radius:
-                self.put(*place, radius)
-                return place
-        return None
 
 
 def diameter_of(kind: CellKind, cell_type: str, rng: np.random.Generator) -> float:
@@ -114,6 +60,7 @@ def place_cells(
     *,
     crowding: float = 0.2,
     centre: str | None = None,
+    shift: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[Placed, ...]:
     """Lay out a slide of `height` x `width` um.
 
@@ -133,10 +80,12 @@ def place_cells(
     crowding : float
         0 keeps red cells apart, 1 piles them into rouleaux.
     centre : str or None
-        A cell type to lie in the very middle, with id 1.
+        A cell type to lie in the middle, with id 1.
+    shift : (float, float)
+        How far it lies off the middle, um down and right.
     """
     rng = np.random.default_rng([seed, 0])
-    places = _Places(rng, height, width)
+    places = Places(rng, height, width)
     cells: list[Placed] = []
 
     def add(
@@ -151,37 +100,31 @@ def place_cells(
     if centre is not None:
         kind = kind_of(centre)
         diameter = diameter_of(kind, centre, rng)
-        places.put(height / 2, width / 2, diameter / 2)
-        add(kind, centre, diameter, (height / 2, width / 2))
+        middle = (height / 2 + shift[0], width / 2 + shift[1])
+        places.put(*middle, diameter / 2)
+        add(kind, centre, diameter, middle)
     for cell_type in white:
         diameter = diameter_of("wbc", cell_type, rng)
-        border = diameter * 0.62 if centre is None else 0.0
+        border = diameter * 0.68 if centre is None else 0.0
         add("wbc", cell_type, diameter, places.find(diameter / 2, 1.5, border, tries=200))
-    grown = (height + 2 * EDGE) * (width + 2 * EDGE) / (height * width)
     names, weights = list(RED_TYPES), np.array(list(RED_TYPES.values()))
-    kinds = rng.choice(len(names), round(n_rbc * grown), p=weights / weights.sum())
-    place: tuple[float, float] | None
-    last: tuple[float, float] | None = None
-    for cell_type in (names[k] for k in kinds):
-        diameter = diameter_of("rbc", cell_type, rng)
+    # Those outside are only there to be cut by the border.
+    grown = (height + 2 * EDGE) * (width + 2 * EDGE) / (height * width)
+    for outside, share in ((False, 1.0), (True, grown - 1)):
+        kinds = rng.choice(len(names), round(n_rbc * share), p=weights / weights.sum())
         place = None
-        if last is not None and rng.random() < crowding:
-            place = places.beside(*last, diameter / 2, diameter * rng.uniform(0.4, 1.0))
-        if place is None:
+        for cell_type in (names[k] for k in kinds):
+            diameter = diameter_of("rbc", cell_type, rng)
+            step = diameter * rng.uniform(0.4, 1.0) if rng.random() < crowding else None
             gap = rng.uniform(-0.6 * crowding, 0.15) * diameter
-            place = places.find(diameter / 2, gap, -EDGE)
-        last = place
-        add("rbc", cell_type, diameter, place)
-    clump: tuple[float, float] | None = None
-    for _ in range(round(n_platelets * grown)):
-        diameter = diameter_of("platelet", "platelet", rng)
+            place = places.find(diameter / 2, gap, outside=outside, beside=place, step=step)
+            add("rbc", cell_type, diameter, place)
         place = None
-        if clump is not None and rng.random() < 0.3:
-            place = places.beside(*clump, diameter / 2, diameter * rng.uniform(0.9, 1.4))
-        if place is None:
-            place = places.find(diameter / 2, 0.3, -EDGE)
-        clump = place
-        add("platelet", "platelet", diameter, place)
+        for _ in range(round(n_platelets * share)):
+            diameter = diameter_of("platelet", "platelet", rng)
+            step = diameter * rng.uniform(0.9, 1.4) if rng.random() < CLUMPED else None
+            place = places.find(diameter / 2, 0.3, outside=outside, beside=place, step=step)
+            add("platelet", "platelet", diameter, place)
     return tuple(cells)
 
 

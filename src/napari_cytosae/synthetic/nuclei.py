@@ -112,6 +112,15 @@ def large_round(
     return _round(y, x, radius, radius * rng.uniform(0.68, 0.86), rng, nick=0.25)
 
 
+def smeared(
+    y: Float32Array, x: Float32Array, radius: float, rng: np.random.Generator
+) -> Float32Array:
+    """Burst and spread out, with ragged edges (smudge cell)."""
+    y, x = shapes.warp(y, x, 0.12 * radius, 0.9 * radius, rng)
+    waves = rng.normal(0, (0.14, 0.08, 0.06, 0.04))
+    return shapes.blob(y, x, radius * rng.uniform(0.8, 0.95), waves, rng)
+
+
 def _round(
     y: Float32Array,
     x: Float32Array,

@@ -275,14 +275,14 @@ RECIPES: dict[str, Recipe] = {
     ),
     "smudge_cell": Recipe(
         diameter=(14.0, 2.0),
-        nucleus=(nuclei.large_round,),
-        dna=(0.35, 0.6),
-        clumps=0.2,
-        clump_size=(2.0, 4.0),
-        lace=0.12,
-        azure=(0.0, 0.03),
-        eosin=(0.0, 0.03),
-        ragged=3.0,
+        nucleus=(nuclei.smeared,),
+        dna=(0.25, 0.55),
+        clumps=0.28,
+        clump_size=(2.0, 5.0),
+        lace=0.15,
+        azure=(0.0, 0.02),
+        eosin=(0.0, 0.01),
+        ragged=1.5,
     ),
 }
 """White cell types and how they are drawn."""

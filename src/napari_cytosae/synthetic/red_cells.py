@@ -47,9 +47,8 @@ def draw_red_cell(canvas: Canvas, cell: Placed, stain: Stain) -> None:
         outline += wave * np.cos(k * theta + rng.uniform(0, 2 * np.pi))
     if cell.cell_type == "echinocyte":
         spines = rng.integers(12, 22)
-        outline += 0.045 * np.cos(
-            spines * theta + 1.5 * np.sin(2 * theta + rng.uniform(0, 6))
-        )
+        turn = spines * theta + 2.5 * np.sin(2 * theta + rng.uniform(0, 2 * np.pi))
+        outline += 0.03 * np.cos(turn) * (1 + 0.5 * np.sin(3 * theta + rng.uniform(0, 6)))
     depth = shapes.polar(y, x, outline * radius)
     # Red cells give way to a white cell; beside it they keep their rounded edge.
     depth = np.minimum(depth, -canvas.white[window.area] - np.float32(0.1))

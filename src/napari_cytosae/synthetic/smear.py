@@ -28,6 +28,11 @@ DENSITY = 0.0115
 SAMPLE = 0.26
 """Coarsest distance between samples, um; larger pixels average several."""
 
+REACH = 25.0
+"""um from its centre that no cell reaches beyond."""
+
+_DRAW = {"wbc": draw_white_cell, "rbc": draw_red_cell, "platelet": draw_platelet}
+
 COMMON = {
     "neutrophil": 0.52,
     "band_neutrophil": 0.05,
@@ -110,16 +115,12 @@ class Slide:
             self.pixel_size, max(factor, 1), (top, left), (bottom - top, right - left)
         )
         draw_background(canvas, self.stain, self.seed)
+        near = self._near(top, left, bottom, right)
         # White cells first: red cells and platelets make room for them.
-        for cell in self.cells:
-            if cell.kind == "wbc":
-                draw_white_cell(canvas, cell, self.stain)
-        for cell in self.cells:
-            if cell.kind == "rbc":
-                draw_red_cell(canvas, cell, self.stain)
-        for cell in self.cells:
-            if cell.kind == "platelet":
-                draw_platelet(canvas, cell, self.stain)
+        for kind, draw in _DRAW.items():
+            for cell in near:
+                if cell.kind == kind:
+                    draw(canvas, cell, self.stain)
         rgb = self.camera.expose(
             canvas.density(self.stain),
             pixel_size=self.pixel_size,
@@ -134,6 +135,16 @@ class Slide:
             np.ascontiguousarray(canvas.stored(canvas.labels)[inner]),
             np.ascontiguousarray(canvas.stored(canvas.nuclei)[inner]),
         )
+
+    def _near(self, top: int, left: int, bottom: int, right: int) -> list[Placed]:
+        """Cells that may reach into a tile (edges in px)."""
+        um = self.pixel_size
+        y0, x0, y1, x1 = (edge * um for edge in (top, left, bottom, right))
+        return [
+            cell
+            for cell in self.cells
+            if y0 - REACH < cell.y < y1 + REACH and x0 - REACH < cell.x < x1 + REACH
+        ]
 
     def render(self) -> SyntheticSmear:
         """Draw the whole slide."""

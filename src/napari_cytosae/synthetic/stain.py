@@ -71,7 +71,7 @@ class Stain:
     contrast: float = 1.0
     pallor: float = 0.6
     lysis: float = 0.0
-    refraction: float = 0.02
+    refraction: float = 0.03
     plasma: float = 0.01
     precipitate: float = 0.0
 
