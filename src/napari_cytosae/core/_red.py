@@ -19,6 +19,10 @@ _RED_UM2 = (10.0, 150.0)
 _PALLOR_UM2 = 25.0
 _PLATELET_UM2 = (1.2, 20.0)
 _NECK = 0.85
+_FINE_NECK = 0.95
+"""For regions too large for one cell: cells that overlap have a shallow neck."""
+_TOO_LARGE = 1.4
+_SINGLE_UM2 = 20.0
 
 
 def red_mask(stained: Stain, sigma: float) -> BoolArray:
@@ -75,7 +79,27 @@ def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:
     mask = (mask | pallor[holes]) & ~other
     mask = ndi.binary_opening(mask, iterations=max(1, round(0.4 / um)))
     labels = split(mask, _NECK, 0.3 / um)
-    return kept(labels, um, _RED_UM2)
+    areas = np.bincount(labels.ravel())
+    single = areas[1:][areas[1:] * um**2 > _SINGLE_UM2]
+    if not single.size:
+        return kept(labels, um, _RED_UM2)
+    typical = float(np.median(single))
+    large = areas > _TOO_LARGE * typical
+    large[0] = False
+    finer = split(large[labels], _FINE_NECK, 0.3 / um)
+    labels = np.where(finer > 0, finer + labels.max(), labels)
+    labels = kept(labels, um, _RED_UM2)
+    return _without_slivers(labels, 0.5 * typical)
+
+
+def _without_slivers(labels: Int32Array, area: float) -> Int32Array:
+    """Drop what the image border leaves less than `area` px of: it is not a cell in view."""
+    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    cut = np.zeros(labels.max() + 1, bool)
+    cut[edge] = True
+    good = ~cut | (np.bincount(labels.ravel()) >= area)
+    good[0] = False
+    return (np.cumsum(good) * good)[labels].astype(np.int32)
 
 
 def platelets(stained: Stain, white: BoolArray, um: float) -> Int32Array:

@@ -76,7 +76,8 @@ def red_cell_scale(stained: Stain) -> tuple[float | None, float | None, int]:
     if len(diameter) >= _MIN_CELLS:
         # Platelets and debris are smaller than red cells by more than any anisocytosis.
         diameter = diameter[diameter > 0.6 * np.percentile(diameter, 80)]
-    if len(diameter) < _MIN_CELLS:
+    area = np.pi / 4 * np.square(diameter).sum()
+    if len(diameter) < _MIN_CELLS or area < 0.03 * np.count_nonzero(labels):
         return None, None, len(diameter)
     median = float(np.median(diameter))
     spread = float(1.48 * np.median(np.abs(diameter - median)) / median)

@@ -59,8 +59,9 @@ class Stain:
 
     @property
     def nuclear(self) -> Float32Array:
-        """What parts nucleus from cytoplasm best: less blue than in `basic`, because
-        dense nuclei saturate it.
+        """What parts nucleus from cytoplasm best.
+
+        Less blue goes off than in `basic`, because dense nuclei saturate it.
         """
         red, green, blue = np.moveaxis(self.density, -1, 0)
         return red + green - np.float32(0.6) * blue
@@ -72,13 +73,11 @@ class Stain:
 
     @property
     def foreign(self) -> BoolArray:
-        """Pixels no dye gives: grey (pen, pointer, dust) or as strong in blue as in green."""
+        """Pixels no dye gives: grey (pen, pointer, dust), or yellow to red paint."""
         red, green, blue = np.moveaxis(self.density, -1, 0)
-        return (
-            (blue > 0.9 * green)
-            & (np.maximum(red, 0.8 * blue) > 0.75 * green)
-            & (blue > 0.08)
-        )
+        grey = (np.minimum(red, blue) > np.float32(0.8) * green) & (green > 0.1)
+        paint = (blue > 0.2) & (np.float32(2) * green < blue)
+        return grey | paint
 
 
 def shrink(rgb: UInt8Array | Float32Array, factor: int) -> Float32Array:
@@ -134,7 +133,7 @@ def _background(rgb: Float32Array) -> tuple[Float32Array, float]:
     if lit.mean() < 0.2:
         raise ImageError(_NOT_BRIGHTFIELD)
     light = np.log10(small[..., 1] + _OFFSET)
-    bright = lit & (np.abs(light - _brightest_mode(light[lit])) < 0.03)
+    bright = lit & (np.abs(light - _brightest_mode(light[lit])) < 0.02)
     if np.median(small[bright].max(axis=-1)) < 60:
         raise ImageError(_NOT_BRIGHTFIELD)
     basis = _polynomial(*small.shape[:2])
@@ -145,9 +144,11 @@ def _background(rgb: Float32Array) -> tuple[Float32Array, float]:
         fit, *_ = np.linalg.lstsq(design[chosen], small[chosen], rcond=None)
         field = design @ fit
         residual = np.log10(np.maximum(field[..., 1], 1) + _OFFSET) - light
-        middle = np.median(residual[chosen])
-        width = 1.48 * np.median(np.abs(residual[chosen] - middle)) + 0.003
-        chosen = lit & (np.abs(residual - middle) < 2 * width)
+        residual -= np.median(residual[chosen])
+        # Cells lie on the darker side only: the brighter one tells noise and shading.
+        brighter = -residual[lit & (residual < 0) & (residual > -0.1)]
+        width = 1.48 * float(np.median(brighter)) + 0.002 if brighter.size else 0.01
+        chosen = lit & (np.abs(residual) < 2 * width)
     density = np.log10((np.maximum(field, 1) + _OFFSET) / (small + _OFFSET))[chosen]
     noise = float(np.abs(density).sum(axis=-1).std())
     full = _polynomial(*rgb.shape[:2])[..., :terms] @ fit
@@ -174,7 +175,7 @@ def _polynomial(height: int, width: int) -> Float32Array:
 
 
 def _covers(mask: BoolArray) -> bool:
-    """Whether the background is seen all over the image, so that a surface may be fitted."""
+    """Whether the background is seen all over, so that a surface may be fitted."""
     if min(mask.shape) < 40:
         return False
     tiles = [t for rows in np.array_split(mask, 4) for t in np.array_split(rows, 4, axis=1)]
