@@ -165,7 +165,10 @@ def _read_plain(path: Path, head: bytes) -> tuple[npt.NDArray[Any], int]:
         if opener is PngImageFile and head[24] == 16:
             # Pillow keeps only the high byte of 16-bit colour.
             return imagecodecs.png_decode(path.read_bytes()), orientation
-        return np.asarray(image.convert(_mode(image))), orientation
+        mode = _mode(image)
+        # Converting to the mode it has would copy a whole slide.
+        converted = image if image.mode == mode else image.convert(mode)
+        return np.asarray(converted), orientation
 
 
 def _mode(image: ImageFile) -> str:
