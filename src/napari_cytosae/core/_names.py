@@ -77,10 +77,12 @@ class ConceptNames:
             `MAX_LENGTH` characters.
         """
         name = clean_name(name)
+        if name == self._shipped.get(concept):
+            name = ""
         content = self._read()
         names = content["names"].setdefault(self.sae_sha256, {})
         old = names.pop(str(concept), "")
-        if name and name != self._shipped.get(concept):
+        if name:
             names[str(concept)] = name
         if name != old:
             content["history"].append(

@@ -120,7 +120,8 @@ def ranking(
     """
     summary = summary or summarise(activations)
     n = summary.n_cells
-    selected = np.arange(n) if rows is None else np.arange(n)[np.asarray(rows)]
+    index = np.arange(n) if rows is None else np.asarray(rows)
+    selected = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
     k = len(selected)
     if k == n:
         here = summary.mean
