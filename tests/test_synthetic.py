@@ -88,10 +88,10 @@ def test_sizes_in_um_hold_at_every_pixel_size(pixel_size):
 
 
 def test_normal_red_cells_measure_7_5_um_within_6_percent():
-    smear = render_smear((1500, 2000), seed=8, wbc={}, crowding=0)
-    red = smear.table[smear.table.cell_type == "discocyte"].diameter_um
-    assert red.median() == pytest.approx(7.5, rel=0.03)
-    assert red.std() / red.mean() == pytest.approx(0.06, abs=0.02)
+    slide = make_slide((2000, 2000), seed=8)
+    red = [cell.diameter for cell in slide.cells if cell.cell_type == "discocyte"]
+    assert np.median(red) == pytest.approx(7.5, rel=0.02)
+    assert np.std(red) / np.mean(red) == pytest.approx(0.06, abs=0.02)
 
 
 def test_the_same_pixels_come_out_whichever_tiles_a_slide_is_cut_into():

@@ -121,6 +121,16 @@ def smeared(
     return shapes.blob(y, x, radius * rng.uniform(0.8, 0.95), waves, rng)
 
 
+def eccentric(
+    y: Float32Array, x: Float32Array, radius: float, rng: np.random.Generator
+) -> Float32Array:
+    """Small and round, pushed to the cell's edge (plasma cell)."""
+    angle, size = rng.uniform(0, 2 * np.pi), radius * rng.uniform(0.46, 0.56)
+    off = (radius - size) * rng.uniform(0.7, 0.95)
+    dy, dx = y - np.float32(off * np.sin(angle)), x - np.float32(off * np.cos(angle))
+    return shapes.blob(dy, dx, size, rng.normal(0, (0.05, 0.02, 0.01)), rng)
+
+
 def _round(
     y: Float32Array,
     x: Float32Array,

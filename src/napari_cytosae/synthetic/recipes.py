@@ -7,38 +7,21 @@ are um on a dried film.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from napari_cytosae.synthetic import nuclei
-from napari_cytosae.synthetic.stain import Dye
+from napari_cytosae.synthetic.granules import (
+    AZUROPHILIC,
+    BASOPHILIC,
+    DUST,
+    EOSINOPHILIC,
+    FEW_AZUROPHILIC,
+    LILAC,
+)
 
 if TYPE_CHECKING:
+    from napari_cytosae.synthetic.granules import Granules, Range
     from napari_cytosae.synthetic.nuclei import NucleusShape
-
-Range: TypeAlias = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Granules:
-    """One population of granules.
-
-    Attributes
-    ----------
-    dyes : dict of Dye to Range
-        Density in a granule's middle.
-    spacing, size : Range
-        Distance between neighbours and diameter.
-    share : Range
-        Of the places on the lattice that hold one.
-    over_nucleus : float
-        How many of them lie over the nucleus, 0..1.
-    """
-
-    dyes: dict[Dye, Range]
-    spacing: Range
-    size: Range
-    share: Range
-    over_nucleus: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,46 +72,6 @@ class Recipe:
     nucleoli: float = 0.0
 
 
-_LILAC = Granules(
-    {Dye.PURPLE: (0.04, 0.18), Dye.EOSIN: (0.02, 0.10)},
-    spacing=(0.36, 0.52),
-    size=(0.22, 0.36),
-    share=(0.3, 0.8),
-)
-_AZUROPHILIC = Granules(
-    {Dye.PURPLE: (0.4, 0.8), Dye.EOSIN: (0.0, 0.3)},
-    spacing=(0.55, 0.9),
-    size=(0.3, 0.5),
-    share=(0.35, 0.8),
-    over_nucleus=0.35,
-)
-_FEW_AZUROPHILIC = Granules(
-    {Dye.PURPLE: (0.3, 0.6), Dye.EOSIN: (0.0, 0.2)},
-    spacing=(1.0, 1.6),
-    size=(0.3, 0.5),
-    share=(0.05, 0.3),
-)
-_DUST = Granules(
-    {Dye.PURPLE: (0.08, 0.3)},
-    spacing=(0.45, 0.7),
-    size=(0.18, 0.3),
-    share=(0.15, 0.6),
-)
-_EOSINOPHILIC = Granules(
-    {Dye.EOSIN: (0.12, 0.36), Dye.HEMOGLOBIN: (0.15, 0.50), Dye.PURPLE: (0.0, 0.08)},
-    spacing=(0.50, 0.88),
-    size=(0.55, 0.88),
-    share=(0.85, 1.0),
-    over_nucleus=0.22,
-)
-_BASOPHILIC = Granules(
-    {Dye.PURPLE: (0.35, 1.1), Dye.AZURE: (0.0, 0.25)},
-    spacing=(0.75, 1.25),
-    size=(0.55, 1.0),
-    share=(0.4, 0.9),
-    over_nucleus=0.7,
-)
-
 RECIPES: dict[str, Recipe] = {
     "neutrophil": Recipe(
         diameter=(13.0, 0.9),
@@ -140,7 +83,7 @@ RECIPES: dict[str, Recipe] = {
         azure=(0.0, 0.05),
         eosin=(0.05, 0.15),
         rim=0.15,
-        granules=(_LILAC,),
+        granules=(LILAC,),
         vacuoles=0.06,
     ),
     "band_neutrophil": Recipe(
@@ -153,7 +96,7 @@ RECIPES: dict[str, Recipe] = {
         azure=(0.0, 0.06),
         eosin=(0.05, 0.15),
         rim=0.15,
-        granules=(_LILAC,),
+        granules=(LILAC,),
         vacuoles=0.06,
     ),
     "lymphocyte": Recipe(
@@ -180,7 +123,7 @@ RECIPES: dict[str, Recipe] = {
         rim=0.5,
         hof=0.25,
         ragged=0.6,
-        granules=(_FEW_AZUROPHILIC,),
+        granules=(FEW_AZUROPHILIC,),
     ),
     "monocyte": Recipe(
         diameter=(16.5, 1.4),
@@ -194,7 +137,7 @@ RECIPES: dict[str, Recipe] = {
         texture=0.3,
         rim=0.15,
         ragged=1.0,
-        granules=(_DUST,),
+        granules=(DUST,),
         vacuoles=0.5,
     ),
     "eosinophil": Recipe(
@@ -206,7 +149,7 @@ RECIPES: dict[str, Recipe] = {
         lace=0.05,
         azure=(0.02, 0.08),
         eosin=(0.06, 0.28),
-        granules=(_EOSINOPHILIC,),
+        granules=(EOSINOPHILIC,),
         vacuoles=0.1,
     ),
     "basophil": Recipe(
@@ -219,7 +162,7 @@ RECIPES: dict[str, Recipe] = {
         azure=(0.05, 0.22),
         eosin=(0.02, 0.16),
         ragged=0.6,
-        granules=(_BASOPHILIC,),
+        granules=(BASOPHILIC,),
         vacuoles=0.2,
     ),
     "blast": Recipe(
@@ -246,7 +189,7 @@ RECIPES: dict[str, Recipe] = {
         azure=(0.15, 0.32),
         eosin=(0.0, 0.05),
         hof=0.35,
-        granules=(_AZUROPHILIC,),
+        granules=(AZUROPHILIC,),
         nucleoli=0.6,
     ),
     "metamyelocyte": Recipe(
@@ -259,7 +202,34 @@ RECIPES: dict[str, Recipe] = {
         azure=(0.01, 0.08),
         eosin=(0.05, 0.14),
         ragged=0.3,
-        granules=(_LILAC,),
+        granules=(LILAC,),
+    ),
+    "myelocyte": Recipe(
+        diameter=(15.5, 1.2),
+        nucleus=(nuclei.small_round, nuclei.round_nucleus),
+        dna=(0.6, 0.85),
+        clumps=0.18,
+        clump_size=(1.4, 2.2),
+        lace=0.08,
+        azure=(0.03, 0.14),
+        eosin=(0.03, 0.10),
+        hof=0.2,
+        ragged=0.3,
+        granules=(LILAC, FEW_AZUROPHILIC),
+    ),
+    "plasma_cell": Recipe(
+        diameter=(14.5, 1.5),
+        nucleus=(nuclei.eccentric,),
+        dna=(0.75, 1.05),
+        clumps=0.34,
+        clump_size=(1.8, 2.8),
+        lace=0.0,
+        azure=(0.30, 0.55),
+        eosin=(0.0, 0.04),
+        rim=0.2,
+        hof=0.6,
+        ragged=0.6,
+        vacuoles=0.2,
     ),
     "erythroblast": Recipe(
         diameter=(9.5, 1.2),

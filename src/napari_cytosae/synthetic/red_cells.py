@@ -59,8 +59,9 @@ def draw_red_cell(canvas: Canvas, cell: Placed, stain: Stain) -> None:
         inside * thickness * np.float32(0.25 * hue * stain.hemoglobin * (1 - stain.lysis))
     )
     canvas.add(window, Dye.HEMOGLOBIN, amount)
-    ghost = 0.10 * stain.lysis * shapes.bump(depth, 0.25, 0.3)
-    canvas.add(window, Dye.HEMOGLOBIN, ghost.astype(np.float32))
+    if stain.lysis:
+        rim = shapes.bump(depth, 0.25, 0.3)
+        canvas.add(window, Dye.HEMOGLOBIN, rim * np.float32(0.10 * stain.lysis))
     refract(canvas, window.area, depth, stain.refraction)
     if rng.random() < 0.008 + stain.refraction * 0.6:
         _refractile_spot(canvas, window.area, y, x, depth, radius, rng)

@@ -15,8 +15,9 @@ from napari_cytosae.synthetic.textures import clumps, grains, noise
 if TYPE_CHECKING:
     from napari_cytosae.core.types import Float32Array
     from napari_cytosae.synthetic.canvas import Canvas
+    from napari_cytosae.synthetic.granules import Granules
     from napari_cytosae.synthetic.layout import Placed
-    from napari_cytosae.synthetic.recipes import Granules, Recipe
+    from napari_cytosae.synthetic.recipes import Recipe
 
 
 def draw_white_cell(canvas: Canvas, cell: Placed, stain: Stain) -> None:
