@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from napari_cytosae.core import checkpoints, registry
 from napari_cytosae.core.backbone import resolve_layer
-from napari_cytosae.core.checkpoints import BackboneFile, SaeFile
 from napari_cytosae.core.types import (
     BackboneInfo,
     CheckpointError,
@@ -18,6 +17,9 @@ from napari_cytosae.core.types import (
     ModelMismatchError,
     SaeInfo,
 )
+
+if TYPE_CHECKING:
+    from napari_cytosae.core.checkpoints import BackboneFile, SaeFile
 
 Info = TypeVar("Info", BackboneInfo, SaeInfo)
 

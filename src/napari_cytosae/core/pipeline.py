@@ -5,19 +5,82 @@ They know nothing of threads: whoever drives one may stop between any two steps.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from napari_cytosae.core import encoding
+from napari_cytosae.core import encoding, segmentation
+from napari_cytosae.core.crops import FIELD_OF_VIEW_UM, crop_cells
 from napari_cytosae.core.types import Crops, CytoError, Encoded, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from napari_cytosae.core.models import Models
-    from napari_cytosae.core.types import Int64Array, UInt8Array
+    from napari_cytosae.core.types import (
+        CellKind,
+        Cells,
+        Image,
+        Int32Array,
+        Int64Array,
+        UInt8Array,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """The cells of one image, where they were cut out, and what the models see in them."""
+
+    cells: Cells
+    crops: Crops
+    encoded: Encoded
+
+
+def segment(
+    image: Image | UInt8Array,
+    pixel_size: float | None = None,
+    kinds: Sequence[CellKind] = ("wbc",),
+    *,
+    labels: Int32Array | None = None,
+    single_cell: bool = False,
+) -> Generator[Progress, None, Cells]:
+    """Find the cells of an image, or take them as they are given.
+
+    Parameters
+    ----------
+    image : Image or ndarray of uint8, (H, W, 3)
+        The smear, or one cell.
+    pixel_size : float, optional
+        In um; overrides what the image says.
+    kinds : sequence of {"wbc", "rbc", "platelet"}
+        To look for, where the cells are not given.
+    labels : ndarray of int, (H, W), optional
+        Cells that somebody else outlined: measured, not searched.
+    single_cell : bool
+        The whole image is one cell.
+
+    Yields
+    ------
+    Progress
+        Once, before the work.
+
+    Returns
+    -------
+    Cells
+
+    Raises
+    ------
+    ImageError, CytoError
+        As the functions of `core.segmentation`.
+    """
+    yield Progress("Segmenting", 0, 0)
+    if labels is not None:
+        return segmentation.measure(image, labels, pixel_size)
+    if single_cell:
+        return segmentation.single_cell(image, pixel_size)
+    return segmentation.segment(image, pixel_size, kinds)
 
 
 def encode(
@@ -85,6 +148,56 @@ def encode(
         nothing = encoding.empty(models.sae_info, threshold)
         return Encoded(nothing, None, None, boxes, cell_ids)
     return encoding.concatenate(parts)
+
+
+def analyze_image(
+    image: Image | UInt8Array,
+    models: Models,
+    pixel_size: float | None = None,
+    kinds: Sequence[CellKind] = ("wbc",),
+    *,
+    labels: Int32Array | None = None,
+    single_cell: bool = False,
+    field_of_view_um: float = FIELD_OF_VIEW_UM,
+    threshold: float = 0.2,
+    keep_tokens: bool = True,
+) -> Generator[Progress, None, Analysis]:
+    """Find the cells of an image and encode them: `segment`, crops, `encode`.
+
+    Parameters
+    ----------
+    image : Image or ndarray of uint8, (H, W, 3)
+        The smear, or one cell.
+    models : Models
+        As `load_models` gives them.
+    pixel_size, kinds, labels, single_cell
+        As for `segment`.
+    field_of_view_um : float
+        Side of the crops.
+    threshold, keep_tokens
+        As for `encode`.
+
+    Yields
+    ------
+    Progress
+        Of `segment`, then of `encode`.
+
+    Returns
+    -------
+    Analysis
+        Without cells in view, of no cells.
+
+    Raises
+    ------
+    CytoError
+        As `segment` and `encode`.
+    """
+    cells = yield from segment(
+        image, pixel_size, kinds, labels=labels, single_cell=single_cell
+    )
+    crops = crop_cells(image, cells, field_of_view_um)
+    encoded = yield from encode(models, crops, threshold, keep_tokens=keep_tokens)
+    return Analysis(cells, crops, encoded)
 
 
 def _whereabouts(crops: Sequence[UInt8Array]) -> tuple[Int64Array, Int64Array]:

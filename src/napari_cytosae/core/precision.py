@@ -51,7 +51,7 @@ def agree(fast: ConceptActivations, exact: ConceptActivations) -> bool:
 
     They may when ``sum |n - n32| / sum n32 <= 1 %`` over the latents, n being `n_patches`
     summed over the cells, and the ten strongest concepts of a cell by `mean` overlap by
-    95 % or more on average. Where nothing fires nothing is shown, and they may not.
+    95 % or more. Where nothing fires nothing is shown, and they may not.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def agree(fast: ConceptActivations, exact: ConceptActivations) -> bool:
 
 
 def probes() -> list[UInt8Array]:
-    """Two drawn cells to probe models with: a round and a cleft nucleus on a pale ground."""
+    """Two drawn cells to probe models with: a round and a cleft nucleus."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[-1:1:224j, -1:1:224j]
     cells = []
