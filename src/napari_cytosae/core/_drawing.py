@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 from PIL import ImageColor, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
-    from napari_cytosae.core.types import BoolArray, Float32Array, UInt8Array
+    from napari_cytosae.core.types import BoolArray, Float32Array, Int32Array, UInt8Array
 
     Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -93,14 +93,18 @@ def blend(
     return mixed
 
 
-def outlines(labels: UInt8Array, thickness: int) -> BoolArray:
-    """Pixels along the inner border of each label, `thickness` px wide."""
+def outlines(labels: Int32Array, thickness: int) -> BoolArray:
+    """Pixels along the inner border of each label, `thickness` px wide.
+
+    The border of the image is none: a cell that it cuts is open there.
+    """
+    height, width = labels.shape
+    padded = np.pad(labels, thickness, mode="edge")
     edge = np.zeros(labels.shape, dtype=bool)
     for step in range(1, thickness + 1):
-        for axis in (0, 1):
-            for shift in (-step, step):
-                moved = np.roll(labels, shift, axis=axis)
-                edge |= moved != labels
+        for down, right in ((-step, 0), (step, 0), (0, -step), (0, step)):
+            y, x = thickness + down, thickness + right
+            edge |= padded[y : y + height, x : x + width] != labels
     return edge & (labels > 0)
 
 

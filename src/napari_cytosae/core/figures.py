@@ -192,7 +192,8 @@ def _um(image: Image, cells: Cells | None) -> float | None:
 
 def _counted(cells: Cells) -> str:
     flagged = int((cells.table["qc"] != "ok").sum())
-    return f"{len(cells)} cells" + (f", {flagged} flagged" if flagged else "")
+    count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+    return count + (f", {flagged} flagged" if flagged else "")
 
 
 def _pixel_size_text(cells: Cells) -> str:
