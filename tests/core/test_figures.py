@@ -1,4 +1,4 @@
-"""Figures hold what the numbers say: colour where concepts fire, bars as long as they say."""
+"""Figures hold what the numbers say: colour where concepts fire, bars of right length."""
 
 from __future__ import annotations
 
