@@ -126,6 +126,8 @@ def analyze_image(
     OutputError
         If `folder` cannot be written or holds other files.
     """
+    import numpy as np
+
     from napari_cytosae.core import pipeline
     from napari_cytosae.core.concepts import ConceptNames
     from napari_cytosae.core.export import provenance, write_results
@@ -143,14 +145,15 @@ def analyze_image(
     cells, crops, encoded = found.cells, found.crops, found.encoded
     yield Progress("Writing", 0, 0)
     chosen = concepts(encoded) if callable(concepts) else concepts
-    overlays = {}
-    if chosen:
+    # Of no cells there are no tokens to make a map from: the empty map needs none.
+    grids = np.zeros((len(chosen), 0, models.grid, models.grid), np.float32)
+    if chosen and len(encoded):
         grids = models.concept_grids(encoded, chosen)
-        shape = (image.rgb.shape[0], image.rgb.shape[1])
-        overlays = {
-            concept: OverlayMap(grid, encoded.boxes, shape)
-            for concept, grid in zip(chosen, grids, strict=True)
-        }
+    shape = (image.rgb.shape[0], image.rgb.shape[1])
+    overlays = {
+        concept: OverlayMap(grid, encoded.boxes, shape)
+        for concept, grid in zip(chosen, grids, strict=True)
+    }
     names = ConceptNames(models.sae_info.sha256, models.names).as_dict()
     parameters = _parameters(image, cells, source) | {
         "field_of_view_um": crops.field_of_view_um,

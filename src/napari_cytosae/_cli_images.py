@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
@@ -149,7 +150,9 @@ def _read(path: Path, pixel_size: float | None) -> Image:
 
     if path.is_dir():
         raise ImageError(f"{path} holds no images (PNG, JPEG, BMP or TIFF).")
-    return read_image(path, pixel_size)
+    image = read_image(path, pixel_size)
+    # Tables are UTF-8, which file names need not be: b"\xfc" becomes "\\xfc".
+    return replace(image, name=os.fsencode(image.name).decode(errors="backslashreplace"))
 
 
 def _skip(path: Path, error: Exception) -> int:

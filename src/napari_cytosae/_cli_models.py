@@ -10,7 +10,7 @@ import typer
 from napari_cytosae._cli_console import BAD_INPUT, drive, reason, say
 
 if TYPE_CHECKING:
-    from napari_cytosae.core.known_models import ModelEntry
+    from napari_cytosae.core.known_models import ModelEntry, Role
     from napari_cytosae.core.types import BackboneInfo, SaeInfo
 
 app = typer.Typer(
@@ -109,10 +109,9 @@ def convert(
 
     if target.suffix.lower() != ".safetensors":
         raise typer.BadParameter("the new file's name must end in .safetensors")
-    files = _files(source)
-    if len(files) != 1:
+    if len(_roles(source)) > 1:
         raise typer.BadParameter(f"{source} stands for two files; give the path of one")
-    _describe(checkpoints.convert(files[0], target))
+    _describe(checkpoints.convert(_files(source)[0], target))
 
 
 @app.command()
@@ -151,11 +150,16 @@ def _announce(entry: ModelEntry) -> None:
 
 def _files(text: str) -> list[Path]:
     """Return the files a path, name or hub id stands for (the starter has two)."""
-    from napari_cytosae.core.known_models import KNOWN
     from napari_cytosae.core.registry import resolve
 
-    roles = [entry.role for entry in KNOWN if entry.name == text.lower() and entry.role]
-    return [resolve(text, role) for role in roles or ["backbone"]]
+    return [resolve(text, role) for role in _roles(text) or ["backbone"]]
+
+
+def _roles(name: str) -> list[Role]:
+    """Return the roles of a registered name; none for anything else."""
+    from napari_cytosae.core.known_models import KNOWN
+
+    return [entry.role for entry in KNOWN if entry.name == name.lower() and entry.role]
 
 
 def _describe(found: BackboneInfo | SaeInfo) -> None:

@@ -48,24 +48,29 @@ app.add_typer(_cli_catalogue.app, name="catalogue")
 app.command("train-sae")(_cli_training.train_sae)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"napari-cytosae {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version.", is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Show the version.", is_eager=True, callback=_show_version
+        ),
     ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"napari-cytosae {__version__}")
-        raise typer.Exit
+    pass
 
 
 @app.command()
 def demo(
     headless: Annotated[
         bool,
-        typer.Option(
-            "--headless", help="Write files only; so too where there is no screen."
-        ),
+        typer.Option("--headless", help="Write files only, as where no screen is."),
     ] = False,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")

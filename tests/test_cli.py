@@ -1,0 +1,751 @@
+"""The command line: what it writes, what it says, and how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socketserver import TCPServer
+from typing import TYPE_CHECKING, Any
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import torch
+from PIL import Image as Pillow
+from timm.models import VisionTransformer
+from typer.testing import CliRunner
+
+from napari_cytosae._sample_data import demo_smear
+from napari_cytosae.cli import app
+from napari_cytosae.core import known_models, registry
+from napari_cytosae.core.checkpoints import save_backbone, save_sae
+from napari_cytosae.core.types import CELL_COLUMNS, CONCEPT_COLUMNS, RESEARCH_USE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from click.testing import Result
+
+WIDTH, LATENTS = 32, 64
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Models and concept names of this test's own."""
+    monkeypatch.setenv("CYTOSAE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a small random backbone and SAE in the package's own format."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    vit = VisionTransformer(
+        img_size=224,
+        patch_size=14,
+        embed_dim=WIDTH,
+        depth=3,
+        num_heads=1,
+        num_classes=0,
+        init_values=1.0,
+    )
+    save_backbone(folder / "vit.safetensors", vit.state_dict(), heads=1, image_size=224)
+    tensors = {
+        "W_enc": torch.randn(WIDTH, LATENTS) / 4,
+        "b_enc": torch.zeros(LATENTS),
+        "W_dec": torch.randn(LATENTS, WIDTH) / 4,
+        "b_dec": torch.zeros(WIDTH),
+    }
+    names = {3: "nuclear indent", 5: "größte Körner, rot"}
+    save_sae(folder / "sae.safetensors", tensors, kind="relu", layer=-2, names=names)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smear(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built-in smear as a PNG."""
+    path = tmp_path_factory.mktemp("smear") / "smear.png"
+    Pillow.fromarray(demo_smear().rgb).save(path)
+    return path
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def with_models(weights: Path) -> list[str]:
+    return [
+        "--backbone",
+        str(weights / "vit.safetensors"),
+        "--sae",
+        str(weights / "sae.safetensors"),
+        "--precision",
+        "float32",
+    ]
+
+
+def one_line(result: Result) -> str:
+    """The only line on stderr of a command that ended with bad input."""
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    assert result.stderr.count("\n") == 1, result.stderr
+    return result.stderr.strip()
+
+
+# --- help and usage -------------------------------------------------------------------
+
+
+COMMANDS = (
+    (),
+    ("demo",),
+    ("segment",),
+    ("analyze",),
+    ("train-sae",),
+    ("catalogue",),
+    ("catalogue", "build"),
+    ("catalogue", "show"),
+    ("models",),
+    ("models", "list"),
+    ("models", "get"),
+    ("models", "info"),
+    ("models", "convert"),
+    ("models", "pack"),
+    ("models", "unpack"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_is_plain_text(command: tuple[str, ...]) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage: ")
+    assert result.stdout.isascii()
+
+
+@pytest.mark.parametrize("command", [("analyze",), ("catalogue", "build")])
+def test_whatever_encodes_takes_the_same_options(command: tuple[str, ...]) -> None:
+    """`--help` is asked last: the options before it are parsed and checked."""
+    options = "--backbone a --sae b --device cpu --precision float32 --threshold 0.3"
+    result = run(*command, *options.split(), "--pixel-size", "0.1", "--help")
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["frobnicate"],
+        ["segment"],
+        ["segment", "x.png"],
+        ["segment", "x.png", "-o", "out", "--kinds", "wbc,blast"],
+        ["segment", "x.png", "-o", "out", "--pixel-size", "0"],
+        ["segment", "x.png", "-o", "out", "--pixel-size", "nan"],
+        ["analyze", "x.png", "-o", "out", "--threshold", "-1"],
+        ["analyze", "x.png", "-o", "out", "--concepts", "12;55"],
+        ["analyze", "x.png", "-o", "out", "--concepts", "-3"],
+        ["analyze", "x.png", "-o", "out", "--device", "tpu"],
+        ["analyze", "x.png", "-o", "out", "--labels", "l.tif", "--single-cell"],
+        ["analyze", "x.png", "y.png", "-o", "out", "--labels", "l.tif"],
+        ["train-sae", "x.png", "-o", "sae.pt"],
+        ["models", "convert", "starter", "x.safetensors"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_typer_s_own(args: list[str]) -> None:
+    result = run(*args)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Usage: ")
+    assert "Error: " in result.stderr
+    assert result.stderr.isascii()
+    assert not Path("out").exists()
+
+
+def test_version() -> None:
+    assert re.fullmatch(r"napari-cytosae \d+\.\d+\.\d+\n", run("--version").stdout)
+
+
+# --- segment --------------------------------------------------------------------------
+
+
+def test_segment_writes_the_contract_s_files(data_dir: Path, tmp_path: Path) -> None:
+    images = sorted((data_dir / "bccd" / "images").glob("*.jpg"))[:2]
+    output = tmp_path / "new" / "folder"
+    result = run("segment", *images, "-o", output)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.split() == [str(output / image.stem) for image in images]
+    for image in images:
+        folder = output / image.stem
+        assert {path.name for path in folder.iterdir()} == {
+            "cells.tif",
+            "nuclei.tif",
+            "cells.csv",
+            "run.json",
+        }
+        labels = tifffile.imread(folder / "cells.tif")
+        nuclei = tifffile.imread(folder / "nuclei.tif")
+        table = pd.read_csv(folder / "cells.csv")
+        assert labels.dtype == nuclei.dtype == np.int32
+        assert labels.shape == nuclei.shape == (480, 640)
+        assert tuple(table.columns) == CELL_COLUMNS
+        assert list(table["cell_id"]) == sorted(set(np.unique(labels)) - {0})
+        assert set(table["image"]) == {image.name}
+        record = json.loads((folder / "run.json").read_text("utf-8"))
+        digest = hashlib.sha256(image.read_bytes()).hexdigest()
+        assert record["inputs"] == {image.name: digest}
+        assert record["note"] == RESEARCH_USE
+        assert record["parameters"]["kinds"] == ["wbc"]
+
+
+def test_kinds_and_pixel_size_are_obeyed(smear: Path, tmp_path: Path) -> None:
+    run("segment", smear, "-o", tmp_path, "--kinds", "wbc,rbc", "--pixel-size", "0.1")
+    table = pd.read_csv(tmp_path / "smear" / "cells.csv")
+    assert set(table["kind"]) == {"wbc", "rbc"}
+    assert set(table["pixel_size_um"]) == {0.1}
+    assert set(table["pixel_size_source"]) == {"user"}
+
+
+def test_a_folder_stands_for_its_images(smear: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("b.png", "a.png", ".hidden.png"):
+        (folder / name).write_bytes(smear.read_bytes())
+    (folder / "notes.txt").write_text("no image")
+    result = run("segment", folder, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert [Path(line).name for line in result.stdout.split()] == ["a", "b"]
+
+
+def test_same_stems_get_numbers(smear: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / smear.name
+    other.parent.mkdir()
+    other.write_bytes(smear.read_bytes())
+    result = run("segment", smear, other, "-o", tmp_path / "out")
+    assert [Path(line).name for line in result.stdout.split()] == ["smear", "smear_2"]
+
+
+def test_a_new_run_replaces_its_own_folder_only(smear: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    assert run("segment", smear, "-o", output).exit_code == 0
+    (output / "smear" / "old.txt").write_text("of the former run")
+    (output / "mine.txt").write_text("precious")
+    assert run("segment", smear, "-o", output).exit_code == 0
+    assert not (output / "smear" / "old.txt").exists()
+    assert (output / "mine.txt").exists()
+    foreign = tmp_path / "foreign" / "smear"
+    foreign.mkdir(parents=True)
+    (foreign / "thesis.docx").write_text("precious")
+    assert "left as it is" in one_line(run("segment", smear, "-o", foreign.parent))
+    assert (foreign / "thesis.docx").exists()
+
+
+def test_a_batch_does_the_rest(smear: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(smear.read_bytes()[:2000])
+    result = run("segment", bad, smear, tmp_path / "absent.png", "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    assert "bad.png" in lines[0]
+    assert lines[1].startswith("[2/3] smear.png: ")
+    assert "absent.png does not exist" in lines[2]
+    assert lines[3:] == ["2 of 3 images were skipped."]
+    assert (tmp_path / "out" / "smear" / "cells.csv").is_file()
+
+
+def test_an_error_nobody_expected_is_one_line_too(
+    smear: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("axes don't match\narray")
+
+    monkeypatch.setattr("napari_cytosae.core.segmentation.segment", broken)
+    line = one_line(run("segment", smear, "-o", tmp_path))
+    assert "smear.png: Unexpected ValueError: axes don't match array" in line
+    monkeypatch.setenv("CYTOSAE_TRACEBACK", "1")
+    assert isinstance(run("segment", smear, "-o", tmp_path).exception, ValueError)
+
+
+def test_out_of_memory_is_said_plainly(
+    smear: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starving(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("napari_cytosae.core.segmentation.segment", starving)
+    assert "not enough memory" in one_line(run("segment", smear, "-o", tmp_path))
+
+
+def test_an_output_that_is_a_file(smear: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("x")
+    assert "taken" in one_line(run("segment", smear, "-o", taken))
+
+
+# --- analyze --------------------------------------------------------------------------
+
+
+def test_analyze_writes_the_contract_s_files(
+    smear: Path, weights: Path, tmp_path: Path
+) -> None:
+    result = run(
+        "analyze", smear, "-o", tmp_path, "--concepts", "3,5", *with_models(weights)
+    )
+    assert result.exit_code == 0, result.stderr
+    folder = tmp_path / "smear"
+    assert {path.name for path in folder.iterdir()} == {
+        "cells.tif",
+        "nuclei.tif",
+        "cells.csv",
+        "concepts.csv",
+        "cells.h5ad",
+        "overlay_3.tif",
+        "overlay_5.tif",
+        "run.json",
+    }
+    cells = pd.read_csv(folder / "cells.csv")
+    concepts = pd.read_csv(folder / "concepts.csv")
+    assert tuple(concepts.columns) == CONCEPT_COLUMNS
+    assert len(cells) >= 5
+    assert set(concepts["cell_id"]) <= set(cells["cell_id"])
+    assert concepts["n_patches"].min() >= 1
+    named = concepts.dropna(subset="name").groupby("concept")["name"].unique()
+    assert {key: list(names) for key, names in named.items()} == {
+        3: ["nuclear indent"],
+        5: ["größte Körner, rot"],
+    }
+    overlay = tifffile.imread(folder / "overlay_3.tif")
+    assert overlay.dtype == np.float32
+    assert overlay.shape == tifffile.imread(folder / "cells.tif").shape
+    top = concepts[concepts["concept"] == 3]["max"].max()
+    assert overlay.max() == pytest.approx(top, rel=1e-3)
+    table = anndata.read_h5ad(folder / "cells.h5ad")
+    assert table.shape == (len(cells), LATENTS)
+    assert table.X.sum() == concepts["n_patches"].sum()
+    record = json.loads((folder / "run.json").read_text("utf-8"))
+    assert record["parameters"]["threshold"] == 0.2
+    assert set(record["models"]) == {"backbone", "sae"}
+
+
+def test_a_real_single_cell_from_an_lzw_tiff(
+    data_dir: Path, weights: Path, tmp_path: Path
+) -> None:
+    (image,) = (data_dir / "cytosae_published").glob("*.TIF")
+    result = run("analyze", image, "--single-cell", "-o", tmp_path, *with_models(weights))
+    assert result.exit_code == 0, result.stderr
+    cells = pd.read_csv(tmp_path / image.stem / "cells.csv")
+    assert list(cells["cell_id"]) == [1]
+    assert tifffile.imread(tmp_path / image.stem / "nuclei.tif").shape == (288, 288)
+
+
+def test_labels_are_taken_as_they_are(smear: Path, weights: Path, tmp_path: Path) -> None:
+    labels = np.zeros((768, 1024), np.uint16)
+    labels[100:160, 700:760] = 7
+    labels[400:460, 300:360] = 4000
+    path = tmp_path / "labels.tif"
+    tifffile.imwrite(path, labels)
+    out = tmp_path / "out"
+    result = run("analyze", smear, "--labels", path, "-o", out, *with_models(weights))
+    assert result.exit_code == 0, result.stderr
+    assert np.array_equal(tifffile.imread(out / "smear" / "cells.tif"), labels)
+    assert list(pd.read_csv(out / "smear" / "cells.csv")["cell_id"]) == [7, 4000]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros((10, 10), np.int32), "10"),
+        (np.zeros((768, 1024), np.float32), "float32"),
+        (np.zeros((2, 768, 1024), np.int32), "one for each pixel"),
+        (np.full((768, 1024), -1, np.int32), "below 0"),
+    ],
+)
+def test_labels_that_do_not_fit(
+    smear: Path, weights: Path, tmp_path: Path, labels: Any, message: str
+) -> None:
+    path = tmp_path / "labels.tif"
+    tifffile.imwrite(path, labels)
+    result = run("analyze", smear, "--labels", path, "-o", tmp_path, *with_models(weights))
+    assert message in one_line(result)
+
+
+@pytest.mark.parametrize("content", [None, b"no TIFF"])
+def test_labels_that_cannot_be_read(
+    smear: Path, tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "labels.tif"
+    if content is not None:
+        path.write_bytes(content)
+    assert "labels.tif" in one_line(run("analyze", smear, "--labels", path, "-o", tmp_path))
+
+
+def test_no_cells_is_a_result(weights: Path, tmp_path: Path) -> None:
+    glass = tmp_path / "glass.png"
+    noise = np.random.default_rng(0).normal(0, 2, (300, 400, 3))
+    Pillow.fromarray((235 + noise).clip(0, 255).astype(np.uint8)).save(glass)
+    result = run("analyze", glass, "-o", tmp_path, "--concepts", "3", *with_models(weights))
+    assert result.exit_code == 0, result.stderr
+    assert (
+        result.stderr
+        == "glass.png: no cells were found; the tables hold their header only.\n"
+    )
+    folder = tmp_path / "glass"
+    assert (folder / "cells.csv").read_text("utf-8") == ",".join(CELL_COLUMNS) + "\n"
+    assert (folder / "concepts.csv").read_text("utf-8") == ",".join(CONCEPT_COLUMNS) + "\n"
+    assert not tifffile.imread(folder / "cells.tif").any()
+    assert not tifffile.imread(folder / "overlay_3.tif").any()
+    assert anndata.read_h5ad(folder / "cells.h5ad").shape == (0, LATENTS)
+
+
+def test_threshold_changes_counts_only(smear: Path, weights: Path, tmp_path: Path) -> None:
+    for threshold in ("0.2", "0.5"):
+        out = tmp_path / threshold
+        run("analyze", smear, "-o", out, "--threshold", threshold, *with_models(weights))
+    low, high = (
+        anndata.read_h5ad(tmp_path / t / "smear" / "cells.h5ad") for t in ("0.2", "0.5")
+    )
+    assert high.X.sum() < low.X.sum()
+    assert np.array_equal(high.layers["max"].toarray(), low.layers["max"].toarray())
+
+
+def test_models_are_asked_for_once_and_faults_end_the_run(
+    smear: Path, weights: Path, tmp_path: Path
+) -> None:
+    options = with_models(weights)
+    out = tmp_path / "out"
+    line = one_line(run("analyze", smear, smear, "-o", out, "--concepts", "64", *options))
+    assert "no concept 64: its concepts are 0 to 63" in line
+    options[1] = "dinobloom-b"
+    line = one_line(run("analyze", smear, smear, "-o", out, *options))
+    assert "napari-cytosae models get dinobloom-b" in line
+    assert not out.exists()
+
+
+# --- bad input ------------------------------------------------------------------------
+
+
+def image_file(folder: Path, array: Any, **options: Any) -> Path:
+    path = folder / "image.tif"
+    tifffile.imwrite(path, array, **options)
+    return path
+
+
+def brightfield(shape: tuple[int, ...]) -> np.ndarray:
+    return np.full(shape, 220, np.uint8)
+
+
+BAD_IMAGES: dict[str, Any] = {
+    "fluorescence": lambda f: image_file(
+        f, brightfield((4, 64, 64)), photometric="minisblack", metadata={"axes": "CYX"}
+    ),
+    "stack": lambda f: image_file(
+        f, brightfield((5, 64, 64, 3)), photometric="rgb", metadata={"axes": "ZYXS"}
+    ),
+    "empty file": lambda f: (
+        ((f / "image.tif").write_bytes(b"") and None) or f / "image.tif"
+    ),
+    "no image": lambda f: (f / "image.tif").write_text("hello") and f / "image.tif",
+    "missing": lambda f: f / "image.tif",
+    "a folder without images": lambda f: (f / "image").mkdir() or f / "image",
+    "NaN": lambda f: image_file(f, np.full((64, 64, 3), np.nan, np.float32)),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_IMAGES)
+def test_bad_images(kind: str, weights: Path, tmp_path: Path) -> None:
+    path = BAD_IMAGES[kind](tmp_path)
+    line = one_line(run("analyze", path, "-o", tmp_path / "out", *with_models(weights)))
+    assert "image" in line
+    assert "Unexpected" not in line
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda rgb: rgb.mean(axis=2).astype(np.uint8),
+        lambda rgb: np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)]),
+        lambda rgb: rgb.astype(np.uint16) * 257,
+        lambda rgb: rgb.astype(np.float32) / 255,
+    ],
+    ids=["grey", "RGBA", "16 bit", "float"],
+)
+def test_odd_images_that_are_fine(
+    convert: Any, smear: Path, weights: Path, tmp_path: Path
+) -> None:
+    rgb = np.asarray(Pillow.open(smear))[:300, :300]
+    path = image_file(tmp_path, convert(rgb))
+    for how in ([], ["--single-cell"]):
+        result = run("analyze", path, "-o", tmp_path, *how, *with_models(weights))
+        assert result.exit_code == 0, result.stderr
+    assert len(pd.read_csv(tmp_path / "image" / "cells.csv")) == 1
+
+
+def spoilt(weights: Path, folder: Path, how: str) -> Path:
+    """An SAE file with something wrong with it."""
+    path = folder / "sae.safetensors"
+    whole = (weights / "sae.safetensors").read_bytes()
+    tensors = {
+        "W_enc": torch.randn(WIDTH, LATENTS),
+        "b_enc": torch.zeros(LATENTS),
+        "W_dec": torch.randn(LATENTS, WIDTH),
+        "b_dec": torch.zeros(WIDTH),
+    }
+    if how == "truncated":
+        path.write_bytes(whole[:-500])
+    elif how == "not weights":
+        path.write_text("hello")
+    elif how == "a backbone":
+        path.write_bytes((weights / "vit.safetensors").read_bytes())
+    elif how in ("nan", "inf"):
+        path = folder / "sae.pt"
+        tensors["W_enc"][3, 5] = float(how)
+        torch.save({"cfg": {}, "state_dict": tensors}, path)
+    elif how == "shapes disagree":
+        path = folder / "sae.pt"
+        tensors["b_enc"] = torch.zeros(LATENTS - 1)
+        torch.save({"cfg": {}, "state_dict": tensors}, path)
+    elif how == "another width":
+        tensors = {
+            "W_enc": torch.randn(48, LATENTS),
+            "b_enc": torch.zeros(LATENTS),
+            "W_dec": torch.randn(LATENTS, 48),
+            "b_dec": torch.zeros(48),
+        }
+        save_sae(path, tensors, kind="relu", layer=-2)
+    elif how == "another layer":
+        save_sae(path, tensors, kind="relu", layer=7)
+    elif how == "missing":
+        path = folder / "absent.safetensors"
+    return path
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "truncated",
+        "not weights",
+        "a backbone",
+        "nan",
+        "inf",
+        "shapes disagree",
+        "another width",
+        "another layer",
+        "missing",
+    ],
+)
+def test_bad_weights(how: str, smear: Path, weights: Path, tmp_path: Path) -> None:
+    options = with_models(weights)
+    options[3] = str(spoilt(weights, tmp_path, how))
+    line = one_line(run("analyze", smear, "-o", tmp_path / "out", *options))
+    assert "Unexpected" not in line
+    assert "sae" in line.lower() or "absent" in line
+    assert not (tmp_path / "out").exists()
+
+
+# --- models ---------------------------------------------------------------------------
+
+
+def test_models_list(home: Path) -> None:
+    result = run("models", "list")
+    assert result.exit_code == 0
+    rows = {line.split("  ")[0]: line for line in result.stdout.splitlines()}
+    assert "about 302.0 MB" in rows["cytosae"]
+    assert "not here" in rows["dinobloom-b"]
+    assert str(home / "models") in result.stdout
+
+
+def test_models_info_and_convert(weights: Path, tmp_path: Path) -> None:
+    result = run("models", "info", weights / "vit.safetensors", weights / "sae.safetensors")
+    assert result.exit_code == 0
+    assert re.search(r"width +32\n", result.stdout)
+    assert re.search(r"d sae +64\n", result.stdout)
+    target = tmp_path / "new" / "copy.safetensors"
+    assert run("models", "convert", weights / "sae.safetensors", target).exit_code == 0
+    assert "relu" in run("models", "info", target).stdout
+
+
+def test_models_info_goes_on_after_a_bad_file(weights: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.pt"
+    bad.write_text("hello")
+    result = run("models", "info", bad, weights / "sae.safetensors")
+    assert "bad.pt" in one_line(result)
+    assert re.search(r"d sae +64\n", result.stdout)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    def server_bind(self) -> None:
+        # Without HTTPServer's look-up of the machine's name, which can take seconds.
+        TCPServer.server_bind(self)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder served in the place of Zenodo and of CytoSAE's home."""
+    site = tmp_path / "site"
+    site.mkdir()
+    server = Server(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    base = f"http://127.0.0.1:{server.server_address[1]}"
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(
+        registry,
+        "KNOWN",
+        tuple(
+            replace(entry, url=f"{base}/{entry.name}.bin", checksum_url="")
+            if entry.url
+            else entry
+            for entry in known_models.KNOWN
+        ),
+    )
+    yield site
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_get_pack_and_unpack(site: Path, home: Path, tmp_path: Path) -> None:
+    (site / "cytosae.bin").write_bytes(b"sae" * 1000)
+    (site / "dinobloom-b.bin").write_bytes(b"vit" * 1000)
+    result = run("models", "get", "cytosae")
+    assert result.exit_code == 0, result.stderr
+    assert "licence" in result.stderr
+    assert "Dasdelen et al." in result.stderr
+    assert "Koch et al." in result.stderr
+    assert hashlib.sha256(b"sae" * 1000).hexdigest() in result.stdout
+    pack = tmp_path / "pack.zip"
+    assert run("models", "pack", "cytosae", pack).stdout == f"{pack}\n"
+    assert zipfile.is_zipfile(pack)
+    result = run("models", "unpack", pack)
+    assert result.exit_code == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 2
+    assert result.stdout.count(str(home)) == 2
+
+
+def test_get_says_what_to_do_when_it_fails(site: Path, home: Path) -> None:
+    result = run("models", "get", "dinobloom-b")
+    assert result.exit_code == 2
+    last = result.stderr.splitlines()[-1]
+    assert "404" in last
+    assert "/dinobloom-b.bin" in last
+    assert str(home / "models" / "dinobloom-b") in last
+    assert "--backbone PATH" in last
+    assert "no model or file 'nonsense'" in one_line(run("models", "get", "nonsense"))
+
+
+# --- catalogue and training -----------------------------------------------------------
+
+
+def test_catalogue_of_real_cells(data_dir: Path, weights: Path, tmp_path: Path) -> None:
+    folder = data_dir / "wbc_segmentation" / "dataset2"
+    images = [p for p in sorted(folder.glob("*.png")) if "mask" not in p.name][:3]
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n")
+    out = tmp_path / "catalogue"
+    result = run("catalogue", "build", *images, "-o", out, *with_models(weights))
+    assert result.exit_code == 0, result.stderr
+    shown = run("catalogue", "show", out, 3)
+    assert shown.exit_code == 0
+    assert images[0].name in shown.stdout
+    assert "concept 64" in one_line(run("catalogue", "show", out, 64))
+    result = run("catalogue", "build", *images, broken, "-o", out, *with_models(weights))
+    assert result.exit_code == 2
+    assert "broken.png" in result.stderr.splitlines()[0]
+    assert result.stderr.splitlines()[-1] == "1 of 4 images were skipped."
+    assert "None of the images" in one_line(
+        run("catalogue", "build", broken, "-o", tmp_path / "c", *with_models(weights))
+    )
+
+
+def test_published_statistics_are_shown(data_dir: Path) -> None:
+    (folder,) = (data_dir / "cytosae_published" / "feature_data").rglob("matek")
+    shown = run("catalogue", "show", folder, 12345).stdout
+    assert "fires in         56.50% of the images" in shown
+
+
+def test_train_sae(data_dir: Path, weights: Path, tmp_path: Path) -> None:
+    folder = data_dir / "wbc_segmentation" / "dataset2"
+    images = [p for p in sorted(folder.glob("*.png")) if "mask" not in p.name][:4]
+    out = tmp_path / "new.safetensors"
+    options = ["--backbone", weights / "vit.safetensors", "--images", 64, "--expansion", 2]
+    result = run("train-sae", *images, "-o", out, *options, "--kind", "topk", "-k", 4)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == f"{out}\n"
+    assert "explained variance" in result.stderr
+    shown = run("models", "info", out).stdout
+    assert re.search(r"kind +topk\n", shown)
+    assert re.search(r"d sae +64\n", shown)
+    again = run("train-sae", *images, "-o", out, *options, "--kind", "topk", "--resume")
+    assert again.exit_code == 0, again.stderr
+
+
+# --- as a process ---------------------------------------------------------------------
+
+
+def process(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "napari_cytosae", *map(str, args)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, **options
+    )
+
+
+def test_the_process_ends_with_one_line(tmp_path: Path) -> None:
+    done = process("segment", "absent.png", "-o", tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == "absent.png does not exist: check the path.\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are Unicode")
+def test_file_names_that_are_not_utf8(smear: Path, tmp_path: Path) -> None:
+    name = tmp_path / os.fsdecode(b"Gr\xfc\xdfe.png")
+    name.write_bytes(smear.read_bytes())
+    done = process("segment", name, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "out").iterdir()
+    table = pd.read_csv(folder / "cells.csv")
+    assert set(table["image"]) == {r"Gr\xfc\xdfe.png"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send there")
+def test_ctrl_c_is_quiet(smear: Path, tmp_path: Path) -> None:
+    images = tmp_path / "in"
+    images.mkdir()
+    for number in range(200):
+        (images / f"{number}.png").symlink_to(smear)
+    command = [sys.executable, "-m", "napari_cytosae", "segment", str(images), "-o"]
+    started = subprocess.Popen(
+        [*command, str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stdout is not None
+    first = started.stdout.readline()
+    started.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, errors = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert "Traceback" not in errors
+    assert time.monotonic() - began < 30
+    assert Path(first.strip()).is_dir()
+    hidden = [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+    assert hidden == []
