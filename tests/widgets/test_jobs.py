@@ -171,10 +171,11 @@ def test_seconds_left_follow_the_pace(qtbot, jobs):
 
 def test_a_flood_of_steps_does_not_flood_the_gui(qtbot, jobs):
     heard = Listener()
-    jobs.run("work", "Counting", counting(20_000), **heard.callbacks())
+    began = time.monotonic()
+    jobs.run("work", "Counting", counting(5000), **heard.callbacks())
     qtbot.waitUntil(lambda: bool(heard.ended), timeout=5000)
-    assert len(heard.ended[0].partials) == 20_000
-    assert len(heard.progress) < 60
+    assert len(heard.ended[0].partials) == 5000
+    assert len(heard.progress) <= 2 + (time.monotonic() - began) / 0.05
 
 
 def test_full_collections_wait_until_the_job_is_over(qtbot, jobs):

@@ -10,6 +10,7 @@ import numpy as np
 from napari_cytosae.core.crops import patch_at, patch_box
 from napari_cytosae.core.types import CytoError
 from napari_cytosae.widgets import _tasks
+from napari_cytosae.widgets.cells_panel import counted
 from napari_cytosae.widgets.gallery import Thumbnail
 
 if TYPE_CHECKING:
@@ -108,17 +109,20 @@ class ConceptsController:
             if session.cells is not cells or session.choice != choice:
                 return "Image or models were changed meanwhile; the result was dropped."
             session.set_encoded(result.encoded, result.crops)
-            count = len(result.encoded)
-            return f"{count:,} cells encoded; tick a concept to lay it over the slide."
+            count = counted(len(result.encoded), "cell")
+            return f"{count} encoded; tick a concept to lay it over the slide."
 
-        def stopped(partials: tuple[Any, ...], said: str) -> None:
-            def join(result: EncodedCells | None) -> str:
-                if result is None:
-                    return said
+        def stopped(partials: tuple[Any, ...], error: JobError | None) -> None:
+            if len(partials) < 2:
+                return
+
+            def kept(result: EncodedCells) -> str:
                 keep(result)
-                return f"{said} Kept {len(result.encoded):,} of {len(cells):,} cells."
+                text = f"Kept the {len(result.encoded):,} of {len(cells):,} cells done."
+                self._desk.add(text, error)
+                return ""
 
-            self._desk.run("Keeping", lambda: _tasks.joined(partials), join)
+            self._desk.run("Keeping what is done", lambda: _tasks.joined(partials), kept)
 
         self._desk.run(
             "Encoding",

@@ -44,7 +44,7 @@ class Desk(QObject):
         title: str,
         work: Work,
         on_done: Callable[[Any], str],
-        on_stopped: Callable[[tuple[Any, ...], str], None] | None = None,
+        on_stopped: Callable[[tuple[Any, ...], JobError | None], None] | None = None,
     ) -> None:
         """Run a job in front; does nothing while another one is there.
 
@@ -57,8 +57,7 @@ class Desk(QObject):
         on_done : callable
             Takes the result; returns what to say about it.
         on_stopped : callable, optional
-            Takes the finished pieces of a job that was cancelled or failed, and what the
-            strip says about that.
+            Takes the finished pieces of a job that was cancelled (None) or failed.
         """
         if self.busy:
             return
@@ -69,16 +68,15 @@ class Desk(QObject):
                 self._strip.show_message("")
                 self.say(on_done(end.value))
                 return
-            said = f"{title} was cancelled."
-            self._strip.show_message(said)
+            self._strip.show_message(f"{title} was cancelled.")
             if on_stopped is not None:
-                on_stopped(end.partials, said)
+                on_stopped(end.partials, None)
 
         def failed(error: JobError) -> None:
             self.busy_changed.emit(False)
             self.fail(str(error), error.details)
             if on_stopped is not None:
-                on_stopped(error.partials, str(error))
+                on_stopped(error.partials, error)
 
         self._strip.show_progress(Progress(title, 0, 0), None)
         self._jobs.run(
@@ -102,6 +100,13 @@ class Desk(QObject):
         if not self.busy:
             self._strip.show_error(text, details)
         notifications.show_error(text)
+
+    def add(self, text: str, error: JobError | None) -> None:
+        """Add a sentence to what the strip says of a job that was cancelled or failed."""
+        if error is None:
+            self._strip.show_message(text)
+        else:
+            self._strip.show_error(f"{error} {text}", error.details)
 
     def _show(self, progress: Progress, seconds_left: float | None) -> None:
         job = self._jobs.running(_LANE)

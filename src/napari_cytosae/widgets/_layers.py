@@ -314,10 +314,12 @@ class CanvasLayers:
             return
         here = np.asarray(self._source.data_to_world(self._pixel(y, x)))
         edge = np.asarray(self._source.data_to_world(self._pixel(y, x + size)))
-        self._viewer.camera.center = tuple(here[-2:])
-        on_screen = float(np.linalg.norm(edge - here)) * self._viewer.camera.zoom
+        # The camera moved from the viewer to its scene in napari 0.9.
+        camera = getattr(self._viewer, "scene", self._viewer).camera
+        camera.center = tuple(here[-2:])
+        on_screen = float(np.linalg.norm(edge - here)) * camera.zoom
         if 0 < on_screen < _CELL_PX_ON_SCREEN:
-            self._viewer.camera.zoom *= 3 * _CELL_PX_ON_SCREEN / on_screen
+            camera.zoom *= 3 * _CELL_PX_ON_SCREEN / on_screen
 
     def _pixel(self, y: float, x: float) -> tuple[float, ...]:
         assert self._source is not None

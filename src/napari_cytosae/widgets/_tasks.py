@@ -136,7 +136,11 @@ def open_image(pixels: LayerPixels) -> Generator[Progress, None, Image]:
     if image.pixel_size.um is None:
         from napari_cytosae.core.segmentation import estimate_pixel_size
 
-        return replace(image, pixel_size=estimate_pixel_size(image.rgb))
+        try:
+            return replace(image, pixel_size=estimate_pixel_size(image.rgb))
+        except CytoError:
+            # No smear to measure on; the image may still be one cell, or have labels.
+            return image
     return image
 
 
@@ -206,11 +210,9 @@ def _with_context(
     return (yield from steps)
 
 
-def joined(partials: Sequence[Any]) -> Generator[Progress, None, EncodedCells | None]:
-    """What a cancelled or failed `encode_cells` had finished; None where that is nothing."""
+def joined(partials: Sequence[Any]) -> Generator[Progress, None, EncodedCells]:
+    """What a cancelled or failed `encode_cells` had finished: at least one batch."""
     yield Progress("Keeping what is done", 0, 0)
-    if len(partials) < 2:
-        return None
     from napari_cytosae.core.encoding import concatenate
 
     models, names, crops = partials[0]

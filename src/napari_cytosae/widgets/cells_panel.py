@@ -231,7 +231,12 @@ class CellsPanel(QWidget):
 
 def encode_label(count: int) -> str:
     """What the button says that encodes `count` cells."""
-    return f"Encode {count:,} cell{'' if count == 1 else 's'}"
+    return f"Encode {counted(count, 'cell')}"
+
+
+def counted(count: int, thing: str) -> str:
+    """E.g. ``1 cell``, ``1,200 cells``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def is_plausible(um: float) -> bool:
@@ -278,7 +283,7 @@ def _combo() -> QComboBox:
     combo.setSizeAdjustPolicy(
         QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
     )
-    combo.setMinimumContentsLength(8)
+    combo.setMinimumContentsLength(4)
     combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     return combo
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     import pandas as pd
+    from qtpy.QtGui import QKeyEvent
 
 SHOW, CONCEPT, NAME = 0, 1, 2
 HEADERS = {
@@ -231,9 +232,16 @@ class ConceptTable(QTableView):
     Signals
     -------
     concept_selected : concept
+    toggle_pressed, help_pressed
+        Space, ``?``.
+    slot_pressed : slot
+        1 to 4.
     """
 
     concept_selected = Signal(int)
+    toggle_pressed = Signal()
+    help_pressed = Signal()
+    slot_pressed = Signal(int)
 
     def __init__(self, model: ConceptTableModel, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -272,6 +280,20 @@ class ConceptTable(QTableView):
         if concept != self._selected:
             self._selected = concept
             self._restore()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        """Keys of the dock; they act only while the table has the focus."""
+        key = event.text().lower()
+        if key == " ":
+            self.toggle_pressed.emit()
+        elif key and key in "1234":
+            self.slot_pressed.emit(int(key) - 1)
+        elif key == "n":
+            self.edit_name()
+        elif key == "?":
+            self.help_pressed.emit()
+        else:
+            super().keyPressEvent(event)
 
     def edit_name(self) -> None:
         """Start editing the selected concept's name."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt, QTimer, Signal
-from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtCore import QSignalBlocker, QTimer, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -21,7 +20,6 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cytosae.session import OVERLAY_COLOURS
 from napari_cytosae.widgets.cells_panel import encode_label
 from napari_cytosae.widgets.concept_table import ConceptTable, ConceptTableModel
 from napari_cytosae.widgets.empty_state import EmptyState
@@ -29,8 +27,6 @@ from napari_cytosae.widgets.gallery import Gallery
 from napari_cytosae.widgets.overlay_controls import OverlayControls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari_cytosae.session import Scope
 
 SCOPES: dict[Scope, str] = {
@@ -108,7 +104,9 @@ class ConceptsPanel(QWidget):
         self._driving.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.gallery = Gallery()
         self._lay_out()
-        self._add_keys()
+        self.table.toggle_pressed.connect(self.toggle_clicked)
+        self.table.slot_pressed.connect(self.slot_chosen)
+        self.table.help_pressed.connect(self.show_help)
 
     def _lay_out(self) -> None:
         top = QHBoxLayout()
@@ -140,18 +138,6 @@ class ConceptsPanel(QWidget):
         self._stack = QStackedLayout(self)
         for page in (self._no_cells, self._not_encoded, content):
             self._stack.addWidget(page)
-
-    def _add_keys(self) -> None:
-        self._key("Space", self.toggle_clicked.emit)
-        self._key("N", self.table.edit_name)
-        self._key("?", self.show_help)
-        for slot in range(len(OVERLAY_COLOURS)):
-            self._key(str(slot + 1), lambda slot=slot: self.slot_chosen.emit(slot))
-
-    def _key(self, key: str, action: Callable[[], object]) -> None:
-        shortcut = QShortcut(QKeySequence(key), self.table)
-        shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-        shortcut.activated.connect(action)
 
     # --- setters ----------------------------------------------------------------------
 

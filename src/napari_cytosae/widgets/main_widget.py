@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 from napari_cytosae.session import Session
@@ -40,10 +40,10 @@ class CytoSAEWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
+        self._closed = True
         super().__init__(parent)
         self.session = Session()
         self._viewer = napari_viewer
-        self._closed = False
         self._jobs = Jobs(parent=self)
         self.layers = CanvasLayers(napari_viewer)
         self.strip = StatusStrip()
@@ -84,7 +84,7 @@ class CytoSAEWidget(QWidget):
         self._show_states()
         # The starter needs no choosing: the first thing to do is in step 2.
         self.go_to_step("cells")
-        self.destroyed.connect(self.leave)
+        self._closed = False
 
     def go_to_step(self, step: Step) -> None:
         """Show a step's panel."""
@@ -125,6 +125,12 @@ class CytoSAEWidget(QWidget):
     def _encode(self) -> None:
         self.go_to_step("concepts")
         self.concepts.encode()
+
+    def event(self, event: QEvent) -> bool:
+        """Leave the viewer when napari takes the widget out of its dock for good."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.leave()
+        return bool(super().event(event))
 
     def leave(self) -> None:
         """Stop all jobs and leave the viewer; harmless at any time, and when repeated."""

@@ -1,0 +1,389 @@
+"""The dock from an opened smear to saved results, and whatever may go wrong on the way."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+from napari_cytosae.core.types import Progress
+from napari_cytosae.widgets import _tasks
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QPushButton
+
+TICK = (Qt.CheckState.Checked, Qt.ItemDataRole.CheckStateRole)
+UNTICK = (Qt.CheckState.Unchecked, Qt.ItemDataRole.CheckStateRole)
+
+
+def tick(dock, row, how=TICK):
+    model = dock.concepts_panel.model
+    concept = model.concept_at(row)
+    model.setData(model.index(row, 0), *how)
+    return concept
+
+
+def overlays(viewer):
+    return [
+        layer
+        for layer in viewer.layers
+        if layer.metadata.get("cytosae", {}).get("role") == "overlay"
+    ]
+
+
+def button(panel, text):
+    return next(b for b in panel.findChildren(QPushButton) if b.text() == text)
+
+
+def test_three_clicks_from_smear_to_overlay(opened, viewer, until, qtbot):
+    camera = viewer.scene.camera
+    centre, zoom = camera.center, camera.zoom
+    button(opened.cells_panel, "Segment").click()
+    until(lambda: opened.session.cells is not None)
+    n = len(opened.session.cells)
+    assert n == 5
+    button(opened.cells_panel, f"Encode {n} cells").click()
+    until(lambda: opened.concepts_panel.model.rowCount() > 0)
+    concept = tick(opened, 0)
+    until(lambda: bool(overlays(viewer)))
+
+    (layer,) = overlays(viewer)
+    assert layer.name == str(concept)
+    assert layer.data.shape == (360, 480)
+    top = opened.session.encoded.activations.max[:, [concept]].max()
+    assert layer.data.max() == pytest.approx(top, rel=1e-3)  # tokens are kept in float16
+    assert (camera.center, camera.zoom) == (centre, zoom)
+    assert viewer.layers.selection.active.name == "smear.png"
+
+
+def test_opening_the_dock_loads_neither_torch_nor_skimage():
+    code = """
+import sys, time
+import napari
+viewer = napari.Viewer(show=False)
+before = time.perf_counter()
+viewer.window.add_plugin_dock_widget("napari-cytosae", "CytoSAE")
+seconds = time.perf_counter() - before
+heavy = {"torch", "timm", "sklearn", "anndata"} & set(sys.modules)
+assert not heavy, heavy
+assert seconds < 1.5, seconds
+viewer.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_sample_opens_from_the_empty_state(dock, viewer, until):
+    button(dock.cells_panel, "Open the built-in sample").click()
+    until(lambda: dock.session.image is not None)
+    assert dock.session.image.name == "Synthetic smear"
+    assert dock.session.image.pixel_size.um == pytest.approx(0.1)
+
+
+def test_another_concept_needs_no_second_pass(encoded, viewer, until, monkeypatch):
+    monkeypatch.setattr(
+        type(encoded.session.models), "_tokens", lambda *_: pytest.fail("a second pass")
+    )
+    tick(encoded, 0)
+    until(lambda: len(overlays(viewer)) == 1)
+    tick(encoded, 1)
+    until(lambda: len(overlays(viewer)) == 2)
+
+
+def test_at_most_four_overlays_and_their_layers_are_reused(encoded, viewer, until):
+    for row in range(5):
+        tick(encoded, row)
+    until(lambda: len(overlays(viewer)) == 4)
+    assert "Four concepts are shown already" in encoded.strip.text
+    first = encoded.layers._overlay(0)
+    shown = encoded.session.overlays[0].concept
+    encoded.session.select_concept(encoded.concepts_panel.model.concept_at(5))
+    encoded.concepts_panel.slot_chosen.emit(0)
+    until(lambda: encoded.layers.shown_concept(0) != shown)
+    assert encoded.layers._overlay(0) is first
+    assert len(overlays(viewer)) == 4
+
+
+def test_selection_is_one_thing(encoded, viewer, until):
+    cells = encoded.session.cells.table
+    cell = cells.iloc[2]
+    encoded.layers.clicked.emit(cell.centroid_y, cell.centroid_x, False)
+    assert encoded.session.selection.cell_ids == (cell.cell_id,)
+    assert encoded.session.scope == "cells"
+    gallery = encoded.concepts_panel.gallery
+    assert [i.row() for i in gallery.selectedIndexes()] == [2]
+    box = next(layer for layer in viewer.layers if layer.name == "Selected cell")
+    y0, x0, y1, x1 = encoded.session.encoded.boxes[2]
+    np.testing.assert_allclose(box.data[0].min(axis=0), (y0 - 0.5, x0 - 0.5))
+    np.testing.assert_allclose(box.data[0].max(axis=0), (y1 - 0.5, x1 - 0.5))
+
+    gallery.setCurrentIndex(gallery.model().index(4))
+    assert encoded.session.selection.cell_ids == (cells.iloc[4].cell_id,)
+    encoded.concepts_panel.table.selectRow(3)
+    concept = encoded.concepts_panel.model.concept_at(3)
+    assert encoded.session.selection.concept == concept
+
+
+def test_a_cell_and_a_patch_rank_what_fires_there(encoded, until):
+    session, model = encoded.session, encoded.concepts_panel.model
+    cell = session.cells.table.iloc[1]
+
+    def ranked():
+        return {model.concept_at(r): model._columns["here"][model._order[r]] for r in (0, 1)}
+
+    image = ranked()
+    encoded.layers.clicked.emit(cell.centroid_y, cell.centroid_x, False)
+    until(lambda: ranked() != image)
+    mean = session.encoded.activations.mean[[1]].toarray()[0]
+    best = np.argsort(-mean)[:2]
+    assert ranked() == pytest.approx({int(c): mean[c] for c in best})
+
+    encoded.layers.clicked.emit(cell.centroid_y, cell.centroid_x, True)
+    assert session.scope == "patch"
+    before = ranked()
+    until(lambda: ranked() != before)
+    row, column = session.selection.patch
+    y0, x0, y1, x1 = session.encoded.boxes[1]
+    crop = session.image.rgb[y0:y1, x0:x1]
+    latents = session.models.latents([crop])[0, 1 + 16 * row + column]
+    best = np.argsort(-latents)[:2]
+    assert ranked() == pytest.approx({int(c): latents[c] for c in best}, rel=0.02)
+
+
+def test_naming_a_concept_reaches_table_layer_and_file(encoded, viewer, until, tmp_path):
+    concept = tick(encoded, 0)
+    until(lambda: bool(overlays(viewer)))
+    encoded.concepts_panel.overlay._name.setText("azurophilic granules")
+    encoded.concepts_panel.overlay._name.editingFinished.emit()
+    assert overlays(viewer)[0].name == f"{concept} azurophilic granules"
+    model = encoded.concepts_panel.model
+    assert model.index(model.row_of(concept), 2).data() == "azurophilic granules"
+    encoded.concepts_panel.export_clicked.emit(str(tmp_path / "out"))
+    until(lambda: (tmp_path / "out" / "smear" / "concepts.csv").exists())
+    table = pd.read_csv(tmp_path / "out" / "smear" / "concepts.csv")
+    assert set(table.loc[table.concept == concept, "name"]) == {"azurophilic granules"}
+
+
+def test_export_writes_the_files_of_the_contract(encoded, viewer, until, tmp_path):
+    concept = tick(encoded, 0)
+    until(lambda: bool(overlays(viewer)))
+    encoded.concepts_panel.export_clicked.emit(str(tmp_path / "out"))
+    folder = tmp_path / "out" / "smear"
+    until(lambda: folder.exists() and not encoded.desk.busy)
+    assert {path.name for path in folder.iterdir()} == {
+        "cells.tif",
+        "nuclei.tif",
+        "cells.csv",
+        "concepts.csv",
+        f"overlay_{concept}.tif",
+        "cells.h5ad",
+        "run.json",
+    }
+    run = json.loads((folder / "run.json").read_text())
+    assert run["inputs"] == {"smear.png": encoded.session.image.sha256}
+    assert run["note"] == "Research use only. Not for diagnosis."
+    assert run["parameters"]["pixel_size_source"] == "layer"
+    assert str(folder) in encoded.strip.text
+
+
+class Slow:
+    """`pipeline.encode` that stops before each batch until it is let on."""
+
+    def __init__(self, monkeypatch):
+        from napari_cytosae.core import pipeline
+
+        self.gate = threading.Semaphore(0)
+        self.waiting = threading.Event()
+        original = pipeline.encode
+
+        def encode(models, crops):
+            steps = original(models, crops, batch_size=1)
+            while True:
+                try:
+                    step = next(steps)
+                except StopIteration as stop:
+                    return stop.value
+                yield step
+                self.waiting.set()
+                self.gate.acquire(timeout=10)
+
+        monkeypatch.setattr(pipeline, "encode", encode)
+
+
+@pytest.fixture
+def slow(segmented, until, monkeypatch):
+    """An encoding that has finished two cells and waits."""
+    segmented.models_panel.load_clicked.emit()
+    until(lambda: segmented.session.models is not None)
+    slow = Slow(monkeypatch)
+    segmented.concepts_panel.encode_clicked.emit()
+    for _ in range(2):
+        until(slow.waiting.is_set)
+        slow.waiting.clear()
+        slow.gate.release()
+    until(slow.waiting.is_set)
+    return slow
+
+
+def test_cancel_keeps_what_is_done_and_marks_it(slow, segmented, until):
+    button(segmented.strip, "Cancel").click()
+    slow.gate.release(100)
+    until(lambda: segmented.session.encoded is not None and not segmented.desk.busy)
+    encoded = segmented.session.encoded
+    assert not encoded.complete
+    # Two were done, and the batch that was running is finished.
+    assert list(encoded.cell_ids) == list(segmented.session.cells.table.cell_id[:3])
+    assert "Kept the 3 of 5 cells done" in segmented.strip.text
+    assert "!" in segmented.tabs.tabText(2)
+    assert segmented.cells_panel._segment.isEnabled()
+
+
+def test_while_a_job_runs_only_what_conflicts_is_disabled(slow, segmented, until):
+    assert "Encoding" in segmented.strip.text
+    assert not segmented.cells_panel._segment.isEnabled()
+    assert not segmented.models_panel._combo.isEnabled()
+    assert segmented.tabs.isEnabled()
+    assert segmented.concepts_panel.isEnabled()
+    slow.gate.release(100)
+    until(lambda: not segmented.desk.busy)
+    assert segmented.cells_panel._segment.isEnabled()
+
+
+def test_deleting_every_layer_mid_run_is_harmless(slow, segmented, viewer, until):
+    viewer.layers.clear()
+    slow.gate.release(100)
+    until(lambda: not segmented.desk.busy)
+    assert segmented.session.encoded is None
+    assert "dropped" in segmented.strip.text
+    assert len(viewer.layers) == 0
+
+
+def test_closing_the_dock_mid_run_is_harmless(slow, segmented, viewer, qtbot):
+    viewer.window.remove_dock_widget(segmented)
+    slow.gate.release(100)
+    qtbot.wait(300)
+    viewer.layers.clear()
+    viewer.add_image(np.zeros((8, 8, 3), np.uint8))
+    qtbot.wait(50)
+
+
+def test_a_new_image_mid_run_drops_the_stale_result(slow, segmented, viewer, smear, until):
+    viewer.add_image(smear[::-1], name="other")
+    segmented.cells_panel.image_chosen.emit(1)
+    slow.gate.release(100)
+    until(lambda: not segmented.desk.busy)
+    until(lambda: segmented.session.image is not None)
+    assert segmented.session.image.name == "other"
+    assert segmented.session.encoded is None
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (RuntimeError("CUDA out of memory"), "Encoding ran out of memory"),
+        (ValueError("something odd"), "Encoding failed: something odd"),
+    ],
+)
+def test_errors_reach_the_user_and_unlock_the_dock(
+    segmented, until, monkeypatch, error, says
+):
+    shown = []
+    monkeypatch.setattr("napari.utils.notifications.show_error", shown.append)
+
+    def broken(*_):
+        yield Progress("Encoding", 0, 5)
+        raise error
+
+    monkeypatch.setattr(_tasks, "encode_cells", broken)
+    segmented.concepts_panel.encode_clicked.emit()
+    until(lambda: says in segmented.strip.text and not segmented.desk.busy)
+    assert shown
+    assert says in shown[0]
+    assert segmented.cells_panel._segment.isEnabled()
+    assert not button(segmented.strip, "Details").isHidden()
+    assert type(error).__name__ in segmented.strip._details
+
+
+def test_models_that_do_not_fit_say_so(segmented, until, monkeypatch):
+    from napari_cytosae.session import ModelChoice
+
+    shown = []
+    monkeypatch.setattr("napari.utils.notifications.show_error", shown.append)
+    now = segmented.session.choice
+    segmented.session.choose(ModelChoice(now.backbone, now.backbone, "cpu"))
+    segmented.concepts_panel.encode_clicked.emit()
+    until(lambda: bool(shown) and not segmented.desk.busy)
+    assert "backbone" in shown[0]
+    segmented.session.choose(now)
+    segmented.concepts_panel.encode_clicked.emit()
+    until(lambda: segmented.session.encoded is not None)
+
+
+def test_no_cells_and_one_cell(dock, viewer, until):
+    blank = np.full((200, 200, 3), 240, np.uint8)
+    viewer.add_image(blank, name="blank")
+    until(lambda: dock.session.image is not None)
+    dock.cells_panel.segment_clicked.emit()
+    until(lambda: dock.session.cells is not None or "failed" in dock.strip.text)
+    if dock.session.cells is not None:
+        assert len(dock.session.cells) == 0
+        assert "No cells were found" in dock.cells_panel._count.text()
+    dock.cells_panel._ways["single_cell"].click()
+    dock.cells_panel.segment_clicked.emit()
+    until(lambda: dock.session.cells is not None and len(dock.session.cells) == 1)
+
+
+def test_hidden_cells_leave_outlines_ranking_and_gallery(encoded):
+    table = encoded.session.cells.table
+    table.loc[table.index[0], "qc"] = "border"
+    encoded.session.set_hide_flagged(True)
+    fine = [int(i) for i in table.cell_id[table.qc == "ok"]]
+    gallery = encoded.concepts_panel.gallery.model()
+    assert [gallery.cell_at(row) for row in range(gallery.rowCount())] == fine
+    assert list(encoded.session.encoded.cell_ids[encoded.session.rows()]) == fine
+    layer = encoded.layers.cells_layer()
+    for cell_id in table.cell_id:
+        assert layer.colormap.map(int(cell_id))[3] == (cell_id in fine)
+
+
+def test_labels_corrected_by_hand_are_measured_and_never_overwritten(
+    segmented, viewer, until
+):
+    layer = segmented.layers.cells_layer()
+    layer.data[layer.data == 2] = 0
+    layer.refresh()
+    corrected = layer.data.copy()
+    segmented.cells_panel._ways["labels"].click()
+    segmented.cells_panel.segment_clicked.emit()
+    until(lambda: len(segmented.session.cells) == 4)
+    np.testing.assert_array_equal(segmented.session.cells.labels, corrected)
+
+    layer.data[layer.data == 3] = 0
+    segmented.cells_panel._ways["smear"].click()
+    segmented.cells_panel.segment_clicked.emit()
+    until(lambda: len(segmented.session.cells) == 5)
+    assert layer in viewer.layers
+    assert not (layer.data == 3).any()
+    assert segmented.layers.cells_layer() is not layer
+
+
+def test_keys_work_on_the_table_and_not_while_typing(encoded, viewer, until, qtbot):
+    viewer.window._qt_window.show()
+    panel = encoded.concepts_panel
+    QApplication.processEvents()
+    panel.table.setFocus()
+    panel.table.selectRow(0)
+    concept = encoded.session.selection.concept
+    qtbot.keyClick(panel.table, Qt.Key.Key_Space)
+    until(lambda: encoded.session.slot_of(concept) == 0)
+    qtbot.keyClick(panel.table, Qt.Key.Key_3)
+    until(lambda: encoded.session.slot_of(concept) == 2)
+    panel._search.setFocus()
+    qtbot.keyClicks(panel._search, "3 n")
+    assert panel._search.text() == "3 n"
+    assert encoded.session.slot_of(concept) == 2
