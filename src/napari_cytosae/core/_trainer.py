@@ -1,0 +1,279 @@
+"""The SAE being trained: its weights, their optimiser, and one step at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_cytosae.core._losses import Loss, Weights, loss_of
+from napari_cytosae.core._sparse_code import keep_per_batch, keep_per_token
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from napari_cytosae.core.training_config import TrainingConfig
+
+# Images the decoder bias starts from, and iterations of its geometric median (published).
+_START_IMAGES = 64
+_WEISZFELD_STEPS = 100
+
+# Of the running estimate of batchtopk's threshold: about the last hundred batches.
+_THRESHOLD_DECAY = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class StepFigures:
+    """Plain numbers of one step, see `TrainingMetrics`."""
+
+    reconstruction: float
+    sparsity: float
+    auxiliary: float
+    explained_variance: float
+    l0: float
+    dead_share: float
+    gradient_norm: float
+
+    @property
+    def loss(self) -> float:
+        """The sum that is minimised."""
+        return self.reconstruction + self.sparsity + self.auxiliary
+
+    @property
+    def finite(self) -> bool:
+        """Whether loss and gradients may be stepped along."""
+        return math.isfinite(self.loss) and math.isfinite(self.gradient_norm)
+
+
+class Trainer:
+    """Weights, Adam's moments, and what is counted beside them.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        A start (`fresh_tensors`) or what `tensors` gave before.
+    step : int
+        Steps done with them.
+    config : TrainingConfig
+    device : torch.device
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        step: int,
+        config: TrainingConfig,
+        device: torch.device,
+    ) -> None:
+        self.step = step
+        self._config = config
+        here = {name: tensor.to(device) for name, tensor in tensors.items()}
+        names = [name for name in Weights.__slots__ if name in here]
+        self.weights = Weights(**{name: here[name].requires_grad_() for name in names})
+        self._scale = here["scale"]
+        self._threshold = here["threshold"]
+        self._idle_steps = here["idle_steps"]
+        parameters = self.weights.named()
+        self._adam = torch.optim.Adam(
+            list(parameters.values()), lr=config.learning_rate, fused=device.type != "mps"
+        )
+        for name, parameter in parameters.items():
+            if f"first_moment.{name}" in here:
+                self._adam.state[parameter] = {
+                    "step": torch.tensor(float(step), device=device),
+                    "exp_avg": here[f"first_moment.{name}"],
+                    "exp_avg_sq": here[f"second_moment.{name}"],
+                }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything a `Trainer` goes on from."""
+        every = {
+            "scale": self._scale,
+            "threshold": self._threshold,
+            "idle_steps": self._idle_steps,
+        }
+        for name, parameter in self.weights.named().items():
+            moments = self._adam.state[parameter]
+            every[name] = parameter.detach()
+            every[f"first_moment.{name}"] = moments["exp_avg"]
+            every[f"second_moment.{name}"] = moments["exp_avg_sq"]
+        return every
+
+    def finite(self) -> bool:
+        """Whether all weights are finite numbers."""
+        return all(bool(w.detach().sum().isfinite()) for w in self.weights.named().values())
+
+    def sae_tensors(self) -> dict[str, Tensor]:
+        """The SAE for tokens as they come: the scale of training folded into its biases."""
+        found = {name: tensor.detach() for name, tensor in self.weights.named().items()}
+        log_threshold = found.pop("log_threshold", None)
+        for name in ("b_enc", "b_dec"):
+            found[name] = found[name] / self._scale
+        if log_threshold is not None:
+            found["threshold"] = log_threshold.exp() / self._scale
+        elif self._config.kind == "batchtopk":
+            found["threshold"] = self._threshold / self._scale
+        return found
+
+    def gradients(self, tokens: Tensor) -> StepFigures:
+        """Put the gradients of the loss on a batch of tokens (n, d) into the weights."""
+        config, device = self._config, tokens.device.type
+        half = config.precision == "bfloat16" or (
+            config.precision == "auto" and device == "cuda"
+        )
+        self._unit_decoder()
+        self._adam.zero_grad()
+        tokens = tokens * self._scale
+        dead = self._idle_steps > config.dead_after_steps
+        d_sae = len(dead)
+        parts = math.ceil(len(tokens) * d_sae * 4 / (config.chunk_mb * 2**20))
+        warmth = min(1.0, (self.step + 1) / max(1, config.warmup_steps))
+        figures = torch.zeros(5, device=tokens.device)
+        fired = torch.zeros_like(dead)
+        for chunk in tokens.tensor_split(parts):
+            with torch.autocast(device, torch.bfloat16, enabled=half):
+                loss = loss_of(self.weights, chunk, dead, config, warmth)
+            share = len(chunk) / len(tokens)
+            (loss.total * share).backward()  # type: ignore[no-untyped-call]
+            fired |= loss.fired
+            figures += share * _figures(loss, chunk)
+            self._follow_threshold(loss)
+        self._idle_steps = (self._idle_steps + 1).masked_fill(fired, 0)
+        self._remove_parallel()
+        variance = tokens.var(0, correction=0).sum()
+        norms = [torch.linalg.vector_norm(g) for g in self._grads()]
+        reconstruction, sparsity, auxiliary, active, error = figures
+        numbers = torch.stack(
+            [
+                reconstruction,
+                sparsity,
+                auxiliary,
+                1 - error / variance,
+                active,
+                dead.float().mean(),
+                torch.linalg.vector_norm(torch.stack(norms)),
+            ]
+        )
+        return StepFigures(*numbers.tolist())
+
+    def update(self, figures: StepFigures) -> None:
+        """Take one step of Adam along the gradients."""
+        config = self._config
+        if config.clip_norm is not None and figures.gradient_norm > config.clip_norm:
+            for gradient in self._grads():
+                gradient.mul_(config.clip_norm / figures.gradient_norm)
+        for group in self._adam.param_groups:
+            group["lr"] = config.rate_at(self.step)
+        self._adam.step()
+        self.step += 1
+
+    def _grads(self) -> list[Tensor]:
+        return [w.grad for w in self.weights.named().values() if w.grad is not None]
+
+    @torch.no_grad()
+    def _unit_decoder(self) -> None:
+        rows = self.weights.W_dec
+        rows.div_(torch.linalg.vector_norm(rows, dim=1, keepdim=True))
+
+    @torch.no_grad()
+    def _remove_parallel(self) -> None:
+        """Take from the decoder's gradient what would only change its rows' length."""
+        rows, gradient = self.weights.W_dec, self.weights.W_dec.grad
+        assert gradient is not None
+        along = torch.linalg.vecdot(gradient, rows).unsqueeze(1)
+        gradient.addcmul_(along, rows.detach(), value=-1)
+
+    @torch.no_grad()
+    def _follow_threshold(self, loss: Loss) -> None:
+        if loss.threshold is None:
+            return
+        if self.step == 0:
+            self._threshold = loss.threshold
+        else:
+            self._threshold = self._threshold.lerp(loss.threshold, 1 - _THRESHOLD_DECAY)
+
+
+def fresh_tensors(head: Tensor, config: TrainingConfig) -> dict[str, Tensor]:
+    """What a training starts from.
+
+    Parameters
+    ----------
+    head : Tensor of float32, (images, t, d)
+        The first images' tokens.
+    config : TrainingConfig
+        Kind, expansion, k and seed.
+    """
+    head = head[:_START_IMAGES]
+    width = head.shape[-1]
+    d_sae = config.expansion * width
+    random = torch.Generator().manual_seed(config.seed)
+    if config.kind == "relu":
+        scale = head.new_ones(())
+        W_enc, W_dec = torch.empty(width, d_sae), torch.empty(d_sae, width)
+        for matrix in (W_enc, W_dec):
+            torch.nn.init.kaiming_uniform_(matrix, generator=random)
+    else:
+        # Learning rate, bandwidth and gradient norm then mean the same for any backbone.
+        flat = head.flatten(0, 1)
+        scale = flat.var(0, correction=0).mean().clamp(min=1e-12).rsqrt()
+        W_dec = torch.randn(d_sae, width, generator=random)
+        W_dec /= W_dec.norm(dim=1, keepdim=True)
+        W_enc = W_dec.T.contiguous()
+    found = {
+        "W_enc": W_enc.to(head.device),
+        "b_enc": head.new_zeros(d_sae),
+        "W_dec": (W_dec / W_dec.norm(dim=1, keepdim=True)).to(head.device),
+        "b_dec": geometric_median(head * scale).mean(0),
+        "scale": scale,
+        "threshold": head.new_zeros(()),
+        "idle_steps": torch.zeros(d_sae, dtype=torch.int32, device=head.device),
+    }
+    if config.kind != "relu":
+        level = _match_size(found, head, config)
+        if config.kind == "jumprelu":
+            found["log_threshold"] = level.log().expand(d_sae).clone()
+    return found
+
+
+def geometric_median(points: Tensor) -> Tensor:
+    """Weiszfeld's geometric median over the first axis, each entry one point.
+
+    The published start of the decoder bias takes whole images' tokens, (images, t, d), as
+    points and averages the result over the tokens.
+    """
+    flat = points.flatten(1)
+    median = flat.mean(0)
+    for _ in range(_WEISZFELD_STEPS):
+        weights = 1 / torch.linalg.vector_norm(flat - median, dim=1).clamp(min=1e-6)
+        median = (weights / weights.sum()) @ flat
+    return median.view(points.shape[1:])
+
+
+def _match_size(found: dict[str, Tensor], head: Tensor, config: TrainingConfig) -> Tensor:
+    """Scale the encoder so that the first reconstructions have the size that fits best.
+
+    Latents that resemble each other add up to too much, at worst where they compete over
+    the batch. Returns the smallest activation kept.
+    """
+    flat = head.flatten(0, 1) * found["scale"]
+    centred = flat[:: max(1, len(flat) // 1024)] - found["b_dec"]
+    pre = centred @ found["W_enc"]
+    keep = keep_per_token if config.kind == "topk" else keep_per_batch
+    code = keep(pre, min(config.k, pre.shape[1]))
+    latents = torch.zeros_like(pre)
+    latents[code.tokens, code.latents] = code.values
+    output = latents @ found["W_dec"]
+    gain = (output * centred).sum() / output.square().sum().clamp(min=1e-12)
+    gain = gain.clamp(min=1e-3)
+    found["W_enc"] *= gain
+    return (code.values.min() * gain).clamp(min=1e-3)
+
+
+def _figures(loss: Loss, tokens: Tensor) -> Tensor:
+    error = (loss.output - tokens).square().sum(-1).mean()
+    terms = (loss.reconstruction, loss.sparsity, loss.auxiliary, loss.active, error)
+    return torch.stack([term.detach().float() for term in terms])
