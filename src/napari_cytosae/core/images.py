@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import imagecodecs
@@ -20,6 +23,8 @@ from napari_cytosae.core.files import sha256_file
 from napari_cytosae.core.types import Image, ImageError, PixelSize
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
     from PIL.ImageFile import ImageFile
 
@@ -67,9 +72,7 @@ def read_image(path: Path | str, pixel_size: float | None = None) -> Image:
     path = Path(path)
     head = _head(path)
     try:
-        with warnings.catch_warnings():
-            # Pillow and tifffile warn of odd metadata; only pixels matter here.
-            warnings.simplefilter("ignore")
+        with _quiet_parsers():
             if head[:4] in _TIFF:
                 plane = read_tiff(path, MAX_PIXELS)
                 pixels, orientation, notes = plane.pixels, plane.orientation, plane.notes
@@ -84,8 +87,7 @@ def read_image(path: Path | str, pixel_size: float | None = None) -> Image:
         raise ImageError(f"{path.name} is too large for this machine's memory.") from error
     except Exception as error:  # parsers of damaged bytes raise nearly anything
         raise ImageError(
-            f"{path.name} is damaged or cut short: copy or download it again "
-            f"({str(error).strip() or type(error).__name__})."
+            f"{path.name} is damaged or cut short: copy or download it again."
         ) from error
     if orientation > 1:
         notes += ("turned upright as its orientation tag says",)
@@ -128,6 +130,28 @@ def as_image(
     digest = hashlib.sha256(repr(rgb.shape).encode())
     digest.update(rgb.data)
     return Image(rgb, name, size, digest.hexdigest(), notes)
+
+
+@contextmanager
+def _quiet_parsers() -> Iterator[None]:
+    """Hold back what Pillow warns of and tifffile logs about odd metadata.
+
+    Of a file that can be read only the pixels matter, and of one that cannot the user gets
+    one sentence.
+    """
+    thread = get_ident()
+
+    def is_elsewhere(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    logger = logging.getLogger("tifffile")
+    logger.addFilter(is_elsewhere)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeFilter(is_elsewhere)
 
 
 def _head(path: Path) -> bytes:
