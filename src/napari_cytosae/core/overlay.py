@@ -14,7 +14,6 @@ from uuid import uuid4
 import numpy as np
 import tifffile
 
-from napari_cytosae.core.crops import patch_edges
 from napari_cytosae.core.files import atomic_file
 
 if TYPE_CHECKING:
@@ -106,8 +105,13 @@ class OverlayMap:
             & (boxes[:, 1] <= cols[-1])
             & (boxes[:, 3] > cols[0])
         )
-        for index in self._lit[seen]:
-            self._add(int(index), rows, cols, out)
+        boxes = boxes[seen]
+        r = np.searchsorted(rows, boxes[:, 0::2]).tolist()
+        c = np.searchsorted(cols, boxes[:, 1::2]).tolist()
+        for index, (r0, r1), (c0, c1) in zip(self._lit[seen].tolist(), r, c, strict=True):
+            values = self._values(index, rows[r0:r1], cols[c0:c1])
+            target = out[r0:r1, c0:c1]
+            np.maximum(target, values, out=target)
         return out
 
     def full(self) -> Float32Array:
@@ -142,28 +146,26 @@ class OverlayMap:
         """What a viewer should show: one array, or a lazy pyramid for a large slide."""
         return self.pyramid() if self.is_large else self.full()
 
-    def _add(
-        self, index: int, rows: Int64Array, cols: Int64Array, out: Float32Array
-    ) -> None:
-        """Raise the pixels of `out` that one crop covers to its activation."""
-        y0, x0, y1, x1 = (int(edge) for edge in self.boxes[index])
-        r0, r1 = np.searchsorted(rows, (y0, y1))
-        c0, c1 = np.searchsorted(cols, (x0, x1))
-        rows, cols = rows[r0:r1], cols[c0:c1]
+    def _values(self, index: int, rows: Int64Array, cols: Int64Array) -> Float32Array:
+        """One crop's activation on some of its pixels."""
+        y0, x0, y1, x1 = self.boxes[index].tolist()
         grid = self.grids[index]
+        values: Float32Array
         if self.smooth:
-            down = _linear(rows, y0, y1, len(grid))
-            across = _linear(cols, x0, x1, len(grid))
-            values = down @ grid @ across.T
+            weights = _linear(rows, y0, y1, len(grid)), _linear(cols, x0, x1, len(grid))
+            values = weights[0] @ grid @ weights[1].T
         else:
-            values = grid[_nearest(rows, y0, y1, len(grid))]
-            values = values[:, _nearest(cols, x0, x1, len(grid))]
-        if self.labels is not None and self.cell_ids is not None and values.size:
-            own = self.labels[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
-            own = own[np.ix_(rows - rows[0], cols - cols[0])]
-            values = np.where(own == self.cell_ids[index], values, np.float32(0))
-        target = out[r0:r1, c0:c1]
-        np.maximum(target, values, out=target)
+            across = _nearest(cols, x0, x1, len(grid))
+            # Rows last: whole rows are copied, which is 25 times faster than pixels.
+            values = grid.take(across, axis=1).take(
+                _nearest(rows, y0, y1, len(grid)), axis=0
+            )
+        if self.labels is None or self.cell_ids is None or not values.size:
+            return values
+        part = self.labels[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+        own = part[np.ix_(rows - rows[0], cols - cols[0])] == self.cell_ids[index]
+        values[~own] = 0
+        return values
 
 
 def robust_scale(
@@ -276,9 +278,8 @@ def _samples(start: int, stop: int, step: int) -> Int64Array:
 
 
 def _nearest(pixels: Int64Array, start: int, stop: int, grid: int) -> Int64Array:
-    """Patch that the centre of each pixel lies in."""
-    edges = patch_edges(start, stop, grid)
-    return np.searchsorted(edges, pixels + 0.5, side="right").astype(np.int64) - 1
+    """Patch that the centre of each pixel lies in: `crops.patch_at`, in whole numbers."""
+    return (2 * (pixels - start) + 1) * grid // (2 * (stop - start))
 
 
 def _linear(pixels: Int64Array, start: int, stop: int, grid: int) -> Float32Array:
