@@ -230,7 +230,7 @@ def revival_loss(
 
 def _nested_error(parts: Tensor, b_dec: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Mean squared error an entry, averaged over prefixes; and the full reconstruction."""
-    outputs = parts.float().cumsum(0) + b_dec
+    outputs = parts.cumsum(0) + b_dec
     return (outputs - tokens).square().mean(), outputs[-1].detach()
 
 
@@ -238,7 +238,7 @@ def _product_dtype(tokens: Tensor) -> torch.dtype:
     """What autocast would multiply in; the sparse code does its own products."""
     device = tokens.device.type
     enabled = torch.is_autocast_enabled(device)
-    return torch.get_autocast_dtype(device) if enabled else torch.float32
+    return torch.get_autocast_dtype(device) if enabled else tokens.dtype
 
 
 class _JumpReLU(torch.autograd.Function):
@@ -252,7 +252,7 @@ class _JumpReLU(torch.autograd.Function):
         gate = pre > threshold
         ctx.save_for_backward(pre, threshold)
         ctx.bandwidth = bandwidth
-        return pre * gate, gate.sum() / len(pre)
+        return pre * gate, gate.sum().to(log_threshold.dtype) / len(pre)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:

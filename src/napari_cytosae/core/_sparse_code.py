@@ -42,6 +42,10 @@ class Code:
         """The entries for which `keep` (bool, (entries,)) holds."""
         return Code(self.tokens[keep], self.latents[keep], self.values[keep])
 
+    def to(self, dtype: torch.dtype) -> Code:
+        """The same entries, their values in another precision."""
+        return Code(self.tokens, self.latents, self.values.to(dtype))
+
 
 def largest_per_row(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k largest entries of each row, unordered: values and columns, (n, k) each.
@@ -163,7 +167,8 @@ class _Parts(torch.autograd.Function):
     ) -> Tensor:
         centred = tokens - b_dec
         pre = torch.addmm(b_enc.to(dtype), centred.to(dtype), W_enc.to(dtype))
-        code = select(pre)
+        # Sums are made in the precision of the weights, products perhaps in a lower one.
+        code = select(pre).to(W_dec.dtype)
         ctx.save_for_backward(W_enc, W_dec, centred, *_fields(code))
         ctx.ends = ends
         # The largest array of the step serves the backward pass as well.
@@ -192,7 +197,8 @@ class _Parts(torch.autograd.Function):
                 W_dec[start:end].T.to(scratch.dtype),
                 out=scratch[:, start:end],
             )
-        grad_values = scratch.view(-1)[code.tokens * d_sae + code.latents].float()
+        grad_values = scratch.view(-1)[code.tokens * d_sae + code.latents]
+        grad_values = grad_values.to(W_dec.dtype)
         entries = Code(code.tokens, code.latents, grad_values)
         grad_b_enc = grad_values.new_zeros(d_sae).index_add_(0, code.latents, grad_values)
         grad_W_enc = _by_latent(centred, entries, 0, d_sae).T
@@ -206,8 +212,7 @@ def _fields(code: Code) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _positive(tokens: Tensor, latents: Tensor, values: Tensor) -> Code:
-    code = Code(tokens, latents, values.float())
-    return code.where(values > 0)
+    return Code(tokens, latents, values).where(values > 0)
 
 
 def _split(code: Code, ends: tuple[int, ...]) -> list[Code]:
