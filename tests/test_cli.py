@@ -685,7 +685,7 @@ def test_train_sae(data_dir: Path, weights: Path, tmp_path: Path) -> None:
     folder = data_dir / "wbc_segmentation" / "dataset2"
     images = [p for p in sorted(folder.glob("*.png")) if "mask" not in p.name][:4]
     out = tmp_path / "new.safetensors"
-    options = ["--backbone", weights / "vit.safetensors", "--images", 64, "--expansion", 2]
+    options = ["--backbone", weights / "vit.safetensors", "--images", 32, "--expansion", 2]
     result = run("train-sae", *images, "-o", out, *options, "--kind", "topk", "-k", 4)
     assert result.exit_code == 0, result.stderr
     assert result.stdout == f"{out}\n"

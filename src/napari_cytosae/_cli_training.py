@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - typer reads it
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -122,6 +123,7 @@ def train_sae(
     where = pick_device(device.value)
     config = _recipe(
         kind,
+        len(source),
         images=images_seen or min(max(EPOCHS * len(source), FEWEST_IMAGES), MOST_IMAGES),
         k=k,
         holdout_images=holdout,
@@ -151,12 +153,16 @@ def train_sae(
         raise typer.Exit(BAD_INPUT)
 
 
-def _recipe(kind: Kind, **changes: Any) -> TrainingConfig:
+def _recipe(kind: Kind, n_images: int, **changes: Any) -> TrainingConfig:
     from napari_cytosae.core.training_config import TrainingConfig
 
     if kind is Kind.relu:
-        return TrainingConfig.reference(**changes)
-    return TrainingConfig(kind=cast("SaeKind", kind.value), **changes)
+        recipe = TrainingConfig.reference(**changes)
+    else:
+        recipe = TrainingConfig(kind=cast("SaeKind", kind.value), **changes)
+    # Shuffling more images than there are would only encode the same ones again.
+    shuffled = min(recipe.buffer_images, max(recipe.batch_images, n_images))
+    return replace(recipe, buffer_images=shuffled)
 
 
 def _cells_of(
