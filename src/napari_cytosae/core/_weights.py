@@ -198,7 +198,7 @@ def _members(path: Path) -> list[str]:
 
 
 def _refused(path: Path, error: pickle.UnpicklingError) -> CheckpointError:
-    named = re.search(r"(?:GLOBAL|class|function) <?([\w.]+\.\w+)", str(error))
+    named = re.search(r"(?:GLOBAL|class|function) <?([\w.]+)", str(error))
     what = f"asks for {named[1]}" if named else "is not made of plain tensors"
     return CheckpointError(
         f"{path} {what} and was not opened, since that could run code; use weights from a "

@@ -146,7 +146,8 @@ def encode(
         yield Progress("Encoding", done, len(crops), partial=parts[-1])
     if not parts:
         nothing = encoding.empty(models.sae_info, threshold)
-        return Encoded(nothing, None, None, boxes, cell_ids)
+        tokens = models.tokens([]).astype(np.float16) if keep_tokens else None
+        return Encoded(nothing, tokens, None, boxes, cell_ids)
     return encoding.concatenate(parts)
 
 

@@ -128,10 +128,10 @@ class Sae(nn.Module):
             The memory of `pre`.
         """
         if gates is not None:
-            return pre.mul_(pre > gates[..., None])
+            return pre.masked_fill_(pre <= gates[..., None], 0)
         if self.info.kind in ("batchtopk", "jumprelu"):
             floor = self.threshold if self.threshold.ndim == 0 else self.threshold[latents]
-            return pre.mul_(pre > floor.clamp(min=0))
+            return pre.masked_fill_(pre <= floor.clamp(min=0), 0)
         return pre.clamp_(min=0)
 
     def encode(self, tokens: torch.Tensor) -> torch.Tensor:
