@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage as ndi
 from skimage.filters import threshold_otsu
-from skimage.measure import label
+from skimage.measure import label, regionprops_table
 from skimage.morphology import reconstruction
 from skimage.segmentation import watershed
 
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
     from napari_cytosae.core.types import BoolArray, Int32Array
 
-_RED_UM2 = (10.0, 150.0)
+_PALE = 0.2
+"""Share of the typical haemoglobin that the palest red cell in view still has."""
+_HALF_TONE = 0.35
+"""Where the outline of a blurred cell runs, as a share of its density."""
+_BLUR = 4
+"""How far the blur of a cell reaches, in the smoothing's standard deviations."""
+_RED_UM2 = (10.0, 1e9)
 _PALLOR_UM2 = 25.0
 _PLATELET_UM2 = (1.2, 20.0)
 _NECK = 0.85
@@ -26,9 +32,9 @@ _SINGLE_UM2 = 20.0
 
 
 def red_mask(stained: Stain, sigma: float) -> BoolArray:
-    """Pixels with at least 40 % of the typical haemoglobin; other dark things included.
+    """Pixels denser than glass, and than the blur around something denser.
 
-    `sigma` is the smoothing in pixels.
+    `sigma` is the smoothing in pixels. Other dark things than red cells are in it too.
     """
     density = ndi.gaussian_filter(stained.haemoglobin, sigma)
     typical = density[(stained.basic < 0.25) & ~stained.foreign & ~stained.void]
@@ -36,7 +42,9 @@ def red_mask(stained: Stain, sigma: float) -> BoolArray:
     if typical.size < 20 or np.ptp(typical) < 0.03:
         return np.zeros(density.shape, bool)
     middle = float(np.median(typical[typical > threshold_otsu(typical)]))
-    return density > max(0.4 * middle, 4 * stained.noise, 0.02)
+    floor = max(_PALE * middle, 4 * stained.noise, 0.015)
+    near = ndi.maximum_filter(density, round(_BLUR * sigma) * 2 + 1)
+    return density > np.maximum(floor, _HALF_TONE * np.minimum(near, middle))
 
 
 def split(mask: BoolArray, neck: float, sigma: float) -> Int32Array:
@@ -103,12 +111,35 @@ def _without_slivers(labels: Int32Array, area: float) -> Int32Array:
 
 
 def platelets(stained: Stain, white: BoolArray, um: float) -> Int32Array:
-    """Label platelets: small spots of basic dye outside `white`."""
+    """Label platelets: small round spots of basic dye outside white and red cells.
+
+    What looks like one inside a red cell is a refractile spot or an inclusion, and a thin
+    crescent on its rim is chromatic aberration.
+    """
     basic = ndi.gaussian_filter(stained.basic, 0.3 / um)
     spots = label((basic > 0.08) & ~white & ~stained.foreign)
-    strength = ndi.maximum(basic, spots, np.arange(spots.max() + 1))
-    spots = np.where(strength > 0.14, np.arange(spots.max() + 1), 0)[spots]
-    return kept(spots, um, _PLATELET_UM2)
+    spots = kept(spots, um, _PLATELET_UM2)
+    if not spots.any():
+        return spots
+    red = red_mask(stained, 0.3 / um)
+    table = regionprops_table(
+        spots, basic, properties=("label", "intensity_max", "solidity", "axis_minor_length")
+    )
+    around = ndi.distance_transform_edt(spots == 0, return_indices=True)
+    distance, nearest = around
+    ring = (distance * um > 0.4) & (distance * um < 1.2)
+    owner = spots[nearest[0][ring], nearest[1][ring]]
+    count = np.maximum(np.bincount(owner, minlength=spots.max() + 1), 1)
+    on_red = np.bincount(owner, red[ring], minlength=spots.max() + 1) / count
+    good = (
+        (table["intensity_max"] > 0.14)
+        & (table["solidity"] > 0.8)
+        & (table["axis_minor_length"] * um > 1.1)
+        & (on_red[table["label"]] < 0.65)
+    )
+    keep = np.zeros(spots.max() + 1, bool)
+    keep[table["label"][good]] = True
+    return (np.cumsum(keep) * keep)[spots].astype(np.int32)
 
 
 def kept(labels: Int32Array, um: float, limits: tuple[float, float]) -> Int32Array:

@@ -24,6 +24,7 @@ _DARK = 24
 """Grey level below which a pixel carries no light: masks, frames, missing tiles."""
 _OFFSET = 4.0
 """Added to both intensities so that black pixels keep a finite optical density."""
+_RIDGE = 0.01
 _NOT_BRIGHTFIELD = (
     "The image has no bright background: only brightfield smears can be segmented "
     "(invert a negative, and bring a Labels layer for fluorescence)."
@@ -133,25 +134,30 @@ def _background(rgb: Float32Array) -> tuple[Float32Array, float]:
     if lit.mean() < 0.2:
         raise ImageError(_NOT_BRIGHTFIELD)
     light = np.log10(small[..., 1] + _OFFSET)
-    bright = lit & (np.abs(light - _brightest_mode(light[lit])) < 0.02)
-    if np.median(small[bright].max(axis=-1)) < 60:
+    chosen = lit & (light > _brightest_mode(light[lit]) - 0.02)
+    if np.median(small[chosen].max(axis=-1)) < 60:
         raise ImageError(_NOT_BRIGHTFIELD)
     basis = _polynomial(*small.shape[:2])
-    terms = basis.shape[-1] if _covers(bright) else 1
-    chosen = bright
-    for _ in range(6):
-        design = basis[..., :terms]
-        fit, *_ = np.linalg.lstsq(design[chosen], small[chosen], rcond=None)
-        field = design @ fit
-        residual = np.log10(np.maximum(field[..., 1], 1) + _OFFSET) - light
-        residual -= np.median(residual[chosen])
+    fit = np.zeros((basis.shape[-1], 3), np.float32)
+    for wanted in (1, 3, 3, 6, 6, 6):
+        terms = wanted if _covers(chosen) else 1
+        design = basis[chosen][:, :terms]
+        # A little ridge keeps the surface level where no glass is seen.
+        ridge = _RIDGE * len(design) * np.diag(np.arange(terms) > 0).astype(np.float32)
+        normal = design.T @ design + ridge
+        fit[:] = 0
+        fit[:terms] = np.linalg.solve(normal, design.T @ small[chosen])
+        field = np.maximum(basis @ fit, 1)
+        residual = np.log10(field[..., 1] + _OFFSET) - light
         # Cells lie on the darker side only: the brighter one tells noise and shading.
         brighter = -residual[lit & (residual < 0) & (residual > -0.1)]
-        width = 1.48 * float(np.median(brighter)) + 0.002 if brighter.size else 0.01
-        chosen = lit & (np.abs(residual) < 2 * width)
-    density = np.log10((np.maximum(field, 1) + _OFFSET) / (small + _OFFSET))[chosen]
-    noise = float(np.abs(density).sum(axis=-1).std())
-    full = _polynomial(*rgb.shape[:2])[..., :terms] @ fit
+        width = min(0.01, 1.48 * float(np.median(brighter)) + 0.002) if brighter.size else 0.01
+        chosen = lit & (residual < 2 * width) & (residual > -0.1)
+        if not chosen.any():
+            break
+    level = np.log10((field + _OFFSET) / (small + _OFFSET))
+    noise = float(np.abs(level[chosen]).sum(axis=-1).std()) if chosen.any() else 0.01
+    full = _polynomial(*rgb.shape[:2]) @ fit
     return np.clip(full, 1, 255).astype(np.float32), noise
 
 
@@ -179,4 +185,4 @@ def _covers(mask: BoolArray) -> bool:
     if min(mask.shape) < 40:
         return False
     tiles = [t for rows in np.array_split(mask, 4) for t in np.array_split(rows, 4, axis=1)]
-    return min(float(t.mean()) for t in tiles) > 0.05
+    return sum(float(t.mean()) > 0.02 for t in tiles) >= 12
