@@ -105,7 +105,7 @@ class Camera:
             blur=float(np.exp(rng.normal(np.log(0.165), 0.5))),
             flare=float(rng.choice([0.0, rng.uniform(0.0, 0.3)])),
             fringe=float(rng.normal(0, 0.15)),
-            lateral=tuple(rng.normal(0, 0.07, 2).tolist())
+            lateral=tuple(rng.normal(0, 0.05, 2).tolist())
             if rng.random() < 0.4
             else (0.0, 0.0),
             sharpen=float(rng.choice([0.0, 0.0, rng.uniform(0.2, 1.5)])),

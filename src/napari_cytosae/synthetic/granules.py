@@ -38,7 +38,7 @@ class Granules:
 
 
 LILAC = Granules(
-    {Dye.PURPLE: (0.04, 0.18), Dye.EOSIN: (0.02, 0.10)},
+    {Dye.PURPLE: (0.04, 0.26), Dye.EOSIN: (0.02, 0.12)},
     spacing=(0.36, 0.52),
     size=(0.22, 0.36),
     share=(0.3, 0.8),
@@ -71,7 +71,7 @@ DUST = Granules(
 """Fine granules of a monocyte's ground glass."""
 
 EOSINOPHILIC = Granules(
-    {Dye.EOSIN: (0.12, 0.36), Dye.HEMOGLOBIN: (0.15, 0.50), Dye.PURPLE: (0.0, 0.08)},
+    {Dye.EOSIN: (0.12, 0.36), Dye.HEMOGLOBIN: (0.15, 0.50), Dye.PURPLE: (0.0, 0.28)},
     spacing=(0.50, 0.88),
     size=(0.55, 0.88),
     share=(0.85, 1.0),
