@@ -384,12 +384,8 @@ class Session:
     def show(self, concept: int, slot: int | None = None) -> bool:
         """Lay a concept over the slide; False when all slots are taken.
 
-        Parameters
-        ----------
-        concept : int
-        slot : int, optional
-            The slot, and so the colour, to use; what it held makes room. The first free
-            one by default.
+        `slot`, and so the colour, is the first free one by default; what a given one holds
+        makes room.
         """
         here = self.slot_of(concept)
         if slot is None:
@@ -425,15 +421,19 @@ class Session:
         smooth: bool | None = None,
     ) -> None:
         """Change how a shown concept looks; what is None stays."""
-        given = {
-            "visible": visible,
-            "opacity": opacity,
-            "threshold": threshold,
-            "smooth": smooth,
-        }
-        changes = {key: value for key, value in given.items() if value is not None}
+
+        def changed(overlay: Overlay) -> Overlay:
+            return Overlay(
+                overlay.concept,
+                overlay.colour,
+                overlay.visible if visible is None else visible,
+                overlay.opacity if opacity is None else opacity,
+                overlay.threshold if threshold is None else threshold,
+                overlay.smooth if smooth is None else smooth,
+            )
+
         self._set_overlays(
-            replace(o, **changes) if o is not None and o.concept == concept else o
+            changed(o) if o is not None and o.concept == concept else o
             for o in self._overlays
         )
 
@@ -468,7 +468,6 @@ class Session:
             return False
         now, used = self._settings, self._used_settings
         size = self._image.pixel_size
-        return (
-            (now.shows, now.kinds) != (used.shows, used.kinds)
-            or (size.source == "user" and size.um != self._cells.pixel_size.um)
+        return (now.shows, now.kinds) != (used.shows, used.kinds) or (
+            size.source == "user" and size.um != self._cells.pixel_size.um
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from skimage.draw import disk
+
 from napari_cytosae.session import ModelChoice
 from napari_cytosae.widgets._quiet import preload_torch
-from skimage.draw import disk
 
 GRID, WIDTH, LATENTS = 16, 64, 256
 
@@ -22,8 +23,9 @@ def small_models(tmp_path_factory) -> ModelChoice:
     """A random ViT of two blocks and a random SAE that reads the first."""
     preload_torch()
     import torch
-    from napari_cytosae.core.checkpoints import save_backbone, save_sae
     from timm.models.vision_transformer import VisionTransformer
+
+    from napari_cytosae.core.checkpoints import save_backbone, save_sae
 
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)

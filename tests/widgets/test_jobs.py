@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+
 from napari_cytosae.core.types import ImageError, Progress
 from napari_cytosae.widgets._jobs import Ended, JobError, Jobs
 
@@ -65,7 +66,10 @@ def counting(n, pause=0.0, stop=None):
     ("error", "says"),
     [
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "ran out of memory"),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "Encoding failed: mat1"),
+        (
+            RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+            "Encoding failed: mat1",
+        ),
         (MemoryError(), "ran out of memory"),
         (ImageError("This image is empty; open another one."), "This image is empty; open"),
         (KeyError("qc"), "Encoding failed: 'qc'"),

@@ -10,10 +10,11 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
-from napari_cytosae.core.types import Progress
-from napari_cytosae.widgets import _tasks
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QPushButton
+
+from napari_cytosae.core.types import Progress
+from napari_cytosae.widgets import _tasks
 
 TICK = (Qt.CheckState.Checked, Qt.ItemDataRole.CheckStateRole)
 UNTICK = (Qt.CheckState.Unchecked, Qt.ItemDataRole.CheckStateRole)
@@ -134,7 +135,9 @@ def test_a_cell_and_a_patch_rank_what_fires_there(encoded, until):
     cell = session.cells.table.iloc[1]
 
     def ranked():
-        return {model.concept_at(r): model._columns["here"][model._order[r]] for r in (0, 1)}
+        return {
+            model.concept_at(r): model._columns["here"][model._order[r]] for r in (0, 1)
+        }
 
     image = ranked()
     encoded.layers.clicked.emit(cell.centroid_y, cell.centroid_x, False)

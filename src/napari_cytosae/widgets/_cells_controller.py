@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_cytosae.core.types import PixelSize
 from napari_cytosae.widgets import _tasks
-from napari_cytosae.widgets._layers import layer_pixel_size
+from napari_cytosae.widgets._layers import layer_pixel_size, noted_pixel_size
 
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
@@ -104,7 +104,7 @@ class CellsController:
             data=layer.data[0] if layer.multiscale else layer.data,
             name=layer.name,
             path=layer.source.path,
-            um=layer_pixel_size(layer),
+            size=_pixel_size(layer),
         )
 
         def ended(end: Ended) -> None:
@@ -182,6 +182,14 @@ class CellsController:
         self._panel.set_hide_flagged(hide)
         if self._session.cells is not None:
             self._layers.style_cells(self._session.cells, self._session.hidden_cells())
+
+
+def _pixel_size(layer: ImageLayer) -> PixelSize:
+    noted = noted_pixel_size(layer)
+    if noted is not None:
+        return PixelSize(noted, "metadata")
+    um = layer_pixel_size(layer)
+    return PixelSize() if um is None else PixelSize(um, "layer")
 
 
 def describe_cells(cells: Cells) -> str:

@@ -23,11 +23,7 @@ _STEP = 1e-6
 def overlay_colormap(colour: str, threshold: float = 0.0) -> Colormap:
     """A colour whose alpha rises from 0 at activation 0 to 1 at the end of the scale.
 
-    Parameters
-    ----------
-    colour : str
-    threshold : float
-        Fraction of the scale (0 to 1) up to which nothing is drawn.
+    Up to `threshold`, a fraction (0 to 1) of the scale, nothing is drawn.
     """
     rgb = transform_color(colour)[0, :3]
     threshold = float(np.clip(threshold, 0.0, 1.0 - 2 * _STEP))
@@ -37,9 +33,7 @@ def overlay_colormap(colour: str, threshold: float = 0.0) -> Colormap:
         controls = [0.0, threshold, threshold + _STEP, 1.0]
         alpha = [0.0, 0.0, threshold, 1.0]
     colours = np.column_stack([np.tile(rgb, (len(alpha), 1)), alpha])
-    return Colormap(
-        colours, name=f"cytosae {colour} {threshold:.3f}", controls=controls
-    )
+    return Colormap(colours, name=f"cytosae {colour} {threshold:.3f}", controls=controls)
 
 
 def outline_colormap(cells: Cells, hidden: Collection[int] = ()) -> DirectLabelColormap:
@@ -49,9 +43,7 @@ def outline_colormap(cells: Cells, hidden: Collection[int] = ()) -> DirectLabelC
     """
     colours: dict[int | None, str] = {None: OUTLINES["wbc"], 0: "transparent"}
     table = cells.table
-    for cell_id, kind, qc in zip(
-        table["cell_id"], table["kind"], table["qc"], strict=True
-    ):
+    for cell_id, kind, qc in zip(table["cell_id"], table["kind"], table["qc"], strict=True):
         if cell_id in hidden:
             colours[int(cell_id)] = "transparent"
         elif qc != "ok":

@@ -132,7 +132,7 @@ class ConceptsController:
         )
 
     def export(self, folder: str) -> None:
-        """Write what ``napari-cytosae analyze`` writes, ticked concepts' overlays included."""
+        """Write what ``napari-cytosae analyze`` writes, overlays of ticked concepts too."""
         session = self._session
         image, cells, crops, encoded = (
             session.image,
@@ -244,7 +244,11 @@ class ConceptsController:
             self._panel.model.set_ranking(end.value.table)
 
         self._jobs.run(
-            _RANK, "Ranking", lambda: _tasks.rank(work), on_ended=ended, on_failed=self._fail
+            _RANK,
+            "Ranking",
+            lambda: _tasks.rank(work),
+            on_ended=ended,
+            on_failed=self._fail,
         )
 
     # --- overlays ---------------------------------------------------------------------
@@ -446,7 +450,9 @@ class ConceptsController:
         if concept is None:
             text = f"Cells ({self._driving_cells:,}):"
         else:
-            text = f"Cells that drive {self._layer_name(concept)} ({self._driving_cells:,}):"
+            text = (
+                f"Cells that drive {self._layer_name(concept)} ({self._driving_cells:,}):"
+            )
         if not self._session.encoded.complete:
             text += " only a part of the image was encoded"
         self._panel.set_driving(text)

@@ -13,7 +13,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Signal, Slot
+from qtpy.QtCore import QObject, Signal
 from superqt.utils import create_worker
 
 from napari_cytosae.core.types import CytoError, Progress
@@ -153,18 +153,15 @@ class Job(QObject):
         """Whether the job has been asked to stop."""
         return self._cancelled.is_set()
 
-    @Slot(object)
     def _on_progress(self, progress: Progress) -> None:
         if not self._abandoned:
             self.progressed.emit(progress, self._seconds_left(progress))
 
-    @Slot(object)
     def _on_returned(self, ended: Ended) -> None:
         if not self._abandoned:
             self.ended.emit(ended)
         self.deleteLater()
 
-    @Slot(object)
     def _on_errored(self, error: Exception) -> None:
         if not self._abandoned:
             self.failed.emit(error)
@@ -209,12 +206,18 @@ class Jobs(QObject):
         Parameters
         ----------
         lane : str
+            At most one job runs in each.
         title : str
             Starts the sentence of an error: "Encoding".
         work : callable
             Returns the generator; called, like all of its steps, in the worker's thread,
             so it must have read every widget and layer before.
-        on_ended, on_failed, on_progress : callable
+        on_ended : callable
+            Takes `Ended`.
+        on_failed : callable
+            Takes `JobError`.
+        on_progress : callable, optional
+            Takes `Progress`, and the seconds left or None.
         """
         former = self._lanes.pop(lane, None)
         if former is not None:

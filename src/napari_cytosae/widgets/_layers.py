@@ -44,9 +44,6 @@ def layer_pixel_size(layer: Layer) -> float | None:
     A scale without a unit is taken for micrometres where it is not 1 and could be that of
     a light microscope.
     """
-    tag = layer.metadata.get(TAG)
-    if isinstance(tag, dict) and "pixel_size_um" in tag:
-        return float(tag["pixel_size_um"])
     scale, unit = float(layer.scale[-1]), layer.units[-1]
     if scale <= 0 or not np.isclose(abs(layer.scale[-1]), abs(layer.scale[-2]), rtol=0.05):
         return None
@@ -54,6 +51,12 @@ def layer_pixel_size(layer: Layer) -> float | None:
         return float((scale * unit).to("micrometer").magnitude)
     low, high = _MICROMETRES
     return scale if scale != 1.0 and low <= scale <= high else None
+
+
+def noted_pixel_size(layer: Layer) -> float | None:
+    """Micrometres a pixel as the built-in samples note it, or None."""
+    tag = layer.metadata.get(TAG)
+    return tag.get("pixel_size_um") if isinstance(tag, dict) else None
 
 
 class CanvasLayers:
@@ -203,11 +206,13 @@ class CanvasLayers:
         slot : int
             Each slot has one layer, re-used.
         name : str
+            Of the layer.
         data : array (H, W) or list of arrays
             A list is a pyramid, shown lazily.
         top : float
             Activation at the end of the colour scale.
         overlay : Overlay
+            How it looks.
         """
         multiscale = isinstance(data, list)
         layer = self._overlay(slot)
@@ -323,7 +328,7 @@ class CanvasLayers:
 
     def _pixel(self, y: float, x: float) -> tuple[float, ...]:
         assert self._source is not None
-        return (0.0,) * (self._source.ndim - 2) + (y, x)
+        return (*[0.0] * (self._source.ndim - 2), y, x)
 
     # --- helpers ----------------------------------------------------------------------
 
@@ -331,7 +336,9 @@ class CanvasLayers:
         return None if self._source is None else self._source.unique_id
 
     def _tagged(self, role: str) -> list[Layer]:
-        return [layer for layer in self._viewer.layers if role_of(layer).get("role") == role]
+        return [
+            layer for layer in self._viewer.layers if role_of(layer).get("role") == role
+        ]
 
     def _placement(self) -> dict[str, Any]:
         source = self._source

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cytosae.core.types import CytoError, PixelSize, Progress
+from napari_cytosae.core.types import CytoError, Progress
 from napari_cytosae.widgets._quiet import preload_torch
 
 if TYPE_CHECKING:
@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.concepts import ConceptNames, Summary
     from napari_cytosae.core.models import Models
-    from napari_cytosae.core.types import Cells, Crops, Encoded, Float32Array, Image
+    from napari_cytosae.core.types import (
+        Cells,
+        Crops,
+        Encoded,
+        Float32Array,
+        Image,
+        PixelSize,
+    )
     from napari_cytosae.session import CellSettings, ModelChoice
 
 
@@ -36,14 +43,14 @@ class LayerPixels:
     name : str
     path : str or None
         The file it came from.
-    um : float or None
-        Micrometres a pixel by the layer's scale.
+    size : PixelSize
+        By the layer's metadata or scale.
     """
 
     data: Any
     name: str
     path: str | None
-    um: float | None
+    size: PixelSize
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,8 +138,8 @@ def open_image(pixels: LayerPixels) -> Generator[Progress, None, Image]:
         if on_disk is not None and np.array_equal(on_disk.rgb, image.rgb):
             image = on_disk
     yield Progress("Reading", 1, 2, "images")
-    if image.pixel_size.um is None and pixels.um is not None:
-        return replace(image, pixel_size=PixelSize(pixels.um, "layer"))
+    if image.pixel_size.um is None and pixels.size.um is not None:
+        return replace(image, pixel_size=pixels.size)
     if image.pixel_size.um is None:
         from napari_cytosae.core.segmentation import estimate_pixel_size
 
@@ -231,7 +238,10 @@ def draw_overlays(
 
     Parameters
     ----------
-    models, encoded : Models, Encoded
+    models : Models
+        That made `encoded`.
+    encoded : Encoded
+        With its tokens.
     shape : (int, int)
         Of the image.
     wanted : sequence of (int, bool)
@@ -251,7 +261,8 @@ def draw_overlays(
     for done, (concept, smooth) in enumerate(wanted, 1):
         overlay = OverlayMap(known[concept], encoded.boxes, shape, smooth=smooth)
         top = robust_scale(known[concept])[1]
-        drawn.append(DrawnOverlay(concept, smooth, known[concept], overlay.layer_data(), top))
+        data = overlay.layer_data()
+        drawn.append(DrawnOverlay(concept, smooth, known[concept], data, top))
         yield Progress("Drawing overlays", done, len(wanted), "overlays")
     return drawn
 

@@ -140,9 +140,7 @@ class CellsPanel(QWidget):
         column.addWidget(self._count)
         column.addWidget(self._hide)
         column.addStretch(1)
-        self._empty = EmptyState(
-            "Drag a smear into napari, or", "Open the built-in sample"
-        )
+        self._empty = EmptyState("Drag a smear into napari, or", "Open the built-in sample")
         self._empty.clicked.connect(self.sample_clicked)
         self._stack = QStackedLayout(self)
         self._stack.addWidget(self._empty)
@@ -252,7 +250,7 @@ def describe_pixel_size(size: PixelSize) -> str:
             "white cells instead; type the size if you know it."
         )
     said = {
-        "metadata": "from the file",
+        "metadata": "from the image's metadata",
         "layer": "from the layer's scale",
         "user": "typed by you",
         "estimated": "estimated",

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     import pandas as pd
+    from qtpy.QtCore import QPersistentModelIndex
     from qtpy.QtGui import QKeyEvent
+
+    Index = QModelIndex | QPersistentModelIndex
 
 SHOW, CONCEPT, NAME = 0, 1, 2
 HEADERS = {
@@ -32,6 +35,7 @@ HEADERS = {
         "How much stronger here than in the other cells",
     ),
 }
+_ROOT = QModelIndex()
 _NUMBERS = ("here", "prevalence", "specificity")
 _SWATCH_PX = 12
 
@@ -127,8 +131,8 @@ class ConceptTableModel(QAbstractTableModel):
             shown = np.isin(self._columns["concept"][rows], list(self._colours))
             order = np.argsort(~shown if descending else shown, kind="stable")
         else:
-            values = self._columns[key][rows]
-            values = np.where(np.isnan(values), -np.inf, values) if key != "concept" else values
+            values = self._columns[key][rows].astype(float)
+            values = np.where(np.isnan(values), -np.inf, values)
             order = np.argsort(-values if descending else values, kind="stable")
         self._order = rows[order]
 
@@ -139,15 +143,15 @@ class ConceptTableModel(QAbstractTableModel):
 
     # --- what Qt asks -----------------------------------------------------------------
 
-    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008
+    def rowCount(self, parent: Index = _ROOT) -> int:
         """Number of rows that pass the search."""
         return 0 if parent.isValid() else len(self._order)
 
-    def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008
+    def columnCount(self, parent: Index = _ROOT) -> int:
         """Number of columns."""
         return 0 if parent.isValid() else len(self._keys)
 
-    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """What a cell shows."""
         if not index.isValid():
             return None
@@ -177,7 +181,7 @@ class ConceptTableModel(QAbstractTableModel):
             return swatch(colour)
         return None
 
-    def headerData(  # noqa: N802
+    def headerData(
         self,
         section: int,
         orientation: Qt.Orientation,
@@ -192,7 +196,7 @@ class ConceptTableModel(QAbstractTableModel):
                 return meaning
         return None
 
-    def flags(self, index: QModelIndex) -> Qt.ItemFlag:
+    def flags(self, index: Index) -> Qt.ItemFlag:
         """Ticks can be set, names edited."""
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
         if index.column() == SHOW:
@@ -201,8 +205,8 @@ class ConceptTableModel(QAbstractTableModel):
             flags |= Qt.ItemFlag.ItemIsEditable
         return flags
 
-    def setData(  # noqa: N802
-        self, index: QModelIndex, value: Any, role: int = Qt.ItemDataRole.EditRole
+    def setData(
+        self, index: Index, value: Any, role: int = Qt.ItemDataRole.EditRole
     ) -> bool:
         """Announce a tick or a name; the session decides, and tells the model."""
         concept = self.concept_at(index.row())
@@ -216,9 +220,7 @@ class ConceptTableModel(QAbstractTableModel):
             return True
         return False
 
-    def sort(
-        self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder
-    ) -> None:
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by a column."""
         self.beginResetModel()
         self._sorted_by, self._sorted = column, order
@@ -281,7 +283,7 @@ class ConceptTable(QTableView):
             self._selected = concept
             self._restore()
 
-    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+    def keyPressEvent(self, event: QKeyEvent) -> None:
         """Keys of the dock; they act only while the table has the focus."""
         key = event.text().lower()
         if key == " ":

@@ -37,7 +37,8 @@ SCOPES: dict[Scope, str] = {
 HELP = """<table cellspacing="4">
 <tr><td><b>Click a cell</b></td><td>rank its concepts</td></tr>
 <tr><td><b>Shift+click</b></td><td>rank the concepts of that patch</td></tr>
-<tr><td><b>Up, Down</b></td><td>next concept; <b>Left, Right</b> in the gallery: next cell</td></tr>
+<tr><td><b>Up, Down</b></td><td>next concept</td></tr>
+<tr><td><b>Left, Right</b></td><td>next cell, in the gallery</td></tr>
 <tr><td><b>Space</b></td><td>show or hide the overlay</td></tr>
 <tr><td><b>1 to 4</b></td><td>show it in cyan, yellow, lime, magenta</td></tr>
 <tr><td><b>N</b></td><td>name the concept</td></tr>
@@ -142,15 +143,7 @@ class ConceptsPanel(QWidget):
     # --- setters ----------------------------------------------------------------------
 
     def set_stage(self, *, cells: int | None, encoded: bool, busy: bool) -> None:
-        """Show the page that fits.
-
-        Parameters
-        ----------
-        cells : int or None
-            Cells to encode; None before any were looked for.
-        encoded : bool
-        busy : bool
-        """
+        """Show the page that fits; `cells` is None before any were looked for."""
         if encoded:
             self._stack.setCurrentIndex(2)
         else:

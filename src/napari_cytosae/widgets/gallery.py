@@ -21,9 +21,14 @@ from qtpy.QtWidgets import QAbstractItemView, QListView, QWidget
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from qtpy.QtCore import QPersistentModelIndex
+
     from napari_cytosae.core.types import UInt8Array
 
+    Index = QModelIndex | QPersistentModelIndex
+
 THUMBNAIL_PX = 64
+_ROOT = QModelIndex()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,11 +76,11 @@ class GalleryModel(QAbstractListModel):
                 return row
         return None
 
-    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: N802, B008
+    def rowCount(self, parent: Index = _ROOT) -> int:
         """Number of cells."""
         return 0 if parent.isValid() else len(self._cells)
 
-    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Picture, caption and tool tip of a cell."""
         if not index.isValid():
             return None

@@ -183,7 +183,9 @@ class ModelsPanel(QWidget):
             return
         with QSignalBlocker(self._combo):
             self._combo.setCurrentIndex(self._current)
-        backbone, _ = QFileDialog.getOpenFileName(self, "The backbone's weights", "", WEIGHTS)
+        backbone, _ = QFileDialog.getOpenFileName(
+            self, "The backbone's weights", "", WEIGHTS
+        )
         if not backbone:
             return
         sae, _ = QFileDialog.getOpenFileName(self, "The SAE's weights", "", WEIGHTS)
@@ -201,7 +203,12 @@ def describe_backbone(info: BackboneInfo) -> str:
 
 def describe_sae(info: SaeInfo, layer: int) -> str:
     """E.g. ``cytosae: ReLU 768 -> 49,152, reads block 10``."""
-    kind = {"relu": "ReLU", "topk": "TopK", "batchtopk": "BatchTopK", "jumprelu": "JumpReLU"}
+    kind = {
+        "relu": "ReLU",
+        "topk": "TopK",
+        "batchtopk": "BatchTopK",
+        "jumprelu": "JumpReLU",
+    }
     return (
         f"{info.name}: {kind[info.kind]} {info.d_in:,} \N{RIGHTWARDS ARROW} "
         f"{info.d_sae:,}, reads block {layer}"

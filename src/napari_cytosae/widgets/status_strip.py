@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from napari_cytosae.core.types import Progress
 
 
+_LINES = 3
+_BAR_PX = 6
+
+
 class StatusStrip(QWidget):
     """Shows; never decides.
 
@@ -45,11 +49,13 @@ class StatusStrip(QWidget):
             Qt.TextInteractionFlag.TextSelectableByMouse
             | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
-        self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        # Two lines are always reserved: the strip must not move when text comes and goes.
-        self._text.setMinimumHeight(2 * self._text.fontMetrics().lineSpacing() + 2)
+        self._text.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        # The strip must not move when text comes and goes; longer text is in the details.
+        self._text.setFixedHeight(_LINES * self._text.fontMetrics().lineSpacing() + 2)
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
+        self._bar.setFixedHeight(_BAR_PX)
         self._cancel = QPushButton("Cancel")
         self._cancel.clicked.connect(self.cancel_clicked)
         self._more = QPushButton("Details")
@@ -61,18 +67,16 @@ class StatusStrip(QWidget):
         line.addWidget(self._icon)
         line.addWidget(self._text, 1)
         line.addWidget(self._more)
-        work = QHBoxLayout()
-        work.addWidget(self._bar, 1)
-        work.addWidget(self._cancel)
+        line.addWidget(self._cancel)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 2, 6, 4)
+        layout.setSpacing(2)
         layout.addLayout(line)
-        layout.addLayout(work)
+        layout.addWidget(self._bar)
         layout.addWidget(research)
-        for widget in (self._bar, self._cancel):
-            policy = widget.sizePolicy()
-            policy.setRetainSizeWhenHidden(True)
-            widget.setSizePolicy(policy)
+        policy = self._bar.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self._bar.setSizePolicy(policy)
         self.show_message("")
 
     @property
