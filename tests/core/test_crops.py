@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_cytosae.core.crops import (
@@ -151,6 +151,7 @@ boxes = st.tuples(
 grids = st.integers(1, 37)
 
 
+@settings(deadline=None)
 @given(boxes, grids, st.data())
 def test_every_point_lies_in_its_patch(box, grid, data):
     y0, x0, y1, x1 = box
@@ -164,6 +165,7 @@ def test_every_point_lies_in_its_patch(box, grid, data):
     assert left <= x < right
 
 
+@settings(deadline=None)
 @given(boxes, grids, st.data())
 def test_every_patch_is_found_from_its_corner_and_centre(box, grid, data):
     row, col = data.draw(st.tuples(*[st.integers(0, grid - 1)] * 2))
@@ -174,6 +176,7 @@ def test_every_patch_is_found_from_its_corner_and_centre(box, grid, data):
     assert patch_at(box, *below, grid) == (row, col)
 
 
+@settings(deadline=None)
 @given(boxes, grids)
 def test_patches_tile_the_crop(box, grid):
     y0, _, y1, _ = box
@@ -186,6 +189,7 @@ def test_patches_tile_the_crop(box, grid):
         assert (top, bottom) == (edges[row], edges[row + 1])
 
 
+@settings(deadline=None)
 @given(boxes)
 def test_outside_the_crop_is_no_patch(box):
     y0, x0, y1, x1 = box
@@ -194,6 +198,7 @@ def test_outside_the_crop_is_no_patch(box):
         assert patch_at(box, y, x) is None
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 500),
     st.integers(50, 700),

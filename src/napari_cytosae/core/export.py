@@ -176,6 +176,9 @@ def to_anndata(
     activations: ConceptActivations = encoded.activations
     obs = cells_frame(cells).set_index("cell_id", drop=False).loc[encoded.cell_ids]
     spatial = obs[["centroid_x", "centroid_y"]].to_numpy(dtype=np.float64)
+    # anndata does not write the string type that pandas 3 gives to text.
+    texts = obs.select_dtypes(exclude=["number", "bool"]).columns
+    obs = obs.astype(dict.fromkeys(texts, object))
     # The column keeps the number, the index is its text.
     obs.index = pd.Index(encoded.cell_ids.astype(str), dtype=object)
     concepts = np.arange(activations.n_patches.shape[1])
