@@ -100,7 +100,7 @@ def analyze_image(
     source: CellSource,
     models: Models,
     threshold: float = 0.2,
-    concepts: Sequence[int] | Callable[[Encoded], Sequence[int]] = (),
+    concepts: Sequence[int] | Callable[[Cells, Encoded], Sequence[int]] = (),
 ) -> Generator[Progress, None, Report]:
     """Find and encode the cells of `image`, and write all results to `folder`.
 
@@ -144,7 +144,7 @@ def analyze_image(
     )
     cells, crops, encoded = found.cells, found.crops, found.encoded
     yield Progress("Writing", 0, 0)
-    chosen = concepts(encoded) if callable(concepts) else concepts
+    chosen = concepts(cells, encoded) if callable(concepts) else concepts
     # Of no cells there are no tokens to make a map from: the empty map needs none.
     grids = np.zeros((len(chosen), 0, models.grid, models.grid), np.float32)
     if chosen and len(encoded):

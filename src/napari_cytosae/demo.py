@@ -7,7 +7,9 @@ results, and pictures of what the viewer would have shown.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -19,24 +21,46 @@ if TYPE_CHECKING:
 
     from napari_cytosae._analysis import Report
     from napari_cytosae.core.models import Models
-    from napari_cytosae.core.types import Encoded
+    from napari_cytosae.core.types import Cells, Encoded
     from napari_cytosae.synthetic import SyntheticSmear
 
 SMEAR_FILE = "synthetic_smear.tif"
 OVERVIEW_FILE = "overview.png"
 
 MAX_OVERLAYS = 4
+_CANDIDATES = 64
 
 
 def can_show() -> bool:
-    """Whether there are napari, a Qt binding and a screen to open a viewer on."""
-    if find_spec("napari") is None or not any(
-        find_spec(binding) for binding in ("PySide6", "PyQt6", "PyQt5")
+    """Whether a viewer can be opened: napari, a Qt binding, and a screen that answers."""
+    if find_spec("napari") is None:
+        return False
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
         return False
-    if not sys.platform.startswith("linux"):
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    # Qt ends the process when a screen does not answer or a system library is missing.
+    code = "from qtpy.QtWidgets import QApplication; QApplication([])"
+    tried = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    return tried.returncode == 0
+
+
+def in_viewer(output: Path) -> None:
+    """Open a viewer with the dock, let it walk through the steps, and stay open.
+
+    Parameters
+    ----------
+    output : Path
+        Folder for the exported results.
+    """
+    import napari
+
+    from napari_cytosae.widgets.demo_walk import DemoWalk
+
+    viewer = napari.Viewer(title="napari-cytosae demo")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-cytosae", "CytoSAE")
+    DemoWalk(viewer, dock, output).start()
+    napari.run()
 
 
 def headless(
@@ -77,25 +101,57 @@ def headless(
     models = load_models(backbone, sae)
     folder = output / smear.stem
     report = yield from analyze_image(
-        image, folder, CellSource(), models, concepts=telling_concepts
+        image, folder, CellSource(), models, concepts=partial(telling_concepts, models)
     )
     yield Progress("Drawing the figures", 0, 0)
     _draw(report, models, folder)
     return [smear, *sorted(folder.iterdir())]
 
 
-def telling_concepts(encoded: Encoded) -> list[int]:
-    """Return the concepts whose overlays tell cells and their parts apart best.
+def telling_concepts(models: Models, cells: Cells, encoded: Encoded) -> list[int]:
+    """Choose concepts whose overlays are worth a look, at most `MAX_OVERLAYS`.
 
-    Of those that fire in some but not all of the patches of several cells, the ones with
-    the largest product of activation and specificity.
+    The one whose map looks most like the nuclei, the one whose map looks most like the
+    cytoplasm (cosine of the two maps), and then those inside the cells that tell the
+    cells apart best.
+
+    Parameters
+    ----------
+    models : Models
+        That encoded the cells.
+    cells : Cells
+        With nuclei.
+    encoded : Encoded
+        With tokens.
     """
-    from napari_cytosae.core.concepts import ranking
+    import numpy as np
 
+    from napari_cytosae.core.concepts import mask_fractions, ranking
+
+    if not len(encoded):
+        return []
     table = ranking(encoded.activations)
-    shared = table[table["prevalence"] >= min(2 / max(len(encoded), 1), 1)]
-    best = (shared["here"] * shared["specificity"]).sort_values(ascending=False)
-    return [int(shared.loc[row, "concept"]) for row in best.index[:MAX_OVERLAYS]]
+    table = table[table["prevalence"] * len(encoded) >= min(2, len(encoded))].head(
+        _CANDIDATES
+    )
+    if not len(table):
+        return []
+    concepts = table["concept"].to_numpy()
+    grids = models.concept_grids(encoded, concepts.tolist())
+    masks = mask_fractions(cells, encoded.boxes, encoded.cell_ids, models.grid)
+    overlap = np.einsum("kngh,npgh->kp", grids, masks, optimize=True)
+    map_norm = np.sqrt(np.einsum("kngh,kngh->k", grids, grids, optimize=True))
+    mask_norm = np.sqrt(np.einsum("npgh,npgh->p", masks, masks, optimize=True))
+    alike = overlap / np.maximum(map_norm[:, None] * mask_norm, 1e-12)
+    inside = overlap[:, :2].sum(axis=1) / np.maximum(overlap.sum(axis=1), 1e-12)
+    telling = inside * table["specificity"].to_numpy()
+    chosen: list[int] = []
+    for score in (alike[:, 0], alike[:, 1], *[telling] * (MAX_OVERLAYS - 2)):
+        free = np.where(np.isin(concepts, chosen), -np.inf, score)
+        best = int(free.argmax())
+        if np.isfinite(free[best]):
+            chosen.append(int(concepts[best]))
+    return chosen
 
 
 def _save(drawn: SyntheticSmear, path: Path) -> None:
@@ -146,8 +202,3 @@ def _draw(report: Report, models: Models, folder: Path) -> None:
         report.image, report.cells, report.crops, table, shown, caption
     )
     save_png(overview, folder / OVERVIEW_FILE)
-
-
-def in_viewer(output: Path) -> None:
-    """Open a viewer with the dock, let it walk through the steps, and stay open."""
-    raise NotImplementedError(output)

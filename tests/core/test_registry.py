@@ -83,6 +83,7 @@ def site(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     hub = site / HUB_ID / "resolve" / "main"
     hub.mkdir(parents=True)
     (hub / "model.safetensors").write_bytes(HUB)
+    (hub / "config.json").write_text('{"architecture": "vit_tiny_patch14_224"}')
     (site / "DinoBloom-B.pth").write_bytes(BACKBONE)
     (site / "sae.pt").write_bytes(SAE)
     md5 = hashlib.md5(BACKBONE).hexdigest()
@@ -270,8 +271,24 @@ def test_hub_checksum_comes_from_the_hub(site: Path, home: Path) -> None:
     path = drain(download(f"hf-hub:{HUB_ID}"))
     assert path.read_bytes() == HUB
     assert path == resolve(HUB_ID, "backbone")
+    assert json.loads((path.parent / "config.json").read_text())["architecture"]
     listed = [s for s in list_models() if s.entry.name == f"hf-hub:{HUB_ID}"]
     assert [s.state for s in listed] == ["downloaded"]
+
+
+def test_a_hub_file_without_settings_is_fine(site: Path, home: Path) -> None:
+    (site / HUB_ID / "resolve" / "main" / "config.json").unlink()
+    path = drain(download(HUB_ID))
+    assert [entry.name for entry in path.parent.iterdir()] == ["model.safetensors"]
+
+
+def test_hub_settings_travel_in_a_pack(site: Path, home: Path, tmp_path: Path) -> None:
+    drain(download(HUB_ID))
+    pack_file = drain(pack(f"hf-hub:{HUB_ID}", tmp_path / "hub.zip"))
+    shutil.rmtree(home)
+    (path,) = drain(unpack(pack_file))
+    assert path.read_bytes() == HUB
+    assert json.loads((path.parent / "config.json").read_text())["architecture"]
 
 
 def test_a_silent_change_is_refused(site: Path, home: Path) -> None:

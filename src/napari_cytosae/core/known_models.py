@@ -49,6 +49,9 @@ class ModelEntry:
         change refused.
     needs : tuple of str
         Backbones without which this SAE means nothing.
+    beside : str
+        A small file that may lie beside the weights at their address, and belongs beside
+        them here.
     """
 
     name: str
@@ -62,6 +65,7 @@ class ModelEntry:
     checksum: str = ""
     checksum_url: str = ""
     needs: tuple[str, ...] = ()
+    beside: str = ""
 
 
 def _dinobloom(letter: str, vit: str, size: int) -> ModelEntry:
@@ -153,4 +157,6 @@ def hub_entry(identifier: str) -> ModelEntry:
         citation=DINOBLOOM_CITATION if identifier in _HUB_PORTS else "",
         checksum=checksum,
         checksum_url="" if checksum else url,
+        # Says the architecture, and so the number of heads, which tensors do not.
+        beside="config.json",
     )

@@ -102,11 +102,12 @@ def unpack(
         If the models folder cannot be written or its disk is too small.
     """
     with _open(source) as archive:
-        planned = [_planned(archive, model, source) for model in _models(archive, source)]
+        models = _models(archive, source)
+        planned = [_planned(archive, model, source) for model in models]
         total = sum(info.file_size for _, info, _ in planned)
         _check_space(total)
         taken, done = [], 0
-        for entry, info, sha256 in planned:
+        for (entry, info, sha256), model in zip(planned, models, strict=True):
             sentence = changed(entry, models_folder(), sha256)
             if sentence and not accept_change:
                 raise CheckpointError(f"{entry.name} in {source.name}: {sentence}.")
@@ -126,6 +127,9 @@ def unpack(
                         f"{entry.name} in {source.name} is damaged (its sha256 is not the "
                         "manifest's): pack it again."
                     )
+            if entry.beside and model.get("beside"):
+                with atomic_file(path.with_name(entry.beside)) as temporary:
+                    temporary.write_text(str(model["beside"]), "utf-8")
             remember(models_folder(), entry.name, sha256, info.file_size, entry.url)
             taken.append(path)
     return taken
@@ -143,7 +147,14 @@ def _manifest_entry(entry: ModelEntry, path: Path) -> dict[str, Any]:
         "url": entry.url,
         "licence": entry.licence,
         "citation": entry.citation,
+        "beside": _text_beside(entry, path),
     }
+
+
+def _text_beside(entry: ModelEntry, path: Path) -> str:
+    """Return the small file that explains the weights; empty where there is none."""
+    beside = path.with_name(entry.beside) if entry.beside else path
+    return beside.read_text("utf-8") if beside != path and beside.is_file() else ""
 
 
 @contextmanager

@@ -63,6 +63,7 @@ def retrieve(
                 stage=f"Downloading {entry.name}",
             )
             yield from _take(entry, arrived, path, folder, checksum, accept_change)
+        yield from _fetch_beside(entry, path)
     except (CytoError, OSError) as error:
         raise DownloadError(_advice(entry, path, error)) from error
     return path
@@ -134,6 +135,20 @@ def _take(
     if arrived != path:
         arrived.replace(path)
     remember(folder, entry.name, sha256, size, entry.url)
+
+
+def _fetch_beside(entry: ModelEntry, path: Path) -> Generator[Progress, None, None]:
+    """Bring the small file beside the weights, where there is one."""
+    from napari_cytosae.core.download import fetch
+
+    if not entry.beside or path.with_name(entry.beside).is_file():
+        return
+    address = entry.url.rpartition("/")[0] + "/" + entry.beside
+    try:
+        yield from fetch(address, path.with_name(entry.beside))
+    except DownloadError:
+        # Most weights say enough on their own; those that do not say so when opened.
+        return
 
 
 def _published_checksum(entry: ModelEntry) -> Generator[Progress, None, str]:
