@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -309,6 +310,69 @@ def test_the_user_wins(rgb, tmp_path):
     assert "unusual" in read_image(path, pixel_size=5).notes[0]
     for impossible in (0, -1, float("nan"), float("inf")):
         assert "impossible" in refused(read_image, path, pixel_size=impossible)
+
+
+# --- OME-Zarr -------------------------------------------------------------------------
+
+
+def write_zarr(path, array, axes, version=2, scale=0.25, unit="micrometer"):
+    zarr = pytest.importorskip("zarr", minversion="3")
+    group = zarr.open_group(str(path), mode="w", zarr_format=version)
+    stored = group.create_array(
+        "0", shape=array.shape, dtype=array.dtype, chunks=array.shape
+    )
+    stored[...] = array
+    multiscales = [
+        {
+            "axes": [
+                {"name": a, "unit": unit} if a in "zyx" else {"name": a} for a in axes
+            ],
+            "datasets": [
+                {
+                    "path": "0",
+                    "coordinateTransformations": [
+                        {
+                            "type": "scale",
+                            "scale": [scale if a in "yx" else 1 for a in axes],
+                        }
+                    ],
+                }
+            ],
+        }
+    ]
+    attributes = {"multiscales": multiscales}
+    group.attrs.update(attributes if version == 2 else {"ome": attributes})
+    return path
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_ome_zarr(rgb, tmp_path, version):
+    stored = np.moveaxis(rgb, -1, 0)[None, :, None]
+    path = write_zarr(tmp_path / "slide.zarr", stored, "tczyx", version)
+    image = read_image(path)
+    np.testing.assert_array_equal(image.rgb, rgb)
+    assert image.pixel_size == PixelSize(0.25, "metadata")
+    assert image.notes == ("three channels taken as red, green and blue",)
+    assert image.sha256 == as_image(rgb).sha256
+    grey = write_zarr(tmp_path / "grey.zarr", rgb[:, :, 0], "yx", version, 250, "nanometer")
+    image = read_image(grey)
+    np.testing.assert_array_equal(image.rgb[:, :, 1], rgb[:, :, 0])
+    assert image.pixel_size.um == pytest.approx(0.25)
+
+
+def test_ome_zarr_that_is_no_smear(rgb, tmp_path, monkeypatch):
+    dark = np.moveaxis(rgb // 10, -1, 0)
+    path = write_zarr(tmp_path / "fluorescence.zarr", dark, "cyx")
+    assert "3 separate channels" in refused(read_image, path)
+    path = write_zarr(tmp_path / "stack.zarr", dark, "zyx")
+    assert "stack of 3 planes" in refused(read_image, path)
+    import zarr
+
+    path = tmp_path / "plate.zarr"
+    zarr.open_group(str(path), mode="w")
+    assert "holds no OME-Zarr image" in refused(read_image, path)
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    assert "napari-cytosae[wsi]" in refused(read_image, path)
 
 
 # --- refusals -------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -11,6 +10,7 @@ import numpy as np
 import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC
 
+from napari_cytosae.core._plane import Plane
 from napari_cytosae.core._rgb import check_size, is_dark
 from napari_cytosae.core.types import ImageError
 
@@ -53,31 +53,7 @@ _PLAIN = {
 _RGB_NAMES = [{"r", "red"}, {"g", "green"}, {"b", "blue"}]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TiffPlane:
-    """What `read_tiff` found.
-
-    Attributes
-    ----------
-    pixels : ndarray, (H, W) or (H, W, samples)
-        Palette colours looked up, otherwise the values as stored.
-    um : float or None
-        Micrometres a pixel as the file says, plausible or not.
-    um_is_deliberate : bool
-        False for plain resolution tags, which mostly hold a printer's or screen's dpi.
-    orientation : int
-        TIFF tag 274, 1 to 8.
-    notes : tuple of str
-    """
-
-    pixels: npt.NDArray[Any]
-    um: float | None
-    um_is_deliberate: bool
-    orientation: int
-    notes: tuple[str, ...]
-
-
-def read_tiff(path: Path, max_pixels: int) -> TiffPlane:
+def read_tiff(path: Path, max_pixels: int) -> Plane:
     """Read the only plane of a TIFF file, at full resolution.
 
     Parameters
@@ -122,7 +98,7 @@ def read_tiff(path: Path, max_pixels: int) -> TiffPlane:
         um, deliberate = _pixel_size(tif, page)
         tag = page.tags.get("Orientation")
         notes = (f"first of {len(tif.series)} images",) if len(tif.series) > 1 else ()
-        return TiffPlane(pixels, um, deliberate, int(tag.value) if tag else 1, notes)
+        return Plane(pixels, um, deliberate, int(tag.value) if tag else 1, notes)
 
 
 def _check_colours(page: tifffile.TiffPage, name: str) -> None:

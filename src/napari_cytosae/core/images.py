@@ -17,8 +17,10 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
+from napari_cytosae.core._plane import Plane
 from napari_cytosae.core._rgb import check_size, to_rgb
 from napari_cytosae.core._tiff import read_tiff
+from napari_cytosae.core._zarr import is_zarr, read_zarr
 from napari_cytosae.core.files import sha256_file
 from napari_cytosae.core.types import Image, ImageError, PixelSize
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     from PIL.ImageFile import ImageFile
+
+    from napari_cytosae.core.types import UInt8Array
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 """What a file dialog or a folder search should offer (`.ome.tif` is among them)."""
@@ -46,23 +50,24 @@ _ORIENTATION = 0x0112
 
 
 def read_image(path: Path | str, pixel_size: float | None = None) -> Image:
-    """Read PNG, JPEG, BMP, TIFF or OME-TIFF as uint8 RGB.
+    """Read PNG, JPEG, BMP, TIFF, OME-TIFF or OME-Zarr as uint8 RGB.
 
-    The format is told by the content, not by the name. The orientation tag is applied.
-    The pixel size comes from `pixel_size`, else from OME, Aperio, ImageJ or (where
-    plausible) TIFF resolution tags; otherwise it is unknown.
+    The format is told by the content, not by the name; OME-Zarr needs the extra ``[wsi]``.
+    The orientation tag is applied. The pixel size comes from `pixel_size`, else from OME,
+    Aperio, ImageJ or (where plausible) TIFF resolution tags; otherwise it is unknown.
 
     Parameters
     ----------
     path : path-like
-        One file.
+        One file, or the folder of an OME-Zarr image.
     pixel_size : float, optional
         Micrometres a pixel; wins over the file.
 
     Returns
     -------
     Image
-        `Image.notes` says what had to be changed; `Image.sha256` is the file's.
+        `Image.notes` says what had to be changed; `Image.sha256` is the file's
+        (of a folder: of the pixels).
 
     Raises
     ------
@@ -70,17 +75,12 @@ def read_image(path: Path | str, pixel_size: float | None = None) -> Image:
         If the file is missing, damaged, not an image, or not a brightfield image.
     """
     path = Path(path)
-    head = _head(path)
+    sha256 = "" if path.is_dir() else sha256_file(_readable(path))
     try:
         with _quiet_parsers():
-            if head[:4] in _TIFF:
-                plane = read_tiff(path, MAX_PIXELS)
-                pixels, orientation, notes = plane.pixels, plane.orientation, plane.notes
-                um, deliberate = plane.um, plane.um_is_deliberate
-            else:
-                pixels, orientation = _read_plain(path, head)
-                um, deliberate, notes = None, False, ()
-        rgb, rgb_notes = to_rgb(_upright(pixels, orientation), path.name)
+            plane = _read(path)
+            pixels = _upright(plane.pixels, plane.orientation)
+            rgb, rgb_notes = to_rgb(pixels, path.name)
     except ImageError:
         raise
     except MemoryError as error:
@@ -89,10 +89,12 @@ def read_image(path: Path | str, pixel_size: float | None = None) -> Image:
         raise ImageError(
             f"{path.name} is damaged or cut short: copy or download it again."
         ) from error
-    if orientation > 1:
+    notes = plane.notes
+    if plane.orientation > 1:
         notes += ("turned upright as its orientation tag says",)
-    size, size_notes = _pixel_size(pixel_size, um, deliberate, path.name)
-    return Image(rgb, path.name, size, sha256_file(path), notes + rgb_notes + size_notes)
+    size, size_notes = _pixel_size(pixel_size, plane.um, plane.um_is_deliberate, path.name)
+    notes += rgb_notes + size_notes
+    return Image(rgb, path.name, size, sha256 or _digest(rgb), notes)
 
 
 def as_image(
@@ -127,9 +129,7 @@ def as_image(
     else:
         size, size_notes = _pixel_size(pixel_size, None, False, name)
         notes += size_notes
-    digest = hashlib.sha256(repr(rgb.shape).encode())
-    digest.update(rgb.data)
-    return Image(rgb, name, size, digest.hexdigest(), notes)
+    return Image(rgb, name, size, _digest(rgb), notes)
 
 
 @contextmanager
@@ -154,24 +154,42 @@ def _quiet_parsers() -> Iterator[None]:
         logger.removeFilter(is_elsewhere)
 
 
-def _head(path: Path) -> bytes:
-    """The first bytes of a file that is there."""
-    if path.is_dir():
-        raise ImageError(f"{path} is a folder: give the image files in it.")
+def _digest(rgb: UInt8Array) -> str:
+    """Hex sha256 of the pixels, where there is no file."""
+    digest = hashlib.sha256(repr(rgb.shape).encode())
+    digest.update(rgb.data)
+    return digest.hexdigest()
+
+
+def _readable(path: Path) -> Path:
+    """The path of a file that is there, may be read, and holds something."""
     try:
         with path.open("rb") as stream:
-            head = stream.read(32)
+            is_empty = not stream.read(1)
     except FileNotFoundError as error:
         raise ImageError(f"{path} does not exist: check the path.") from error
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if not head:
+    if is_empty:
         raise ImageError(f"{path.name} is empty (0 bytes): copy or download it again.")
-    return head
+    return path
 
 
-def _read_plain(path: Path, head: bytes) -> tuple[npt.NDArray[Any], int]:
-    """Pixels and orientation of a PNG, JPEG or BMP."""
+def _read(path: Path) -> Plane:
+    """Choose the reader by content."""
+    if path.is_dir():
+        if not is_zarr(path):
+            raise ImageError(f"{path} is a folder: give the image files in it.")
+        return read_zarr(path, MAX_PIXELS)
+    with path.open("rb") as stream:
+        head = stream.read(32)
+    if head[:4] in _TIFF:
+        return read_tiff(path, MAX_PIXELS)
+    return _read_plain(path, head)
+
+
+def _read_plain(path: Path, head: bytes) -> Plane:
+    """Read a PNG, JPEG or BMP."""
     # The format classes, not Image.open: that refuses slides of more than 179 million
     # pixels, by a limit that can only be changed for the whole process.
     opener: type[ImageFile]
@@ -188,11 +206,12 @@ def _read_plain(path: Path, head: bytes) -> tuple[npt.NDArray[Any], int]:
         orientation = int(image.getexif().get(_ORIENTATION, 1))
         if opener is PngImageFile and head[24] == 16:
             # Pillow keeps only the high byte of 16-bit colour.
-            return imagecodecs.png_decode(path.read_bytes()), orientation
+            pixels = imagecodecs.png_decode(path.read_bytes())
+            return Plane(pixels, orientation=orientation)
         mode = _mode(image)
         # Converting to the mode it has would copy a whole slide.
         converted = image if image.mode == mode else image.convert(mode)
-        return np.asarray(converted), orientation
+        return Plane(np.asarray(converted), orientation=orientation)
 
 
 def _mode(image: ImageFile) -> str:
