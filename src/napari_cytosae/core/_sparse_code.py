@@ -39,7 +39,7 @@ class Code:
     values: Tensor
 
     def where(self, keep: Tensor) -> Code:
-        """The entries for which `keep` (bool, (entries,)) holds."""
+        """Some of the entries, by a mask or by places."""
         return Code(self.tokens[keep], self.latents[keep], self.values[keep])
 
     def to(self, dtype: torch.dtype) -> Code:
@@ -91,25 +91,16 @@ def keep_per_batch(pre: Tensor, k: int) -> Code:
         Kept entries a token on average.
     """
     n, width = pre.shape
-    most = min(width, 4 * k)
-    values, latents = largest_per_row(pre, most)
-    tokens = torch.arange(n, device=pre.device).unsqueeze(1).expand_as(latents).reshape(-1)
-    threshold = values.reshape(-1).topk(n * k, sorted=False).values.min()
-    lowest = values.amin(1)
-    values, latents = values.reshape(-1), latents.reshape(-1)
-    # A token with more candidates than were looked at is searched in full; the threshold
-    # can then only rise, so that no other token becomes such a one.
-    full = (lowest >= threshold) if most < width else torch.zeros_like(lowest).bool()
-    if bool(full.any()):
-        rows = full.nonzero().squeeze(1)
-        rest = ~full[tokens]
-        every = torch.arange(width, device=pre.device)
-        tokens = torch.cat([tokens[rest], rows.repeat_interleave(width)])
-        latents = torch.cat([latents[rest], every.repeat(len(rows))])
-        values = torch.cat([values[rest], pre[rows].reshape(-1)])
-    kept = values.topk(n * k, sorted=False).indices
-    kept = kept[tokens[kept].argsort(stable=True)]
-    return _positive(tokens[kept], latents[kept], values[kept])
+    size = _GROUP if width % _GROUP == 0 and k * _GROUP < width else 1
+    groups = width // size
+    # An entry among the largest lies in a group whose maximum is among the largest.
+    best = pre.view(n, size, groups).amax(1).view(-1).topk(n * k, sorted=False).indices
+    first = best // groups * width + best % groups
+    candidates = first.unsqueeze(1) + torch.arange(size, device=pre.device) * groups
+    candidates = candidates.view(-1)
+    found = pre.view(-1)[candidates].topk(n * k, sorted=False).indices
+    places = candidates[found].sort().values
+    return _positive(places // width, places % width, pre.view(-1)[places])
 
 
 def partial_reconstructions(
@@ -165,70 +156,46 @@ class _Parts(torch.autograd.Function):
         ends: tuple[int, ...],
         dtype: torch.dtype,
     ) -> Tensor:
+        n = len(tokens)
         centred = tokens - b_dec
         pre = torch.addmm(b_enc.to(dtype), centred.to(dtype), W_enc.to(dtype))
         # Sums are made in the precision of the weights, products perhaps in a lower one.
         code = select(pre).to(W_dec.dtype)
-        ctx.save_for_backward(W_enc, W_dec, centred, *_fields(code))
+        parts = torch.bucketize(code.latents, code.latents.new_tensor(ends), right=True)
+        row = parts * n + code.tokens
+        if len(ends) > 1:
+            row, order = row.sort(stable=True)
+            code = code.where(order)
+        ctx.save_for_backward(W_enc, W_dec, centred, code.latents, code.values, row)
         ctx.ends = ends
         # The largest array of the step serves the backward pass as well.
         ctx.scratch = pre
-        n = len(tokens)
-        return torch.stack(
-            [
-                _bag_sum(W_dec, part.latents, part.tokens, part.values, n)
-                for part in _split(code, ends)
-            ]
-        )
+        sums = _bag_sum(W_dec, code.latents, row, code.values, len(ends) * n)
+        return sums.view(len(ends), n, -1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        W_enc, W_dec, centred, *fields = ctx.saved_tensors
-        code, scratch = Code(*fields), ctx.scratch
+        W_enc, W_dec, centred, latents, values, row = ctx.saved_tensors
         (grad_parts,) = grads
-        grad_W_dec = torch.empty_like(W_dec)
-        d_sae = len(W_dec)
-        for grad, part, (start, end) in zip(
-            grad_parts, _split(code, ctx.ends), pairwise((0, *ctx.ends)), strict=True
-        ):
-            grad_W_dec[start:end] = _by_latent(grad, part, start, end)
-            torch.mm(
-                grad.to(scratch.dtype),
-                W_dec[start:end].T.to(scratch.dtype),
-                out=scratch[:, start:end],
-            )
-        grad_values = scratch.view(-1)[code.tokens * d_sae + code.latents]
-        grad_values = grad_values.to(W_dec.dtype)
-        entries = Code(code.tokens, code.latents, grad_values)
-        grad_b_enc = grad_values.new_zeros(d_sae).index_add_(0, code.latents, grad_values)
-        grad_W_enc = _by_latent(centred, entries, 0, d_sae).T
+        scratch = ctx.scratch
+        n, d_sae = scratch.shape
+        tokens = row % n
+        for grad, (start, end) in zip(grad_parts, pairwise((0, *ctx.ends)), strict=True):
+            decoder = W_dec[start:end].T.to(scratch.dtype)
+            torch.mm(grad.to(scratch.dtype), decoder, out=scratch[:, start:end])
+        grad_values = scratch.view(-1)[tokens * d_sae + latents].to(W_dec.dtype)
+        grad_b_enc = grad_values.new_zeros(d_sae).index_add_(0, latents, grad_values)
+        latents, order = latents.sort(stable=True)
+        grad_rows = grad_parts.reshape(-1, W_dec.shape[1])
+        grad_W_dec = _bag_sum(grad_rows, row[order], latents, values[order], d_sae)
+        grad_W_enc = _bag_sum(centred, tokens[order], latents, grad_values[order], d_sae).T
         # b_dec enters every pre-activation through x - b_dec.
         grad_b_dec = -(W_enc @ grad_b_enc)
         return grad_W_enc, grad_b_enc, grad_W_dec, grad_b_dec, None, None, None, None
 
 
-def _fields(code: Code) -> tuple[Tensor, Tensor, Tensor]:
-    return code.tokens, code.latents, code.values
-
-
 def _positive(tokens: Tensor, latents: Tensor, values: Tensor) -> Code:
     return Code(tokens, latents, values).where(values > 0)
-
-
-def _split(code: Code, ends: tuple[int, ...]) -> list[Code]:
-    if len(ends) == 1:
-        return [code]
-    return [
-        code.where((code.latents >= start) & (code.latents < end))
-        for start, end in pairwise((0, *ends))
-    ]
-
-
-def _by_latent(rows: Tensor, code: Code, start: int, end: int) -> Tensor:
-    """Sum over entries of value * rows[token], for each latent of a range."""
-    order = code.latents.argsort(stable=True)
-    latents = code.latents[order] - start
-    return _bag_sum(rows, code.tokens[order], latents, code.values[order], end - start)
 
 
 def _bag_sum(rows: Tensor, index: Tensor, bag: Tensor, scale: Tensor, bags: int) -> Tensor:

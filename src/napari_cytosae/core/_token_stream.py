@@ -165,7 +165,8 @@ class _Encoder:
 
     def as_tokens(self, array: Any, ndim: int) -> Tensor:
         """Check an array of tokens and bring it to the device."""
-        tokens = torch.as_tensor(array)
+        # A copy, as torch cannot take the read-only memory of a mapped file.
+        tokens = torch.tensor(array) if isinstance(array, np.ndarray) else array
         if tokens.ndim != ndim or not tokens.is_floating_point():
             shape = "(tokens, width)" if ndim == 2 else "(images, tokens, width)"
             raise TrainingError(
