@@ -22,7 +22,7 @@ def demo_smear() -> SyntheticSmear:
     """The built-in smear: 1024x768 px at 0.1 um, nine white cells of all main types."""
     from napari_cytosae.synthetic import render_smear
 
-    return render_smear((768, 1024), pixel_size=0.1, seed=1, wbc=DEMO_WBC)
+    return render_smear((768, 1024), pixel_size=0.1, seed=7, wbc=DEMO_WBC)
 
 
 def smear() -> list[tuple[Any, dict[str, Any], str]]:

@@ -15,15 +15,30 @@ from napari_cytosae.synthetic.textures import clumps, grains, noise
 if TYPE_CHECKING:
     from napari_cytosae.core.types import Float32Array
     from napari_cytosae.synthetic.canvas import Canvas
-    from napari_cytosae.synthetic.granules import Granules
+    from napari_cytosae.synthetic.granules import Granules, Range
     from napari_cytosae.synthetic.layout import Placed
     from napari_cytosae.synthetic.recipes import Recipe
+
+
+class _Tones:
+    """Draws densities: cells of one type on one slide took the stain alike."""
+
+    def __init__(self, cell: Placed, rng: np.random.Generator) -> None:
+        slide, _ = cell.seed
+        self._slide = np.random.default_rng([slide, 5, list(RECIPES).index(cell.cell_type)])
+        self._cell = rng
+
+    def __call__(self, span: Range) -> float:
+        """A value in `span`, near the slide's own."""
+        share = self._slide.random() + self._cell.normal(0, 0.12)
+        return float(span[0] + np.clip(share, 0, 1) * (span[1] - span[0]))
 
 
 def draw_white_cell(canvas: Canvas, cell: Placed, stain: Stain) -> None:
     """Cytoplasm, granules, vacuoles and nucleus of one white cell."""
     recipe = RECIPES[cell.cell_type]
     rng = np.random.default_rng(cell.seed)
+    tones = _Tones(cell, rng)
     radius = cell.diameter / 2
     window = canvas.window(cell.y, cell.x, radius * (1.3 + 0.15 * recipe.ragged) + HALO)
     if window is None:
@@ -38,13 +53,13 @@ def draw_white_cell(canvas: Canvas, cell: Placed, stain: Stain) -> None:
     soft = canvas.sample * 1.4
     in_nucleus = shapes.cover(nucleus, max(soft, 0.12))
     in_plasma = shapes.cover(body, max(soft, 0.2)) * (1 - in_nucleus)
-    dyes = _cytoplasm(y, x, body, nucleus, recipe, stain, rng)
+    dyes = _cytoplasm(y, x, body, nucleus, recipe, stain, tones, rng)
     for plane in dyes.values():
         plane *= in_plasma
     for granules in recipe.granules:
         where = in_plasma + np.float32(granules.over_nucleus) * in_nucleus
-        _add_granules(dyes, granules, y, x, where, stain, rng)
-    dna = _chromatin(y, x, nucleus, recipe, stain, rng)
+        _add_granules(dyes, granules, y, x, where, stain, tones, rng)
+    dna = _chromatin(y, x, nucleus, recipe, stain, tones, rng)
     dyes[Dye.PURPLE] = dyes[Dye.PURPLE] + in_nucleus * dna
     for dye, plane in dyes.items():
         canvas.add(window, dye, plane)
@@ -90,9 +105,10 @@ def _cytoplasm(
     nucleus: Float32Array,
     recipe: Recipe,
     stain: Stain,
+    tones: _Tones,
     rng: np.random.Generator,
 ) -> dict[Dye, Float32Array]:
-    azure, eosin = rng.uniform(*recipe.azure), rng.uniform(*recipe.eosin)
+    azure, eosin = tones(recipe.azure), tones(recipe.eosin)
     uneven = clumps(y, x, rng.uniform(1.0, 2.0), rng) + noise(y, x, rng.uniform(2, 4), rng)
     plasma = 1 + np.float32(recipe.texture * 0.6) * uneven
     plasma += np.float32(recipe.rim) * np.exp(-np.maximum(body, 0) / np.float32(0.7))
@@ -124,18 +140,19 @@ def _add_granules(
     x: Float32Array,
     where: Float32Array,
     stain: Stain,
+    tones: _Tones,
     rng: np.random.Generator,
 ) -> None:
     y, x = shapes.warp(y, x, 0.04, 0.8, rng)
     distance, value = grains(y, x, rng.uniform(*granules.spacing), rng)
-    share, size = rng.uniform(*granules.share), rng.uniform(*granules.size)
+    share, size = tones(granules.share), rng.uniform(*granules.size)
     spread = np.float32(size / 2) * (np.float32(0.75) + np.float32(0.5) * value)
     grain = shapes.cover(spread - distance, 0.5 * size) * (value < share) * where
     # Each takes its own amount of dye; 7.3 scrambles the number that chose its size.
     grain *= np.float32(0.7) + np.float32(0.6) * (value * np.float32(7.3) % 1)
     for dye, amount in granules.dyes.items():
         strength = stain.nucleus if dye == Dye.PURPLE else stain.eosin
-        dyes[dye] = dyes[dye] + grain * np.float32(rng.uniform(*amount) * strength)
+        dyes[dye] = dyes[dye] + grain * np.float32(tones(amount) * strength)
 
 
 def _chromatin(
@@ -144,6 +161,7 @@ def _chromatin(
     nucleus: Float32Array,
     recipe: Recipe,
     stain: Stain,
+    tones: _Tones,
     rng: np.random.Generator,
 ) -> Float32Array:
     """Density of the nucleus: dark heterochromatin at its edge and in clumps, or a net."""
@@ -165,5 +183,5 @@ def _chromatin(
         )
         texture *= 1 - np.float32(rng.uniform(0.2, 0.4)) * spot * (nucleus > 0.5)
     thickness = 1 - np.float32(0.35) * np.exp(-inside / np.float32(0.6))
-    dna = rng.uniform(*recipe.dna) * stain.nucleus
+    dna = tones(recipe.dna) * stain.nucleus
     return np.asarray(np.maximum(texture, 0.2) * thickness * np.float32(dna), np.float32)
