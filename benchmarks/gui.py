@@ -16,7 +16,7 @@ import napari
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QApplication
 
-from napari_cytosae.session import ModelChoice
+from napari_cytosae.session_values import ModelChoice
 from napari_cytosae.widgets import _tasks
 
 TICK_S = 0.005
@@ -99,9 +99,9 @@ def main() -> None:
     session, panel = dock.session, dock.concepts_panel
     step("reading the image", lambda: None, lambda: session.image is not None)
     step("segmenting", dock.cells.segment, idle)
-    step("loading and encoding", dock.concepts.encode, idle)
+    step("loading and encoding", dock.encoding.encode, idle)
     step("ranking", lambda: None, lambda: panel.model.rowCount() > 0)
-    step("encoding again", dock.concepts.encode, idle)
+    step("encoding again", dock.encoding.encode, idle)
     step("ranking again", lambda: None, lambda: dock._jobs.running("rank") is None)
     for row in range(4):
         concept = panel.model.concept_at(row)

@@ -7,9 +7,23 @@ knows neither Qt nor napari, so all of its behaviour is tested without them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from psygnal import Signal
+
+from napari_cytosae.session_values import (
+    OVERLAY_COLOURS,
+    CellSettings,
+    Look,
+    ModelChoice,
+    Overlay,
+    Scope,
+    Selection,
+    Step,
+    StepState,
+    placed,
+    slot_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,100 +33,7 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.concepts import ConceptNames
     from napari_cytosae.core.models import Models
-    from napari_cytosae.core.types import CellKind, Cells, Crops, Encoded, Image
-
-Step = Literal["models", "cells", "concepts"]
-StepState = Literal["todo", "done", "attention"]
-Scope = Literal["image", "cells", "patch"]
-Shows = Literal["smear", "single_cell", "labels"]
-
-OVERLAY_COLOURS: tuple[str, ...] = ("cyan", "yellow", "lime", "magenta")
-"""One per overlay slot; told apart by colour-blind eyes, on pink and on violet."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelChoice:
-    """The models an analyst picked, loaded or not.
-
-    Attributes
-    ----------
-    backbone, sae : str
-        Registered names, hub ids or paths.
-    device, precision : str
-        ``auto`` or what `load_models` takes.
-    """
-
-    backbone: str = "starter"
-    sae: str = "starter"
-    device: str = "auto"
-    precision: str = "auto"
-
-
-@dataclass(frozen=True, slots=True)
-class CellSettings:
-    """How the cells of an image are to be found and cropped.
-
-    Attributes
-    ----------
-    shows : Shows
-        A smear to segment, one cell, or cells that a Labels layer already marks.
-    kinds : tuple of CellKind
-        Cells to look for in a smear.
-    field_of_view_um : float
-        Side of a crop.
-    """
-
-    shows: Shows = "smear"
-    kinds: tuple[CellKind, ...] = ("wbc",)
-    field_of_view_um: float = 25.0
-
-    def as_parameters(self) -> dict[str, Any]:
-        """What ``run.json`` says of it."""
-        if self.shows == "smear":
-            return {"cells": "segmentation", "kinds": list(self.kinds)}
-        return {"cells": self.shows.replace("_", " ")}
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What the analyst looks at; canvas, table and gallery all show this one thing.
-
-    Attributes
-    ----------
-    cell_ids : tuple of int
-    patch : (row, column) or None
-        In the patch grid of the first selected cell's crop.
-    concept : int or None
-    """
-
-    cell_ids: tuple[int, ...] = ()
-    patch: tuple[int, int] | None = None
-    concept: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Overlay:
-    """One concept shown over the slide.
-
-    Attributes
-    ----------
-    concept : int
-    colour : str
-    visible : bool
-    opacity : float
-        0 to 1, of the strongest activation.
-    threshold : float
-        Fraction (0 to 1) of the concept's scale below which nothing is drawn.
-    smooth : bool
-        Interpolate between patches; else each patch is one square.
-    """
-
-    concept: int
-    colour: str
-    visible: bool = True
-    opacity: float = 0.7
-    threshold: float = 0.0
-    smooth: bool = False
+    from napari_cytosae.core.types import Cells, Crops, Encoded, Image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,6 +122,10 @@ class Session:
     def name_of(self, concept: int) -> str:
         """The analyst's or the SAE's own name of a concept, or an empty text."""
         return "" if self._names is None else self._names.get(concept)
+
+    def title_of(self, concept: int) -> str:
+        """Number and name of a concept, as on its layer."""
+        return f"{concept} {self.name_of(concept)}".rstrip()
 
     def rename(self, concept: int, name: str) -> None:
         """Give a concept a name; an empty one takes the analyst's name away."""
@@ -376,10 +301,7 @@ class Session:
 
     def slot_of(self, concept: int) -> int | None:
         """The slot that shows a concept, or None."""
-        for slot, overlay in enumerate(self._overlays):
-            if overlay is not None and overlay.concept == concept:
-                return slot
-        return None
+        return slot_of(self._overlays, concept)
 
     def show(self, concept: int, slot: int | None = None) -> bool:
         """Lay a concept over the slide; False when all slots are taken.
@@ -387,22 +309,12 @@ class Session:
         `slot`, and so the colour, is the first free one by default; what a given one holds
         makes room.
         """
-        here = self.slot_of(concept)
-        if slot is None:
-            if here is not None:
-                return True
-            if None not in self._overlays:
-                return False
-            slot = self._overlays.index(None)
-        overlays = list(self._overlays)
-        shown = None if here is None else overlays[here]
-        if here is not None:
-            overlays[here] = None
-        colour = OVERLAY_COLOURS[slot]
-        overlays[slot] = (
-            Overlay(concept, colour) if shown is None else replace(shown, colour=colour)
-        )
-        self._set_overlays(overlays)
+        if slot is None and self.slot_of(concept) is not None:
+            return True
+        if slot is None and None not in self._overlays:
+            return False
+        chosen = self._overlays.index(None) if slot is None else slot
+        self._set_overlays(placed(self._overlays, concept, chosen))
         return True
 
     def hide(self, concept: int) -> None:
@@ -411,29 +323,10 @@ class Session:
             None if o is not None and o.concept == concept else o for o in self._overlays
         )
 
-    def change_overlay(
-        self,
-        concept: int,
-        *,
-        visible: bool | None = None,
-        opacity: float | None = None,
-        threshold: float | None = None,
-        smooth: bool | None = None,
-    ) -> None:
-        """Change how a shown concept looks; what is None stays."""
-
-        def changed(overlay: Overlay) -> Overlay:
-            return Overlay(
-                overlay.concept,
-                overlay.colour,
-                overlay.visible if visible is None else visible,
-                overlay.opacity if opacity is None else opacity,
-                overlay.threshold if threshold is None else threshold,
-                overlay.smooth if smooth is None else smooth,
-            )
-
+    def restyle(self, concept: int, look: Look) -> None:
+        """Change how a shown concept looks."""
         self._set_overlays(
-            changed(o) if o is not None and o.concept == concept else o
+            look.applied_to(o) if o is not None and o.concept == concept else o
             for o in self._overlays
         )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.draw import disk
 
-from napari_cytosae.session import ModelChoice
+from napari_cytosae.session_values import ModelChoice
 from napari_cytosae.widgets._quiet import preload_torch
 
 GRID, WIDTH, LATENTS = 16, 64, 256

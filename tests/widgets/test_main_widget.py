@@ -313,7 +313,7 @@ def test_errors_reach_the_user_and_unlock_the_dock(
 
 
 def test_models_that_do_not_fit_say_so(segmented, until, monkeypatch):
-    from napari_cytosae.session import ModelChoice
+    from napari_cytosae.session_values import ModelChoice
 
     shown = []
     monkeypatch.setattr("napari.utils.notifications.show_error", shown.append)

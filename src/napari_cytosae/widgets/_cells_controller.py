@@ -10,13 +10,14 @@ import numpy as np
 
 from napari_cytosae.core.types import PixelSize
 from napari_cytosae.widgets import _tasks
-from napari_cytosae.widgets._layers import layer_pixel_size, noted_pixel_size
+from napari_cytosae.widgets._layer_facts import layer_pixel_size, noted_pixel_size
 
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
 
     from napari_cytosae.core.types import Cells, Image
-    from napari_cytosae.session import CellSettings, Session
+    from napari_cytosae.session import Session
+    from napari_cytosae.session_values import CellSettings
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._jobs import Ended, JobError, Jobs
     from napari_cytosae.widgets._layers import CanvasLayers

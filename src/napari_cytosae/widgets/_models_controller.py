@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core import registry
-from napari_cytosae.session import ModelChoice
+from napari_cytosae.session_values import ModelChoice
 from napari_cytosae.widgets import _tasks
 from napari_cytosae.widgets.models_panel import Loaded, ModelSet
 

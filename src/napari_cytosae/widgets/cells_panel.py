@@ -22,14 +22,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cytosae.session import CellSettings
+from napari_cytosae.session_values import CellSettings
 from napari_cytosae.widgets.empty_state import EmptyState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_cytosae.core.types import PixelSize
-    from napari_cytosae.session import Shows
+    from napari_cytosae.session_values import Shows
 
 KINDS = {"wbc": "WBC", "rbc": "RBC", "platelet": "Platelets"}
 PLAUSIBLE_UM = (0.03, 0.6)

@@ -21,13 +21,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cytosae.widgets.cells_panel import encode_label
-from napari_cytosae.widgets.concept_table import ConceptTable, ConceptTableModel
+from napari_cytosae.widgets.concept_model import ConceptTableModel
+from napari_cytosae.widgets.concept_table import ConceptTable
 from napari_cytosae.widgets.empty_state import EmptyState
 from napari_cytosae.widgets.gallery import Gallery
 from napari_cytosae.widgets.overlay_controls import OverlayControls
 
 if TYPE_CHECKING:
-    from napari_cytosae.session import Scope
+    from napari_cytosae.session_values import Scope
 
 SCOPES: dict[Scope, str] = {
     "image": "this image",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout, QWidget
@@ -11,9 +11,12 @@ from napari_cytosae.session import Session
 from napari_cytosae.widgets._cells_controller import CellsController
 from napari_cytosae.widgets._concepts_controller import ConceptsController
 from napari_cytosae.widgets._desk import Desk
+from napari_cytosae.widgets._encoding_controller import EncodingController
+from napari_cytosae.widgets._gallery_controller import GalleryController
 from napari_cytosae.widgets._jobs import Jobs
 from napari_cytosae.widgets._layers import CanvasLayers
 from napari_cytosae.widgets._models_controller import ModelsController
+from napari_cytosae.widgets._overlays_controller import OverlaysController
 from napari_cytosae.widgets.cells_panel import CellsPanel
 from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 from napari_cytosae.widgets.models_panel import ModelsPanel
@@ -22,7 +25,15 @@ from napari_cytosae.widgets.status_strip import StatusStrip
 if TYPE_CHECKING:
     import napari
 
-    from napari_cytosae.session import Step
+    from napari_cytosae.session_values import Step
+
+
+class Controller(Protocol):
+    """Listens to session and canvas until it is closed."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
 
 TITLES: dict[Step, str] = {"models": "Models", "cells": "Cells", "concepts": "Concepts"}
 MARKS = {"done": "\N{BLACK CIRCLE}", "todo": "\N{WHITE CIRCLE}", "attention": "!"}
@@ -67,14 +78,18 @@ class CytoSAEWidget(QWidget):
         self.cells = CellsController(
             self.session, self.desk, self._jobs, self.layers, self.cells_panel
         )
-        self.concepts = ConceptsController(
-            self.session,
-            self.desk,
-            self._jobs,
-            self.layers,
-            self.concepts_panel,
-            self.models.why_not_ready,
+        self.encoding = EncodingController(
+            self.session, self.desk, self.models.why_not_ready
         )
+        panel = self.concepts_panel
+        self._controllers: list[Controller] = [
+            self.models,
+            self.cells,
+            ConceptsController(self.session, self.desk, self._jobs, panel),
+            OverlaysController(self.session, self.desk, self._jobs, self.layers, panel),
+            GalleryController(self.session, self.layers, panel),
+        ]
+        panel.export_clicked.connect(self.encoding.export)
         self.cells_panel.sample_clicked.connect(self._open_sample)
         self.cells_panel.encode_clicked.connect(self._encode)
         self.concepts_panel.encode_clicked.connect(self._encode)
@@ -124,7 +139,7 @@ class CytoSAEWidget(QWidget):
 
     def _encode(self) -> None:
         self.go_to_step("concepts")
-        self.concepts.encode()
+        self.encoding.encode()
 
     def event(self, event: QEvent) -> bool:
         """Leave the viewer when napari takes the widget out of its dock for good."""
@@ -140,6 +155,6 @@ class CytoSAEWidget(QWidget):
         self._jobs.close()
         for signal in self._state_signals():
             signal.disconnect(self._show_states)
-        for controller in (self.models, self.cells, self.concepts):
+        for controller in self._controllers:
             controller.close()
         self.layers.close()

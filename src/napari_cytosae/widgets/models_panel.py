@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_cytosae.core.types import BackboneInfo, SaeInfo
-    from napari_cytosae.session import ModelChoice
+    from napari_cytosae.session_values import ModelChoice
 
 DEVICES = {"auto": "auto", "cpu": "CPU", "cuda": "GPU (CUDA)", "mps": "GPU (Apple)"}
 PRECISIONS = {"auto": "auto", "float32": "float32", "bfloat16": "bfloat16"}

@@ -15,10 +15,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cytosae.widgets.concept_table import swatch
+from napari_cytosae.widgets.concept_model import swatch
 
 if TYPE_CHECKING:
-    from napari_cytosae.session import Overlay
+    from napari_cytosae.session_values import Overlay
 
 
 class OverlayControls(QWidget):

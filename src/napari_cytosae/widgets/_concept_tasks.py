@@ -1,0 +1,207 @@
+"""What the dock has done with encoded cells: generators over `core`, no Qt, no napari.
+
+Ranking, overlays and export; they run in a worker's thread, as those of `_tasks` do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from napari_cytosae.core.types import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from napari_cytosae.core.concepts import Summary
+    from napari_cytosae.core.models import Models
+    from napari_cytosae.core.types import Cells, Crops, Encoded, Float32Array, Image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnOverlay:
+    """One concept's map, ready for a layer."""
+
+    concept: int
+    smooth: bool
+    grids: Float32Array
+    data: Any
+    top: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RankingWork:
+    """What `rank` needs, read from the session before it starts.
+
+    Attributes
+    ----------
+    rows : ndarray of int64
+        Rows of `encoded` to rank by.
+    patch : (row, column) or None
+        Rank by this patch of the first of `rows`.
+    summary : Summary or None
+        Of `encoded`, once it is known.
+    """
+
+    models: Models
+    encoded: Encoded
+    names: dict[int, str]
+    rows: npt.NDArray[np.int64]
+    patch: tuple[int, int] | None
+    summary: Summary | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranked:
+    """Result of `rank`."""
+
+    table: pd.DataFrame
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Results:
+    """What `export` writes."""
+
+    image: Image
+    cells: Cells
+    crops: Crops
+    encoded: Encoded
+    models: Models
+    names: dict[int, str]
+    overlays: Sequence[int]
+    source: dict[str, Any]
+
+
+def draw_overlays(
+    models: Models,
+    encoded: Encoded,
+    shape: tuple[int, int],
+    wanted: Sequence[tuple[int, bool]],
+    grids: dict[int, Float32Array],
+) -> Generator[Progress, None, list[DrawnOverlay]]:
+    """Maps of concepts over the slide.
+
+    Parameters
+    ----------
+    models : Models
+        That made `encoded`.
+    encoded : Encoded
+        With its tokens.
+    shape : (int, int)
+        Of the image.
+    wanted : sequence of (int, bool)
+        Concept and whether to interpolate between patches.
+    grids : dict of int to ndarray of float32, (n, grid, grid)
+        Patch activations that are there already.
+    """
+    from napari_cytosae.core.overlay import OverlayMap, robust_scale
+
+    yield Progress("Drawing overlays", 0, len(wanted), "overlays")
+    missing = [concept for concept, _ in wanted if concept not in grids]
+    known = dict(grids)
+    if missing:
+        computed = models.concept_grids(encoded, missing)
+        known.update(zip(missing, computed, strict=True))
+    drawn = []
+    for done, (concept, smooth) in enumerate(wanted, 1):
+        overlay = OverlayMap(known[concept], encoded.boxes, shape, smooth=smooth)
+        top = robust_scale(known[concept])[1]
+        data = overlay.layer_data()
+        drawn.append(DrawnOverlay(concept, smooth, known[concept], data, top))
+        yield Progress("Drawing overlays", done, len(wanted), "overlays")
+    return drawn
+
+
+def rank(work: RankingWork) -> Generator[Progress, None, Ranked]:
+    """Concepts of the rows, or of one patch, the strongest first."""
+    import numpy as np
+
+    from napari_cytosae.core.concepts import patch_ranking, ranking, summarise
+
+    yield Progress("Ranking", 0, 0, "concepts")
+    summary = work.summary or summarise(work.encoded.activations)
+    if work.patch is None:
+        table = ranking(work.encoded.activations, work.rows, work.names, summary)
+        return Ranked(table, summary)
+    row = int(work.rows[0])
+    present = work.encoded.activations.max[[row]].indices.tolist()
+    latents = np.zeros(work.encoded.activations.max.shape[1], np.float32)
+    if present:
+        grids = work.models.concept_grids(one_cell(work.encoded, row), present)
+        latents[present] = grids[:, 0, work.patch[0], work.patch[1]]
+    return Ranked(patch_ranking(latents, summary, work.names), summary)
+
+
+def one_cell(encoded: Encoded, row: int) -> Encoded:
+    """One cell's tokens and gates; the activations stay those of all cells."""
+    only = slice(row, row + 1)
+    return replace(
+        encoded,
+        tokens=None if encoded.tokens is None else encoded.tokens[only],
+        gates=None if encoded.gates is None else encoded.gates[only],
+        boxes=encoded.boxes[only],
+        cell_ids=encoded.cell_ids[only],
+    )
+
+
+def export(folder: Path, results: Results) -> Generator[Progress, None, Path]:
+    """Write the files that ``napari-cytosae analyze`` writes for this image.
+
+    Returns
+    -------
+    Path
+        Folder of the image's results, inside `folder`.
+    """
+    yield Progress("Writing the results", 0, 0, "files")
+    from napari_cytosae.core.export import provenance, result_folders, write_results
+    from napari_cytosae.core.overlay import OverlayMap
+
+    encoded, models, image = results.encoded, results.models, results.image
+    overlays = {}
+    if results.overlays:
+        grids = models.concept_grids(encoded, results.overlays)
+        shape = (image.rgb.shape[0], image.rgb.shape[1])
+        overlays = {
+            concept: OverlayMap(grid, encoded.boxes, shape)
+            for concept, grid in zip(results.overlays, grids, strict=True)
+        }
+    record = provenance(
+        [image],
+        {
+            **results.source,
+            "pixel_size_um": results.cells.pixel_size.um,
+            "pixel_size_source": results.cells.pixel_size.source,
+            "image_notes": list(image.notes),
+            "field_of_view_um": results.crops.field_of_view_um,
+            "field_of_view_source": results.crops.pixel_size_source,
+            "threshold": encoded.activations.threshold,
+            "concepts": list(results.overlays),
+            "device": models.device.type,
+            "precision": models.precision,
+            "complete": encoded.complete,
+        },
+        models.backbone_info,
+        models.sae_info,
+    )
+    (target,) = result_folders(folder, [image.name])
+    return write_results(target, results.cells, record, encoded, results.names, overlays)
+
+
+def thumbnail_order(
+    encoded: Encoded, rows: npt.NDArray[np.int64], concept: int | None
+) -> npt.NDArray[np.int64]:
+    """Rows of cells, those that drive the concept most first; silent ones left out."""
+    import numpy as np
+
+    if concept is None:
+        return rows
+    column = np.asarray(encoded.activations.max[:, [concept]].todense()).ravel()
+    values = column[rows]
+    order = np.argsort(-values, kind="stable")
+    return rows[order[values[order] > 0]]

@@ -1,0 +1,145 @@
+"""Connects clicks on cells, the gallery and the frame on the canvas: one selection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cytosae.core.crops import patch_at, patch_box
+from napari_cytosae.widgets._concept_tasks import thumbnail_order
+from napari_cytosae.widgets.gallery import Thumbnail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_cytosae.session import Session
+    from napari_cytosae.session_values import Selection
+    from napari_cytosae.widgets._layers import CanvasLayers
+    from napari_cytosae.widgets.concepts_panel import ConceptsPanel
+
+GALLERY_CELLS = 500
+
+
+class GalleryController:
+    """Keeps the selected cells in step on canvas and in the gallery."""
+
+    def __init__(
+        self, session: Session, layers: CanvasLayers, panel: ConceptsPanel
+    ) -> None:
+        self._session, self._layers, self._panel = session, layers, panel
+        self._selected = session.selection
+        self._count = 0
+        panel.gallery.cells_selected.connect(session.select_cells)
+        panel.gallery.cell_activated.connect(self._go_to)
+        self._connections: list[tuple[Any, Callable[..., None]]] = [
+            (session.encoded_changed, self._show_cells),
+            (session.selection_changed, self._on_selection),
+            (session.names_changed, self._show_caption),
+            (session.hide_flagged_changed, self._show_cells),
+            (layers.clicked, self._on_click),
+        ]
+        for signal, slot in self._connections:
+            signal.connect(slot)
+
+    def close(self) -> None:
+        """Leave session and canvas."""
+        for signal, slot in self._connections:
+            signal.disconnect(slot)
+
+    def _on_selection(self, selection: Selection) -> None:
+        before, self._selected = self._selected, selection
+        if selection.concept != before.concept:
+            self._show_cells()
+        else:
+            self._panel.gallery.set_selected(selection.cell_ids)
+        if (selection.cell_ids, selection.patch) != (before.cell_ids, before.patch):
+            self._frame()
+
+    def _on_click(self, y: float, x: float, patch: bool) -> None:
+        session = self._session
+        if session.cells is None or session.encoded is None:
+            return
+        row, column = int(np.floor(y + 0.5)), int(np.floor(x + 0.5))
+        height, width = session.cells.labels.shape
+        if not (0 <= row < height and 0 <= column < width):
+            return
+        cell = int(session.cells.labels[row, column])
+        if cell == 0 and (patch or session.scope == "patch"):
+            cell = self._cell_around(y, x)
+        if cell == 0 or cell not in session.encoded.cell_ids:
+            session.select_cells(())
+            session.set_scope("image")
+            return
+        box = session.encoded.boxes[list(session.encoded.cell_ids).index(cell)]
+        grid = 16 if session.models is None else session.models.grid
+        session.select_cells((cell,), patch_at(box, y + 0.5, x + 0.5, grid))
+        if patch:
+            session.set_scope("patch")
+        elif session.scope == "image":
+            session.set_scope("cells")
+
+    def _cell_around(self, y: float, x: float) -> int:
+        """The cell whose crop shows the point nearest to its middle, or 0."""
+        encoded = self._session.encoded
+        assert encoded is not None
+        y0, x0, y1, x1 = encoded.boxes.T
+        inside = (y0 <= y + 0.5) & (y + 0.5 < y1) & (x0 <= x + 0.5) & (x + 0.5 < x1)
+        if not inside.any():
+            return 0
+        distance = np.hypot((y0 + y1) / 2 - y, (x0 + x1) / 2 - x)
+        return int(encoded.cell_ids[np.where(inside, distance, np.inf).argmin()])
+
+    def _go_to(self, cell_id: int) -> None:
+        encoded = self._session.encoded
+        if encoded is not None and cell_id in encoded.cell_ids:
+            y0, x0, y1, x1 = encoded.boxes[list(encoded.cell_ids).index(cell_id)]
+            self._layers.go_to((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2, float(x1 - x0))
+
+    def _frame(self) -> None:
+        encoded, selection = self._session.encoded, self._session.selection
+        if encoded is None or self._layers.source is None:
+            self._layers.show_selection([])
+            return
+        chosen = np.flatnonzero(np.isin(encoded.cell_ids, selection.cell_ids))
+        boxes = [tuple(float(edge) for edge in encoded.boxes[i]) for i in chosen]
+        if selection.patch is not None and len(chosen) == 1:
+            grid = 16 if self._session.models is None else self._session.models.grid
+            boxes.append(patch_box(encoded.boxes[chosen[0]], *selection.patch, grid))
+        self._layers.show_selection(boxes)  # type: ignore[arg-type]
+
+    def _show_cells(self, _: Any = None) -> None:
+        session = self._session
+        encoded, crops, cells = session.encoded, session.crops, session.cells
+        if encoded is None or crops is None or cells is None:
+            self._panel.gallery.set_cells((), ())
+            self._panel.set_driving("")
+            return
+        concept = session.selection.concept
+        rows = thumbnail_order(encoded, session.rows(), concept)
+        self._count = len(rows)
+        qc = dict(zip(cells.table["cell_id"], cells.table["qc"], strict=True))
+        thumbnails = []
+        for row in rows[:GALLERY_CELLS]:
+            cell_id = int(encoded.cell_ids[row])
+            tooltip = f"Cell {cell_id}, {qc.get(cell_id, '')}"
+            caption = str(cell_id)
+            if concept is not None:
+                top = float(encoded.activations.max[row, concept])
+                caption = f"{top:.2f}"
+                tooltip += f"; strongest patch {top:.3g}"
+            thumbnails.append(Thumbnail(cell_id, crops.images[row], caption, tooltip))
+        self._panel.gallery.set_cells(thumbnails, session.selection.cell_ids)
+        self._show_caption()
+
+    def _show_caption(self) -> None:
+        if self._session.encoded is None:
+            return
+        concept = self._session.selection.concept
+        if concept is None:
+            text = f"Cells ({self._count:,}):"
+        else:
+            text = f"Cells that drive {self._session.title_of(concept)} ({self._count:,}):"
+        if not self._session.encoded.complete:
+            text += " only a part of the image was encoded"
+        self._panel.set_driving(text)

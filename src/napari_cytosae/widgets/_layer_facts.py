@@ -1,0 +1,74 @@
+"""What a layer says of itself: whose it is, where it lies, how large its pixels are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.layers import Layer
+
+TAG = "cytosae"
+"""Key of our entry in ``layer.metadata``."""
+
+_MICROMETRES = (0.005, 20.0)
+
+
+def role_of(layer: Layer) -> dict[str, Any]:
+    """The tag of a layer of ours; empty for a layer of others."""
+    tag = layer.metadata.get(TAG)
+    return tag if isinstance(tag, dict) and "role" in tag else {}
+
+
+def layer_pixel_size(layer: Layer) -> float | None:
+    """Micrometres a pixel as the layer's scale says, or None.
+
+    A scale without a unit is taken for micrometres where it is not 1 and could be that of
+    a light microscope.
+    """
+    scale, unit = float(layer.scale[-1]), layer.units[-1]
+    if scale <= 0 or not np.isclose(abs(layer.scale[-1]), abs(layer.scale[-2]), rtol=0.05):
+        return None
+    if unit.is_compatible_with("micrometer"):
+        return float((scale * unit).to("micrometer").magnitude)
+    low, high = _MICROMETRES
+    return scale if scale != 1.0 and low <= scale <= high else None
+
+
+def noted_pixel_size(layer: Layer) -> float | None:
+    """Micrometres a pixel as the built-in samples note it, or None."""
+    tag = layer.metadata.get(TAG)
+    return tag.get("pixel_size_um") if isinstance(tag, dict) else None
+
+
+def placement(source: Layer) -> dict[str, Any]:
+    """Transforms that put a 2-d layer where the last two dimensions of `source` lie."""
+    return {
+        "scale": source.scale[-2:],
+        "translate": source.translate[-2:],
+        "rotate": np.asarray(source.rotate)[-2:, -2:],
+        "shear": source.shear[-1:],
+        "affine": np.asarray(source.affine)[-3:, -3:],
+        "units": source.units[-2:],
+    }
+
+
+def merge_features(present: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Cell features for a Labels layer; columns of other plugins are kept.
+
+    Parameters
+    ----------
+    present : DataFrame
+        What the layer has; rows are matched by its column ``index`` (label id), where it
+        has one.
+    table : DataFrame
+        `Cells.table`; its ``cell_id`` becomes ``index``, which napari reads as label id.
+    """
+    ours = table.rename(columns={"cell_id": "index"})
+    ours = ours[["index", *(c for c in ours.columns if c not in ("index", "image"))]]
+    if "index" not in present.columns:
+        return ours.reset_index(drop=True)
+    theirs = present[["index", *(c for c in present.columns if c not in ours.columns)]]
+    return ours.merge(theirs, on="index", how="left").reset_index(drop=True)

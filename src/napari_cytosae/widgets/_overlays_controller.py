@@ -1,0 +1,165 @@
+"""Connects overlays on the canvas with the session and the table's ticks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_cytosae.session_values import Look
+from napari_cytosae.widgets import _concept_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_cytosae.session import Session
+    from napari_cytosae.session_values import Overlay, Selection
+    from napari_cytosae.widgets._concept_tasks import DrawnOverlay
+    from napari_cytosae.widgets._desk import Desk
+    from napari_cytosae.widgets._jobs import Ended, Jobs
+    from napari_cytosae.widgets._layers import CanvasLayers
+    from napari_cytosae.widgets.concepts_panel import ConceptsPanel
+
+_LANE = "overlay"
+
+
+class OverlaysController:
+    """Keeps ticks, overlay controls and overlay layers in step with the session."""
+
+    def __init__(
+        self,
+        session: Session,
+        desk: Desk,
+        jobs: Jobs,
+        layers: CanvasLayers,
+        panel: ConceptsPanel,
+    ) -> None:
+        self._session, self._desk, self._jobs = session, desk, jobs
+        self._layers, self._panel = layers, panel
+        self._grids: dict[int, Any] = {}
+        self._drawn: dict[int, tuple[int, bool]] = {}
+        panel.toggle_clicked.connect(self._toggle_selected)
+        panel.slot_chosen.connect(self._show_in_slot)
+        panel.model.show_toggled.connect(self._show_or_hide)
+        controls = panel.overlay
+        controls.opacity_changed.connect(lambda v: self._restyle(Look(opacity=v)))
+        controls.threshold_changed.connect(lambda v: self._restyle(Look(threshold=v)))
+        controls.smooth_toggled.connect(lambda v: self._restyle(Look(smooth=v)))
+        self._connections: list[tuple[Any, Callable[..., None]]] = [
+            (session.encoded_changed, self._on_encoded),
+            (session.selection_changed, self._show_controls),
+            (session.overlays_changed, self._on_overlays),
+            (session.names_changed, self._on_names),
+            (layers.overlay_deleted, self._on_overlay_deleted),
+            (layers.overlay_restyled, self._on_overlay_restyled),
+        ]
+        for signal, slot in self._connections:
+            signal.connect(slot)
+        self._show_controls()
+
+    def close(self) -> None:
+        """Leave session and canvas."""
+        for signal, slot in self._connections:
+            signal.disconnect(slot)
+
+    def _on_encoded(self, _: Any) -> None:
+        self._grids, self._drawn = {}, {}
+        self._jobs.abandon(_LANE)
+
+    def _on_names(self) -> None:
+        for slot, overlay in enumerate(self._session.overlays):
+            if overlay is not None:
+                self._layers.name_overlay(slot, self._session.title_of(overlay.concept))
+        self._show_controls()
+
+    def _on_overlays(self, overlays: tuple[Overlay | None, ...]) -> None:
+        self._panel.model.set_colours(
+            {o.concept: o.colour for o in overlays if o is not None}
+        )
+        for slot, overlay in enumerate(overlays):
+            if overlay is None:
+                self._drawn.pop(slot, None)
+                self._layers.remove_overlay(slot)
+            elif self._drawn.get(slot) == (overlay.concept, overlay.smooth):
+                self._layers.style_overlay(slot, overlay)
+        self._show_controls()
+        self._draw()
+
+    def _draw(self) -> None:
+        session = self._session
+        encoded, models, image = session.encoded, session.models, session.image
+        if encoded is None or models is None or image is None:
+            return
+        wanted = [
+            (overlay.concept, overlay.smooth)
+            for slot, overlay in enumerate(session.overlays)
+            if overlay is not None
+            and self._drawn.get(slot) != (overlay.concept, overlay.smooth)
+        ]
+        if not wanted:
+            return
+        shape = (image.rgb.shape[0], image.rgb.shape[1])
+        grids = dict(self._grids)
+
+        def ended(end: Ended) -> None:
+            for drawn in end.value:
+                self._lay(drawn)
+
+        self._jobs.run(
+            _LANE,
+            "Drawing overlays",
+            lambda: _concept_tasks.draw_overlays(models, encoded, shape, wanted, grids),
+            on_ended=ended,
+            on_failed=lambda error: self._desk.fail(str(error), error.details),
+        )
+
+    def _lay(self, drawn: DrawnOverlay) -> None:
+        slot = self._session.slot_of(drawn.concept)
+        overlay = None if slot is None else self._session.overlays[slot]
+        if slot is None or overlay is None or self._layers.source is None:
+            return
+        self._grids[drawn.concept] = drawn.grids
+        self._drawn[slot] = (drawn.concept, drawn.smooth)
+        self._layers.show_overlay(
+            slot, self._session.title_of(drawn.concept), drawn.data, drawn.top, overlay
+        )
+
+    def _show_or_hide(self, concept: int, shown: bool) -> None:
+        self._session.select_concept(concept)
+        if not shown:
+            self._session.hide(concept)
+        elif not self._session.show(concept):
+            self._desk.say("Four concepts are shown already; untick one of them first.")
+
+    def _toggle_selected(self) -> None:
+        concept = self._session.selection.concept
+        if concept is not None:
+            self._show_or_hide(concept, self._session.slot_of(concept) is None)
+
+    def _show_in_slot(self, slot: int) -> None:
+        concept = self._session.selection.concept
+        if concept is not None:
+            self._session.show(concept, slot)
+
+    def _restyle(self, look: Look) -> None:
+        concept = self._session.selection.concept
+        if concept is not None:
+            self._session.restyle(concept, look)
+
+    def _on_overlay_deleted(self, slot: int) -> None:
+        overlay = self._session.overlays[slot]
+        if overlay is not None:
+            self._session.hide(overlay.concept)
+
+    def _on_overlay_restyled(self, slot: int, visible: bool, opacity: float) -> None:
+        overlay = self._session.overlays[slot]
+        if overlay is not None:
+            look = Look(visible=visible, opacity=opacity)
+            self._session.restyle(overlay.concept, look)
+
+    def _show_controls(self, _: Selection | None = None) -> None:
+        concept = self._session.selection.concept
+        slot = None if concept is None else self._session.slot_of(concept)
+        self._panel.overlay.set_concept(
+            concept,
+            "" if concept is None else self._session.name_of(concept),
+            None if slot is None else self._session.overlays[slot],
+        )

@@ -1,0 +1,201 @@
+"""The session: what depends on what, and which events go out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_cytosae.core.types import Cells, Crops, Encoded, Image, PixelSize
+from napari_cytosae.session import Session
+from napari_cytosae.session_values import CellSettings, Look, ModelChoice, Selection
+
+
+def image(name="a", um=0.1, source="metadata"):
+    rgb = np.zeros((20, 30, 3), np.uint8)
+    return Image(rgb, name, PixelSize(um, source), sha256=name)
+
+
+def cells(n=3, qc=None):
+    table = pd.DataFrame({"cell_id": range(1, n + 1), "qc": qc or ["ok"] * n})
+    blank = np.zeros((20, 30), np.int32)
+    return Cells(blank, blank, table, PixelSize(0.1, "metadata"))
+
+
+def encoded(ids=(1, 2, 3), complete=True):
+    return Encoded(None, None, None, np.zeros((len(ids), 4)), np.array(ids), complete)
+
+
+def crops():
+    return Crops((), np.zeros((0, 4), int), np.zeros(0, int), 25.0, "metadata")
+
+
+class Names(dict):
+    def get(self, concept, default=""):
+        return super().get(concept, default)
+
+    def set(self, concept, name):
+        self[concept] = name
+
+
+class Infos:
+    class sae_info:
+        sha256 = "s"
+
+
+@pytest.fixture
+def full():
+    session = Session()
+    session.set_image(image())
+    session.set_cells(cells())
+    session.set_models(Infos(), Names({7: "granules"}))
+    session.set_encoded(encoded(), crops())
+    session.select_cells((2,), (3, 4))
+    session.select_concept(7)
+    session.show(7)
+    return session
+
+
+@pytest.fixture
+def heard(full):
+    events = []
+    for name in ("cells", "encoded", "overlays", "selection", "models", "choice"):
+        signal = getattr(full, f"{name}_changed")
+        signal.connect(lambda value, name=name: events.append((name, value)))
+    return events
+
+
+def empty(session):
+    return (
+        session.encoded is None
+        and session.selection == Selection()
+        and set(session.overlays) == {None}
+    )
+
+
+def test_new_cells_let_go_of_what_the_old_ones_made(full):
+    full.set_cells(cells(5))
+    assert empty(full)
+    assert full.models is not None
+
+
+def test_other_models_let_go_of_what_the_former_made(full):
+    full.choose(ModelChoice(sae="cytosae"))
+    assert empty(full)
+    assert full.models is None
+    assert full.names is None
+    assert full.cells is not None
+
+
+def test_other_models_also_reach_images_that_are_not_looked_at(full):
+    full.set_image(image("b"))
+    full.choose(ModelChoice(sae="cytosae"))
+    full.set_image(image("a"))
+    assert full.cells is not None
+    assert full.encoded is None
+
+
+def test_everything_is_in_place_before_the_first_event(full):
+    seen = []
+    full.cells_changed.connect(lambda _: seen.append(empty(full)))
+    full.encoded_changed.connect(lambda _: seen.append(empty(full)))
+    full.set_cells(cells(5))
+    assert seen == [True, True]
+
+
+def test_what_was_found_on_an_image_comes_back_with_it(full):
+    before = (full.cells, full.encoded, full.crops)
+    full.set_image(image("b"))
+    assert full.cells is None
+    assert empty(full)
+    full.set_image(None)
+    full.set_image(image("a"))
+    assert (full.cells, full.encoded, full.crops) == before
+
+
+def test_another_pixel_size_keeps_the_cells_and_asks_for_attention(full, heard):
+    now = full.image
+    full.set_image(replace(now, pixel_size=PixelSize(0.2, "user")))
+    assert full.encoded is not None
+    assert heard == []
+    assert full.state_of("cells") == "attention"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [CellSettings("single_cell"), CellSettings(kinds=("wbc", "rbc"))],
+)
+def test_other_settings_ask_for_attention_until_the_next_run(full, settings):
+    assert full.state_of("cells") == "done"
+    full.set_settings(settings)
+    assert full.state_of("cells") == "attention"
+    full.set_cells(cells())
+    assert full.state_of("cells") == "done"
+
+
+def test_another_crop_asks_for_encoding_again(full):
+    full.set_settings(CellSettings(field_of_view_um=30.0))
+    assert (full.state_of("cells"), full.state_of("concepts")) == ("done", "attention")
+    full.set_encoded(encoded(), crops())
+    assert full.state_of("concepts") == "done"
+
+
+def test_a_part_asks_for_attention(full):
+    full.set_encoded(encoded((1, 2), complete=False), crops())
+    assert full.state_of("concepts") == "attention"
+
+
+def test_four_slots_with_their_own_colours(full):
+    for concept in (8, 9, 10):
+        assert full.show(concept)
+    assert not full.show(11)
+    assert full.show(9)
+    assert [o.concept for o in full.overlays] == [7, 8, 9, 10]
+    assert [o.colour for o in full.overlays] == ["cyan", "yellow", "lime", "magenta"]
+    full.hide(8)
+    assert full.show(11)
+    assert full.slot_of(11) == 1
+
+
+def test_a_concept_keeps_its_look_in_another_slot(full):
+    full.restyle(7, Look(opacity=0.3, threshold=0.2))
+    full.show(8)
+    full.show(7, slot=1)
+    assert full.overlays[0] is None
+    assert full.slot_of(8) is None
+    moved = full.overlays[1]
+    assert (moved.concept, moved.colour) == (7, "yellow")
+    assert (moved.opacity, moved.threshold, moved.smooth) == (0.3, 0.2, False)
+
+
+def test_no_event_without_a_change(full, heard):
+    full.select_concept(7)
+    full.select_cells((2,), (3, 4))
+    full.show(7)
+    full.hide(99)
+    full.restyle(7, Look(visible=True))
+    full.choose(ModelChoice())
+    assert heard == []
+
+
+def test_hidden_cells_are_left_out_of_rows(full):
+    full.set_cells(cells(3, ["ok", "border", "ok"]))
+    full.set_encoded(encoded((1, 2, 3)), crops())
+    assert list(full.rows()) == [0, 1, 2]
+    full.set_hide_flagged(True)
+    assert list(full.rows()) == [0, 2]
+    assert list(full.rows((2, 3))) == [2]
+
+
+def test_names(full):
+    changes = []
+    full.names_changed.connect(lambda: changes.append(1))
+    assert full.title_of(7) == "7 granules"
+    assert full.title_of(8) == "8"
+    full.rename(7, "granules")
+    assert changes == []
+    full.rename(8, "rim")
+    assert full.title_of(8) == "8 rim"
+    assert changes == [1]
