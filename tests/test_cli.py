@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -29,11 +30,17 @@ from PIL import Image as Pillow
 from timm.models import VisionTransformer
 from typer.testing import CliRunner
 
+from napari_cytosae import _cli_console
 from napari_cytosae._sample_data import demo_smear
 from napari_cytosae.cli import app
-from napari_cytosae.core import known_models, registry
-from napari_cytosae.core.checkpoints import save_backbone, save_sae
-from napari_cytosae.core.types import CELL_COLUMNS, CONCEPT_COLUMNS, RESEARCH_USE
+from napari_cytosae.core import known_models, registry, training
+from napari_cytosae.core.checkpoints import open_sae, save_backbone, save_sae
+from napari_cytosae.core.types import (
+    CELL_COLUMNS,
+    CONCEPT_COLUMNS,
+    RESEARCH_USE,
+    Progress,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -695,6 +702,96 @@ def test_train_sae(data_dir: Path, weights: Path, tmp_path: Path) -> None:
     assert re.search(r"d sae +64\n", shown)
     again = run("train-sae", *images, "-o", out, *options, "--kind", "topk", "--resume")
     assert again.exit_code == 0, again.stderr
+
+
+# --- progress and Ctrl-C ---------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def counting(seconds: float = 0.0) -> Iterator[Progress]:
+    for done in range(5):
+        time.sleep(seconds)
+        yield Progress("Encoding", done, 4, "cells")
+    return "result"
+
+
+def test_progress_on_a_terminal_is_one_line_with_the_time_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(_cli_console, "_REDRAW_EVERY_S", 0)
+    assert _cli_console.drive(counting(0.3), "[1/2] a.png: ") == "result"
+    drawn = [line.rstrip() for line in screen.getvalue().split("\r")]
+    assert "[1/2] a.png: Encoding 0 of 4 cells" in drawn
+    assert any(
+        re.fullmatch(r"\[1/2\] a\.png: Encoding 2 of 4 cells, 1 s left", line)
+        for line in drawn
+    )
+    assert "\n" not in screen.getvalue()
+    assert drawn[-1] == ""
+
+
+def test_progress_elsewhere_is_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _cli_console.drive(counting()) == "result"
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(_cli_console, "_LOG_EVERY_S", 0)
+    _cli_console.drive(counting())
+    assert capsys.readouterr().err.splitlines()[-1] == "Encoding 4 of 4 cells"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(7.6, "8 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert _cli_console.duration(seconds) == text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send there")
+def test_training_finishes_its_step_before_it_heeds_ctrl_c() -> None:
+    with _cli_console.finishing_steps() as stopped:
+        assert not stopped()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stopped()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send there")
+def test_an_interrupted_training_can_go_on(
+    data_dir: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = data_dir / "wbc_segmentation" / "dataset2"
+    images = [p for p in sorted(folder.glob("*.png")) if "mask" not in p.name][:4]
+    options = ["--backbone", weights / "vit.safetensors", "--images", 64, "--expansion", 2]
+    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
+    assert run("train-sae", *images, "-o", whole, *options).exit_code == 0
+    real = training.train_sae
+
+    def interrupted(*args: Any, **kwargs: Any) -> Iterator[Progress]:
+        job = real(*args, **kwargs)
+        try:
+            for number, step in enumerate(job):
+                if number == 2:
+                    os.kill(os.getpid(), signal.SIGINT)
+                yield step
+        finally:
+            job.close()
+
+    monkeypatch.setattr(training, "train_sae", interrupted)
+    assert run("train-sae", *images, "-o", parts, *options).exit_code == 130
+    monkeypatch.undo()
+    assert not parts.exists()
+    result = run("train-sae", *images, "-o", parts, *options, "--resume")
+    assert result.exit_code == 0, result.stderr
+    ours, theirs = open_sae(parts).tensors, open_sae(whole).tensors
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 # --- as a process ---------------------------------------------------------------------

@@ -25,6 +25,9 @@ INTERRUPTED = 130
 SHOW_TRACEBACKS = "CYTOSAE_TRACEBACK"
 """Environment variable that lets unexpected errors through, for developers."""
 
+_STARVED = ("out of memory", "can't allocate memory", "not enough memory")
+"""What torch's allocators say, in RuntimeErrors."""
+
 _REDRAW_EVERY_S = 0.1
 _LOG_EVERY_S = 30.0
 
@@ -54,7 +57,7 @@ class OneLineErrors(TyperGroup):
 
 def say(message: str) -> None:
     """Write one line to stderr."""
-    typer.echo(" ".join(message.split()), err=True)
+    typer.echo(" ".join(message.splitlines()), err=True)
 
 
 def reason(error: BaseException) -> str:
@@ -62,7 +65,7 @@ def reason(error: BaseException) -> str:
     text = str(error)
     if isinstance(error, CytoError):
         return text
-    if isinstance(error, MemoryError) or "out of memory" in text.lower():
+    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in _STARVED):
         return "There is not enough memory: close other programs or use smaller images."
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""

@@ -101,8 +101,8 @@ def changed(entry: ModelEntry, folder: Path, sha256: str) -> str:
         return ""
     return (
         f"this is not the file remembered since {str(record.get('date'))[:10]} (sha256 "
-        f"{sha256} instead of {record.get('sha256')}); if you trust the new one, add "
-        "--accept-change"
+        f"{sha256} instead of {record.get('sha256')}); if you trust the new one, run "
+        f"`napari-cytosae models get {entry.name} --accept-change`"
     )
 
 
@@ -188,5 +188,6 @@ def _advice(entry: ModelEntry, path: Path, error: Exception) -> str:
     reason = str(error).rstrip(".")
     return (
         f"Could not get {entry.name}: {reason}. By hand: download {entry.url}, save it as "
-        f"{path.name} in {path.parent}, or use a local file: --{entry.role} PATH."
+        f"{path.name} in {path.parent}; or use a local file (--{entry.role} PATH, in the "
+        "dock Choose files)."
     )
