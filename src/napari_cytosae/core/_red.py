@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage as ndi
 from skimage.filters import threshold_otsu
-from skimage.measure import label, regionprops_table
+from skimage.measure import label
 from skimage.morphology import reconstruction
 from skimage.segmentation import watershed
+
+from napari_cytosae.core._shape import renumbered, shapes
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
@@ -97,17 +99,9 @@ def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:
     finer = split(large[labels], _FINE_NECK, 0.3 / um)
     labels = np.where(finer > 0, finer + labels.max(), labels)
     labels = kept(labels, um, _RED_UM2)
-    return _without_slivers(labels, 0.5 * typical)
-
-
-def _without_slivers(labels: Int32Array, area: float) -> Int32Array:
-    """Drop what the image border leaves less than `area` px of: it is not a cell in view."""
-    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    cut = np.zeros(labels.max() + 1, bool)
-    cut[edge] = True
-    good = ~cut | (np.bincount(labels.ravel()) >= area)
-    good[0] = False
-    return (np.cumsum(good) * good)[labels].astype(np.int32)
+    shape = shapes(labels)
+    # What the border leaves less than half of is no cell in view.
+    return renumbered(labels, ~shape.cut | (shape.area >= 0.5 * typical))
 
 
 def platelets(stained: Stain, white: BoolArray, um: float) -> Int32Array:
@@ -122,9 +116,8 @@ def platelets(stained: Stain, white: BoolArray, um: float) -> Int32Array:
     if not spots.any():
         return spots
     red = red_mask(stained, 0.3 / um)
-    table = regionprops_table(
-        spots, basic, properties=("label", "intensity_max", "solidity", "axis_minor_length")
-    )
+    shape = shapes(spots)
+    strength = ndi.maximum(basic, spots, np.arange(len(shape.area)))
     around = ndi.distance_transform_edt(spots == 0, return_indices=True)
     distance, nearest = around
     ring = (distance * um > 0.4) & (distance * um < 1.2)
@@ -132,19 +125,17 @@ def platelets(stained: Stain, white: BoolArray, um: float) -> Int32Array:
     count = np.maximum(np.bincount(owner, minlength=spots.max() + 1), 1)
     on_red = np.bincount(owner, red[ring], minlength=spots.max() + 1) / count
     good = (
-        (table["intensity_max"] > 0.14)
-        & (table["solidity"] > 0.8)
-        & (table["axis_minor_length"] * um > 1.1)
-        & (on_red[table["label"]] < 0.65)
+        (strength > 0.14)
+        & (shape.fullness > 0.88)
+        & (shape.minor * um > 1.1)
+        & (on_red < 0.65)
+        # The corner of a nucleus that the image border cuts is no platelet.
+        & ~(shape.cut & (strength > 0.4))
     )
-    keep = np.zeros(spots.max() + 1, bool)
-    keep[table["label"][good]] = True
-    return (np.cumsum(keep) * keep)[spots].astype(np.int32)
+    return renumbered(spots, good)
 
 
 def kept(labels: Int32Array, um: float, limits: tuple[float, float]) -> Int32Array:
     """The labels whose area in um2 is within the limits, renumbered from 1."""
     areas = np.bincount(labels.ravel()) * um**2
-    good = (areas >= limits[0]) & (areas <= limits[1])
-    good[0] = False
-    return (np.cumsum(good) * good)[labels].astype(np.int32)
+    return renumbered(labels, (areas >= limits[0]) & (areas <= limits[1]))

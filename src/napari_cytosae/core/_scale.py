@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage as ndi
-from skimage.measure import regionprops_table
-
 from napari_cytosae.core._red import red_mask, split
+from napari_cytosae.core._shape import shapes
 from napari_cytosae.core._stain import shrink, stain
 from napari_cytosae.core.types import PixelSize
 
@@ -54,24 +53,19 @@ def red_cell_scale(stained: Stain) -> tuple[float | None, float | None, int]:
     labels = split(mask, 0.8, 1.0)
     if not labels.any():
         return None, None, 0
-    table = regionprops_table(
-        labels,
-        ndi.gaussian_filter(stained.basic, 1),
-        properties=("label", "area", "bbox", "eccentricity", "solidity", "intensity_mean"),
-    )
-    height, width = labels.shape
-    diameter = 2 * np.sqrt(table["area"] / np.pi)
+    shape = shapes(labels)
+    basic = ndi.gaussian_filter(stained.basic, 1).ravel()
+    basic = np.bincount(labels.ravel(), basic) / np.maximum(shape.area, 1)
+    diameter = 2 * np.sqrt(shape.area / np.pi)
     good = (
-        (table["bbox-0"] > 0)
-        & (table["bbox-1"] > 0)
-        & (table["bbox-2"] < height)
-        & (table["bbox-3"] < width)
-        & (table["eccentricity"] < 0.75)
-        & (table["solidity"] > 0.9)
-        & (table["intensity_mean"] < 0.12)
+        ~shape.cut
+        & (shape.eccentricity < 0.75)
+        & (shape.fullness > 0.94)
+        & (basic < 0.12)
         & (diameter > 10)
-        & (_touching_share(labels)[table["label"]] < 0.35)
+        & (_touching_share(labels) < 0.35)
     )
+    good[0] = False
     diameter = diameter[good]
     if len(diameter) >= _MIN_CELLS:
         # Platelets and debris are smaller than red cells by more than any anisocytosis.

@@ -107,7 +107,7 @@ def stain(rgb: Float32Array) -> Stain:
     """
     void = rgb.max(axis=-1) < _DARK
     background, noise = _background(rgb)
-    density = np.log10((background + _OFFSET) / (rgb + _OFFSET)).astype(np.float32)
+    density = np.log10((background + np.float32(_OFFSET)) / (rgb + np.float32(_OFFSET)))
     density[void] = 0
     return Stain(density, void, noise, _basic(density))
 
@@ -131,12 +131,10 @@ def _background(rgb: Float32Array) -> tuple[Float32Array, float]:
     factor = min(factor, *rgb.shape[:2])
     small = shrink(rgb, factor)
     lit = small.max(axis=-1) >= _DARK
-    if lit.mean() < 0.2:
+    if lit.mean() < 0.35 or np.median(small[lit].max(axis=-1)) < 60:
         raise ImageError(_NOT_BRIGHTFIELD)
     light = np.log10(small[..., 1] + _OFFSET)
     chosen = lit & (light > _brightest_mode(light[lit]) - 0.02)
-    if np.median(small[chosen].max(axis=-1)) < 60:
-        raise ImageError(_NOT_BRIGHTFIELD)
     basis = _polynomial(*small.shape[:2])
     fit = np.zeros((basis.shape[-1], 3), np.float32)
     for wanted in (1, 3, 3, 6, 6, 6):
@@ -151,14 +149,17 @@ def _background(rgb: Float32Array) -> tuple[Float32Array, float]:
         residual = np.log10(field[..., 1] + _OFFSET) - light
         # Cells lie on the darker side only: the brighter one tells noise and shading.
         brighter = -residual[lit & (residual < 0) & (residual > -0.1)]
-        width = min(0.01, 1.48 * float(np.median(brighter)) + 0.002) if brighter.size else 0.01
+        width = (
+            min(0.01, 1.48 * float(np.median(brighter)) + 0.002) if brighter.size else 0.01
+        )
         chosen = lit & (residual < 2 * width) & (residual > -0.1)
         if not chosen.any():
             break
     level = np.log10((field + _OFFSET) / (small + _OFFSET))
     noise = float(np.abs(level[chosen]).sum(axis=-1).std()) if chosen.any() else 0.01
-    full = _polynomial(*rgb.shape[:2]) @ fit
-    return np.clip(full, 1, 255).astype(np.float32), noise
+    if not fit[1:].any():
+        return np.clip(fit[0], 1, 255), noise
+    return np.clip(_polynomial(*rgb.shape[:2]) @ fit, 1, 255), noise
 
 
 def _brightest_mode(light: Float32Array) -> float:
@@ -184,5 +185,6 @@ def _covers(mask: BoolArray) -> bool:
     """Whether the background is seen all over, so that a surface may be fitted."""
     if min(mask.shape) < 40:
         return False
-    tiles = [t for rows in np.array_split(mask, 4) for t in np.array_split(rows, 4, axis=1)]
-    return sum(float(t.mean()) > 0.02 for t in tiles) >= 12
+    height, width = (side // 4 * 4 for side in mask.shape)
+    tiles = mask[:height, :width].reshape(4, height // 4, 4, width // 4).mean(axis=(1, 3))
+    return int((tiles > 0.02).sum()) >= 12

@@ -13,6 +13,8 @@ from skimage.measure import label
 from skimage.morphology import convex_hull_image, disk
 from skimage.segmentation import relabel_sequential, watershed
 
+from napari_cytosae.core._red import split
+
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
     from napari_cytosae.core.types import BoolArray, CellKind, Float32Array, Int32Array
@@ -31,6 +33,8 @@ _CONVEX = 0.92
 """Least share of its convex hull that one cell fills where two labels are joined."""
 _RED_BLUE = 0.42
 """Least blue density of haemoglobin, relative to green; cytoplasm mostly has less."""
+_ALIKE = 4.0
+"""Squared distance, in spreads, below which cytoplasm and blood have the same hue."""
 _REACH_UM = 8.0
 """Widest cytoplasm, from the nucleus outwards."""
 
@@ -62,7 +66,7 @@ class Ray:
 
 def nucleus_mask(stained: Stain, um: float) -> BoolArray:
     """Pixels rich in basic dye: nuclei, platelets and stain deposits."""
-    basic = ndi.gaussian_filter(stained.basic, 0.3 / um)
+    basic = ndi.gaussian_filter(np.where(stained.foreign, 0, stained.basic), 0.3 / um)
     rich = basic[basic > 0.6 * _BASIC_FLOOR]
     if rich.size < 20:
         return np.zeros(basic.shape, bool)
@@ -204,7 +208,12 @@ def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
         odds = np.where(total[window] > edge, np.float32(1), np.float32(-1))
         odds[~foreground[window] | (away > _REACH_UM)] = -1
         if blood is not None:
-            odds = np.minimum(odds, _odds(colour[window], away, um, blood, ring))
+            own = Ray.through(colour[window][ring & (away > 0.8)])
+            if own is not None and blood.distance(own.direction) < _ALIKE:
+                # Eosinophilic cytoplasm has the hue of blood: only the outline parts them.
+                odds[_beyond_necks(odds > 0, away, um)] = -1
+            else:
+                odds = np.minimum(odds, _odds(colour[window], away, um, blood, ring))
         score[window] = np.maximum(score[window], odds)
     cell = (score > 0) & ~stained.void | nucleus
     cell = _without_holes(cell, 10 / um**2)
@@ -214,6 +223,13 @@ def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
     nucleated = np.zeros(parts.max() + 1, bool)
     nucleated[parts[nucleus]] = True
     return watershed(distance, seeds, mask=nucleated[parts] & cell).astype(np.int32)
+
+
+def _beyond_necks(mask: BoolArray, away: Float32Array, um: float) -> BoolArray:
+    """Parts of the mask that hold nothing of the nucleus and hang on by a neck."""
+    parts = split(mask, 0.85, 0.4 / um)
+    near = np.bincount(parts[(away < 0.8) & mask], minlength=parts.max() + 1)
+    return (near * um**2 < 0.5)[parts] & (parts > 0)
 
 
 def _odds(

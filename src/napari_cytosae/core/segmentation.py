@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage as ndi
 
 from napari_cytosae.core import _red, _scale, _white, morphometry
 from napari_cytosae.core._stain import shrink, stain
@@ -82,9 +83,10 @@ def segment(
         kind_of.update({start + i: kind for i in range(1, count + 1)})
     if "wbc" not in kinds:
         nuclei = np.zeros_like(nuclei)
-    labels = _enlarge(labels, factor, rgb.shape[:2])
-    nuclei = np.where(labels > 0, _enlarge(nuclei, factor, rgb.shape[:2]), 0)
-    nuclei[nuclei != labels] = 0
+    if factor > 1:
+        labels = _enlarge(labels, factor, rgb.shape[:2])
+        nuclei = _enlarge(nuclei, factor, rgb.shape[:2])
+    nuclei = np.where(nuclei == labels, nuclei, 0).astype(np.int32)
     return _finish(rgb, labels, nuclei, kind_of, size, um, name)
 
 
@@ -153,7 +155,9 @@ def _finish(
     name: str,
     single: bool = False,
 ) -> Cells:
-    density = -np.log10((rgb[..., 1].astype(np.float32) + 4) / 259)
+    green = rgb[..., 1]
+    glass = float(np.percentile(green[::4, ::4], 95))
+    density = np.log10((glass + 4) / (np.arange(256) + 4)).astype(np.float32)[green]
     table = morphometry.cell_table(density, labels, nuclei, kinds, size, um, name)
     return Cells(labels, nuclei, table, size, single)
 
@@ -206,11 +210,26 @@ def _factor(rgb: UInt8Array, um: float) -> int:
 
 
 def _enlarge(labels: Int32Array, factor: int, shape: tuple[int, ...]) -> Int32Array:
-    if factor == 1:
-        return labels
-    full = labels.repeat(factor, 0).repeat(factor, 1)
-    missing = [(0, max(0, s - f)) for s, f in zip(shape, full.shape, strict=True)]
-    return np.pad(full, missing, mode="edge")[: shape[0], : shape[1]]
+    """Bring labels back to the image's own grid, outlines interpolated instead of blocky."""
+    full = np.zeros(shape, np.int32)
+    for i, (rows, columns) in enumerate(ndi.find_objects(labels), 1):
+        y0, x0 = max(0, rows.start - 1), max(0, columns.start - 1)
+        own = np.pad(
+            (labels[y0 : rows.stop + 1, x0 : columns.stop + 1] == i).astype(np.float32),
+            1,
+            mode="edge",
+        )
+        fine = ndi.zoom(own, factor, order=1, mode="nearest", grid_mode=True)
+        fine = fine[factor:-factor, factor:-factor] > 0.5
+        target = full[y0 * factor :, x0 * factor :][: fine.shape[0], : fine.shape[1]]
+        fine = fine[: target.shape[0], : target.shape[1]]
+        target[fine & (target == 0)] = i
+    # The rest of a division by `factor` at the far edges is shown by the last row found.
+    for axis in (0, 1):
+        done = labels.shape[axis] * factor
+        edge = np.moveaxis(full, axis, 0)
+        edge[done:] = edge[done - 1 : done]
+    return full
 
 
 def _whole_labels(labels: np.ndarray, shape: tuple[int, ...]) -> Int32Array:
@@ -220,7 +239,12 @@ def _whole_labels(labels: np.ndarray, shape: tuple[int, ...]) -> Int32Array:
             f"The labels have shape {labels.shape}, the image {shape}: choose the Labels "
             "layer that belongs to this image."
         )
-    whole = labels.astype(np.int32)
-    if not np.array_equal(whole, labels):
-        raise CytoError("The labels are not whole numbers that fit 32 bits.")
-    return whole
+    if labels.dtype.kind not in "biuf" or not np.isfinite(labels).all():
+        raise CytoError("The labels are not whole numbers: choose an integer label image.")
+    whole = labels.astype(np.int64)
+    if not np.array_equal(whole, labels) or whole.min() < 0 or whole.max() > 2**31 - 1:
+        raise CytoError(
+            "The labels are not whole numbers from 0 to 2147483647: choose an integer "
+            "label image with 0 for the background."
+        )
+    return whole.astype(np.int32)

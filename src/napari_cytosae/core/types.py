@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     Int64Array: TypeAlias = npt.NDArray[np.int64]
     Float16Array: TypeAlias = npt.NDArray[np.float16]
     Float32Array: TypeAlias = npt.NDArray[np.float32]
+    Float64Array: TypeAlias = npt.NDArray[np.float64]
     BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 CellKind = Literal["wbc", "rbc", "platelet"]
@@ -346,7 +347,8 @@ class Encoded:
         Residual stream at the hooked layer, kept so that another concept's map is one
         column product.
     gates : ndarray of float32, (n, 1 + grid**2), or None
-        For SAEs whose latents compete (topk): the smallest kept pre-activation a token.
+        For SAEs whose latents compete (topk): what a pre-activation must exceed to be
+        kept, midway between the smallest kept and the largest dropped of its token.
     boxes : ndarray of int64, (n, 4)
     cell_ids : ndarray of int64, (n,)
     complete : bool

@@ -1,0 +1,404 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image as PillowImage
+from scipy import ndimage as ndi
+
+from napari_cytosae.core import segmentation
+from napari_cytosae.core.images import read_image
+from napari_cytosae.core.morphometry import edge_sharpness
+from napari_cytosae.core.segmentation import (
+    estimate_pixel_size,
+    measure,
+    segment,
+    single_cell,
+)
+from napari_cytosae.core.types import CELL_COLUMNS, CytoError, Image, ImageError, PixelSize
+
+GLASS = (225, 228, 222)
+BLOOD = (205, 160, 150)
+CYTOPLASM = (190, 190, 215)
+NUCLEUS = (95, 50, 140)
+
+
+def disc(shape, y, x, radius):
+    yy, xx = np.ogrid[: shape[0], : shape[1]]
+    return (yy - y) ** 2 + (xx - x) ** 2 <= radius**2
+
+
+def field(um=0.2, white=((60, 70),), red=(), shape=(240, 320), seed=0):
+    """A smear drawn in um: white cells 12 um wide with an 8 um nucleus, red ones 7.5 um."""
+    rgb = np.empty((*shape, 3), np.float32)
+    rgb[:] = GLASS
+    for y, x in red:
+        rgb[disc(shape, y, x, 3.75 / um)] = BLOOD
+    for y, x in white:
+        rgb[disc(shape, y, x, 6 / um)] = CYTOPLASM
+        rgb[disc(shape, y, x, 4 / um)] = NUCLEUS
+    rgb = ndi.gaussian_filter(rgb, (0.7, 0.7, 0))
+    noise = np.random.default_rng(seed).normal(0, 2, rgb.shape)
+    return np.clip(rgb + noise, 0, 255).astype(np.uint8)
+
+
+def grid(um=0.2, shape=(240, 320), gap=11.0):
+    """Centres of red cells `gap` um apart, away from the border."""
+    step, first = gap / um, 6 / um
+    return [
+        (y, x)
+        for y in np.arange(first, shape[0] - first, step)
+        for x in np.arange(first, shape[1] - first, step)
+    ]
+
+
+def dice(found, truth):
+    return 2 * np.count_nonzero(found & truth) / (found.sum() + truth.sum())
+
+
+def check_contract(cells, image):
+    assert cells.labels.shape == cells.nuclei.shape == image.shape[:2]
+    assert cells.labels.dtype == cells.nuclei.dtype == np.int32
+    assert tuple(cells.table.columns) == CELL_COLUMNS
+    ids = np.unique(cells.labels)
+    assert cells.table.cell_id.tolist() == ids[ids > 0].tolist()
+    inside = cells.nuclei > 0
+    np.testing.assert_array_equal(cells.nuclei[inside], cells.labels[inside])
+    area = np.bincount(cells.labels.ravel())[cells.table.cell_id]
+    assert cells.table.area_px.tolist() == area.tolist()
+
+
+# --- what is known because it was drawn -----------------------------------------------
+
+
+def test_white_cell_and_its_nucleus_are_outlined():
+    rgb = field(white=[(60, 70), (150, 200)])
+    cells = segment(rgb, pixel_size=0.2)
+    check_contract(cells, rgb)
+    assert len(cells) == 2
+    assert (
+        dice(cells.labels > 0, disc(rgb.shape, 60, 70, 30) | disc(rgb.shape, 150, 200, 30))
+        > 0.96
+    )
+    assert (
+        dice(cells.nuclei > 0, disc(rgb.shape, 60, 70, 20) | disc(rgb.shape, 150, 200, 20))
+        > 0.96
+    )
+    np.testing.assert_allclose(cells.table.centroid_x, [70, 200], atol=0.5)
+    np.testing.assert_allclose(cells.table.centroid_y, [60, 150], atol=0.5)
+    np.testing.assert_allclose(cells.table.area_um2, np.pi * 36, rtol=0.06)
+    np.testing.assert_allclose(cells.table.nc_ratio, (4 / 6) ** 2, rtol=0.1)
+    assert (cells.table.qc == "ok").all()
+    assert cells.table.pixel_size_source.tolist() == ["user", "user"]
+
+
+def test_white_cell_is_parted_from_the_red_cell_it_touches():
+    red = [*grid(gap=14), (90, 120)]
+    red = [(y, x) for y, x in red if np.hypot(y - 60, x - 80) > 49]
+    rgb = field(white=[(60, 80)], red=red)
+    rgb[disc(rgb.shape, 103, 101, 19) & ~disc(rgb.shape, 60, 80, 30)] = BLOOD
+    cells = segment(rgb, pixel_size=0.2)
+    assert len(cells) == 1
+    assert dice(cells.labels > 0, disc(rgb.shape, 60, 80, 30)) > 0.93
+
+
+def test_lobes_are_one_cell_and_touching_cells_are_two():
+    rgb = field(white=[], shape=(160, 320))
+    lobed = disc(rgb.shape, 80, 80, 32)
+    rgb[lobed] = CYTOPLASM
+    for y, x in ((65, 68), (65, 92), (98, 80)):
+        rgb[disc(rgb.shape, y, x, 10)] = NUCLEUS
+    for x in (200, 258):
+        rgb[disc(rgb.shape, 80, x, 30)] = CYTOPLASM
+        rgb[disc(rgb.shape, 80, x, 20)] = NUCLEUS
+    cells = segment(rgb, pixel_size=0.2)
+    assert len(cells) == 3
+    np.testing.assert_allclose(cells.table.centroid_x, [80, 200, 258], atol=2.5)
+
+
+def test_kinds_are_told_apart_and_asked_for():
+    centres = [(y, x) for y, x in grid() if np.hypot(y - 60, x - 70) > 60]
+    rgb = field(red=centres)
+    rgb[disc(rgb.shape, 200, 300, 7)] = (150, 120, 200)
+    cells = segment(rgb, pixel_size=0.2, kinds=("wbc", "rbc", "platelet"))
+    check_contract(cells, rgb)
+    assert cells.table.kind.value_counts().to_dict() == {
+        "rbc": len(centres),
+        "wbc": 1,
+        "platelet": 1,
+    }
+    assert cells.table.kind.iloc[0] == "wbc"
+    red = segment(rgb, pixel_size=0.2, kinds=("rbc",))
+    assert len(red) == len(centres)
+    assert not red.nuclei.any()
+
+
+def test_touching_red_cells_are_split():
+    centres = [
+        *grid(gap=15),
+    ]
+    pairs = [(y, x + 34) for y, x in centres if x + 60 < 320]
+    rgb = field(white=[], red=centres + pairs)
+    cells = segment(rgb, pixel_size=0.2, kinds=("rbc",))
+    assert len(cells) == len(centres) + len(pairs)
+
+
+@pytest.mark.parametrize("um", [0.04, 0.08, 0.2, 0.35, 0.5])
+def test_scale_is_told_from_red_cells(um):
+    shape = tuple(int(np.clip(side / um, 160, 1200)) for side in (45, 60))
+    rgb = field(um, white=[], red=grid(um, shape), shape=shape)
+    size = estimate_pixel_size(rgb)
+    assert size.source == "estimated"
+    assert size.um == pytest.approx(um, rel=0.1)
+    assert size.spread < 0.1
+    assert size.n_cells >= 6
+
+
+def test_scale_is_unknown_without_red_cells_and_sizes_are_relative():
+    rgb = field(white=[(60, 60)], shape=(120, 120))
+    assert estimate_pixel_size(rgb) == PixelSize(None, "unknown", None, 0)
+    cells = segment(rgb)
+    assert len(cells) == 1
+    assert dice(cells.labels > 0, disc(rgb.shape, 60, 60, 30)) > 0.93
+    assert cells.table.pixel_size_source.tolist() == ["relative"]
+    assert cells.table.pixel_size_um.isna().all()
+    assert cells.table.area_um2.isna().all()
+
+
+def test_pixel_size_of_the_image_is_used_and_the_users_wins():
+    rgb = field()
+    image = Image(rgb, "a.png", PixelSize(0.2, "metadata"), "0")
+    assert segment(image).pixel_size == PixelSize(0.2, "metadata")
+    assert segment(image, pixel_size=0.25).pixel_size == PixelSize(0.25, "user")
+    assert segment(image).table.image.tolist() == ["a.png"]
+
+
+# --- quality --------------------------------------------------------------------------
+
+
+def test_sharpness_is_that_of_a_gaussian_edge():
+    x = np.arange(200.0)
+    for blur in (2.0, 4.0, 8.0):
+        edge = ndi.gaussian_filter1d(np.where(x < 100, 0.0, 1.0), blur)
+        edge = np.repeat(edge[None], 40, axis=0).astype(np.float32)
+        band = np.zeros(edge.shape, bool)
+        band[:, 99:101] = True
+        expected = 1 / (np.hypot(blur, 1) * 0.1 * np.sqrt(2 * np.pi))
+        assert edge_sharpness(edge, band, um=0.1) == pytest.approx(expected, rel=0.06)
+
+
+def test_border_blur_clump_and_stain_are_flagged():
+    rgb = field(white=[(0, 70), (150, 200)])
+    assert segment(rgb, pixel_size=0.2).table.qc.tolist() == ["border", "ok"]
+    blurred = ndi.gaussian_filter(rgb, (6, 6, 0))
+    assert "out of focus" in segment(blurred, pixel_size=0.2).table.qc.iloc[1]
+    labels = disc(rgb.shape, 120, 160, 100).astype(int)
+    assert "clump" in measure(rgb, labels, pixel_size=0.2).table.qc.iloc[0]
+    dark = rgb.copy()
+    dark[disc(rgb.shape, 150, 200, 20)] = (20, 4, 40)
+    assert "overstained" in segment(dark, pixel_size=0.2).table.qc.iloc[1]
+
+
+# --- labels from elsewhere ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.uint16, np.float64])
+def test_labels_are_taken_as_they_are(dtype):
+    rgb = field(white=[(60, 70), (150, 200)])
+    labels = np.zeros(rgb.shape[:2], dtype)
+    labels[disc(rgb.shape, 60, 70, 30)] = 7
+    labels[disc(rgb.shape, 150, 200, 30)] = 200
+    labels[200:210, 20:30] = 200
+    cells = measure(rgb, labels, pixel_size=0.2)
+    check_contract(cells, rgb)
+    np.testing.assert_array_equal(cells.labels, labels)
+    assert cells.table.cell_id.tolist() == [7, 200]
+    assert cells.table.kind.tolist() == ["wbc", "wbc"]
+    assert dice(cells.nuclei == 7, disc(rgb.shape, 60, 70, 20)) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("labels", "word"),
+    [
+        (np.zeros((5, 5), int), "shape"),
+        (np.full((240, 320), 0.5), "whole numbers"),
+        (np.full((240, 320), np.nan), "whole numbers"),
+        (np.full((240, 320), -1), "whole numbers"),
+        (np.full((240, 320), "a"), "whole numbers"),
+        (np.full((240, 320), 2**40), "whole numbers"),
+    ],
+)
+def test_labels_that_cannot_be_are_refused(labels, word):
+    with pytest.raises(CytoError, match=word):
+        measure(field(), labels)
+
+
+def test_measuring_no_cells_gives_the_empty_table():
+    rgb = field()
+    cells = measure(rgb, np.zeros(rgb.shape[:2], int))
+    check_contract(cells, rgb)
+    full = segment(rgb).table
+    assert len(full) == 1
+    pd.testing.assert_series_equal(cells.table.dtypes, full.dtypes)
+
+
+def test_single_cell_outlines_the_middle_one_or_takes_all():
+    rgb = field(white=[(60, 60), (5, 118)], shape=(120, 120))
+    cells = single_cell(rgb)
+    assert cells.single_cell
+    assert cells.table.cell_id.tolist() == [1]
+    assert dice(cells.labels == 1, disc(rgb.shape, 60, 60, 30)) > 0.93
+    empty = np.full((30, 50, 3), 220, np.uint8)
+    cells = single_cell(empty)
+    assert (cells.labels == 1).all()
+    assert not cells.nuclei.any()
+
+
+# --- bad input ------------------------------------------------------------------------
+
+
+def bad_images():
+    rng = np.random.default_rng(0)
+    smear = field(red=grid(), white=[])
+    pen = np.full((240, 320, 3), 225, np.uint8)
+    for offset in range(-4, 5):
+        line = np.arange(20, 220)
+        pen[line, line + 40 + offset] = (25, 30, 30)
+    bordered = np.zeros((300, 400, 3), np.uint8)
+    bordered[30:270, 40:360] = smear
+    clump = np.full((240, 320, 3), 225, np.uint8)
+    clump[10:230, 10:310] = BLOOD
+    return {
+        "glass": np.full((240, 320, 3), 225, np.uint8),
+        "noisy glass": rng.normal(222, 3, (240, 320, 3)).astype(np.uint8),
+        "pen": pen,
+        "black border": bordered,
+        "clump": clump,
+        "all blood": np.full((64, 64, 3), BLOOD, np.uint8),
+        "one pixel": np.full((1, 1, 3), 200, np.uint8),
+        "line": np.full((1, 50, 3), 200, np.uint8),
+        "tiny": smear[:3, :2],
+        "white": np.full((32, 32, 3), 255, np.uint8),
+        "random": rng.integers(0, 256, (240, 320, 3), dtype=np.uint8),
+    }
+
+
+@pytest.mark.parametrize("name", bad_images())
+def test_what_holds_no_white_cell_gives_none(name):
+    rgb = bad_images()[name]
+    cells = segment(rgb)
+    check_contract(cells, rgb)
+    assert len(cells) <= (3 if name == "random" else 0)
+    every = segment(rgb, kinds=("wbc", "rbc", "platelet"))
+    check_contract(every, rgb)
+    assert len(every) < 150
+
+
+def test_black_border_does_not_change_what_is_found():
+    bordered = bad_images()["black border"]
+    inner = segment(bordered[30:270, 40:360], pixel_size=0.2, kinds=("rbc",))
+    outer = segment(bordered, pixel_size=0.2, kinds=("rbc",))
+    assert len(outer) == len(inner) > 15
+
+
+@pytest.mark.parametrize("which", ["black", "inverted", "fluorescence"])
+def test_what_is_no_brightfield_is_refused(which):
+    rgb = field(red=grid())
+    images = {
+        "black": np.zeros_like(rgb),
+        "inverted": 255 - rgb,
+        "fluorescence": np.where(rgb[..., :1] < 150, [30, 220, 60], [2, 4, 3]),
+    }
+    with pytest.raises(ImageError, match="bright background"):
+        segment(images[which].astype(np.uint8))
+
+
+def test_wrong_arguments_are_refused():
+    rgb = field()
+    with pytest.raises(CytoError, match="implausible"):
+        segment(rgb, pixel_size=20)
+    with pytest.raises(CytoError, match="implausible"):
+        segment(rgb, pixel_size=float("nan"))
+    with pytest.raises(CytoError, match="'lymphocyte'"):
+        segment(rgb, kinds=("lymphocyte",))
+    with pytest.raises(CytoError, match="choose"):
+        segment(rgb, kinds=())
+    with pytest.raises(ImageError, match="uint8 RGB"):
+        segment(rgb[..., 0])
+    with pytest.raises(ImageError, match="uint8 RGB"):
+        segment(np.zeros((0, 5, 3), np.uint8))
+
+
+def test_wrong_pixel_size_is_warned_of():
+    rgb = field(red=[c for c in grid() if np.hypot(c[0] - 60, c[1] - 70) > 60])
+    for wrong in (0.02, 2.0):
+        cells = segment(rgb, pixel_size=wrong, kinds=("wbc", "rbc"))
+        assert len(cells) < 60
+        assert (cells.table.qc != "ok").all() or not len(cells)
+
+
+# --- real smears ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def boxes(data_dir):
+    return pd.read_csv(data_dir / "bccd" / "annotations.csv")
+
+
+@pytest.mark.parametrize("number", ["00034", "00065", "00204", "00318"])
+def test_bccd_white_cells_are_found_once(data_dir, boxes, number):
+    name = f"BloodImage_{number}.jpg"
+    cells = segment(read_image(data_dir / "bccd" / "images" / name))
+    truth = boxes[(boxes.image == name) & (boxes.label == "WBC")]
+    assert len(cells) == len(truth)
+    for box in truth.itertuples():
+        inside = cells.table.centroid_x.between(
+            box.xmin, box.xmax
+        ) & cells.table.centroid_y.between(box.ymin, box.ymax)
+        assert inside.sum() == 1
+
+
+@pytest.mark.parametrize("number", [1, 54, 72, 83, 139])
+def test_chula_fields_without_white_cells_stay_without(data_dir, number):
+    image = read_image(data_dir / "chula_rbc" / "images" / f"{number}.jpg")
+    assert len(segment(image)) <= 1
+    assert estimate_pixel_size(image.rgb).um == pytest.approx(0.19, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("folder", "names", "nucleus", "white"),
+    [
+        ("dataset1", ("001", "041", "118", "190", "230"), 0.90, 0.90),
+        ("dataset2", ("005", "019", "040", "068", "083"), 0.93, 0.90),
+    ],
+)
+def test_expert_masks_are_met(data_dir, folder, names, nucleus, white):
+    for name in names:
+        path = data_dir / "wbc_segmentation" / folder / f"{name}.png"
+        truth = np.asarray(
+            PillowImage.open(path.with_name(f"{name}_mask.png")).convert("L")
+        )
+        cells = single_cell(read_image(path))
+        assert dice(cells.nuclei > 0, truth == 2) > nucleus, name
+        assert dice(cells.labels > 0, truth > 0) > white, name
+
+
+def test_real_cells_lose_focus_with_blur(data_dir):
+    image = read_image(data_dir / "bccd" / "images" / "BloodImage_00034.jpg")
+    cells = segment(image, pixel_size=0.08)
+    focus = []
+    for blur_um in (0.0, 0.3, 0.6, 1.2):
+        blurred = ndi.gaussian_filter(image.rgb, (blur_um / 0.08, blur_um / 0.08, 0))
+        table = measure(blurred, cells.labels, pixel_size=0.08).table
+        focus.append(table.focus.to_numpy())
+    assert (np.diff(focus, axis=0) < 0).all()
+    assert (focus[0] > 0.6).all()
+    assert (focus[3] < 0.5).all()
+
+
+def test_lzw_single_cell_is_found(data_dir):
+    image = read_image(data_dir / "cytosae_published" / "19-6574.PAP.PB~E.1-1232.TIF")
+    cells = single_cell(image)
+    assert cells.table.kind.tolist() == ["wbc"]
+    assert 0.2 < np.count_nonzero(cells.labels) / cells.labels.size < 0.5
+    assert segmentation.segment(image).table.cell_id.tolist() == [1]
