@@ -241,7 +241,9 @@ def test_bfloat16_keeps_the_agreement(reference_dir, tiny, crops):
 
 
 @pytest.mark.parametrize("faster", [True, False])
-def test_auto_takes_bfloat16_only_where_it_is_faster(reference_dir, monkeypatch, faster):
+def test_auto_takes_bfloat16_only_where_it_is_faster(
+    reference_dir, tiny, crops, monkeypatch, faster
+):
     monkeypatch.setattr(models, "faster_in_bfloat16", lambda device: faster)
     files = (
         reference_dir / "backbone_tiny_random.pth",
@@ -249,4 +251,12 @@ def test_auto_takes_bfloat16_only_where_it_is_faster(reference_dir, monkeypatch,
     )
     assert load_models(*files).precision == ("bfloat16" if faster else "float32")
     monkeypatch.setattr(models, "agree", lambda fast, exact: False)
-    assert load_models(*files).precision == "float32"
+    exact = load_models(*files)
+    assert exact.precision == "float32"
+    # The rounded copy that was tried has left no trace in the weights.
+    np.testing.assert_array_equal(exact.tokens(crops[:1]), tiny.tokens(crops[:1]))
+
+
+def test_precisions_that_there_are_not(reference_dir):
+    with pytest.raises(CytoError, match="no precision float8; use one of auto, float32"):
+        load_models(precision="float8")

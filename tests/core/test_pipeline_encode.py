@@ -106,6 +106,15 @@ def test_a_bad_crop_is_named(tiny, crops):
         drain(pipeline.encode(tiny, [crops[0], crops[1] / 255]))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"threshold": -0.1}, {"threshold": float("nan")}, {"batch_size": 0}],
+)
+def test_settings_that_make_no_sense(tiny, crops, options):
+    with pytest.raises(CytoError, match="make no sense; use a threshold from 0 on"):
+        drain(pipeline.encode(tiny, crops, **options))
+
+
 # --- a machine short of memory --------------------------------------------------------
 
 OUT_OF_MEMORY = (

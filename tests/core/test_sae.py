@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_cytosae.core.checkpoints import SaeFile
-from napari_cytosae.core.sae import CHUNK, Sae, chunks
+from napari_cytosae.core.sae import CHUNK, Sae, slices
 from napari_cytosae.core.types import SaeInfo
 
 D_IN, D_SAE, K = 24, CHUNK + 200, 9
@@ -82,7 +82,7 @@ def test_decode(tokens):
     )
 
 
-def test_latents_compete_over_all_chunks(tokens):
+def test_latents_compete_over_all_slices(tokens):
     """The k kept are the largest of all latents, wherever the chunks are cut."""
     sae = make_sae("topk")
     kept = sae.encode(tokens) > 0
@@ -140,5 +140,5 @@ def test_bfloat16_is_close_and_its_bias_exact(kind, tokens):
 
 
 def test_chunks_cover_all_latents_once():
-    assert [*range(D_SAE)] == [i for part in chunks(D_SAE) for i in range(D_SAE)[part]]
-    assert list(chunks(1)) == [slice(0, 1)]
+    assert [*range(D_SAE)] == [i for part in slices(D_SAE) for i in range(D_SAE)[part]]
+    assert list(slices(1)) == [slice(0, 1)]

@@ -12,14 +12,17 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from napari_cytosae.core.sae import CHUNK, chunks
+from napari_cytosae.core.sae import CHUNK, slices
 from napari_cytosae.core.types import ConceptActivations, CytoError, Encoded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_cytosae.core.sae import Sae
-    from napari_cytosae.core.types import Float32Array, SaeInfo
+    from napari_cytosae.core.types import Float16Array, Float32Array, SaeInfo
+
+CELLS_AT_ONCE = 32
+"""Cells whose kept tokens are widened to float32 at a time: 25 MB at CytoSAE's size."""
 
 STATISTICS = ("n_patches", "max", "mean", "mean_with_cls", "cls")
 
@@ -51,11 +54,43 @@ def activations(
     centred = sae.centre(tokens)
     # One buffer for all chunks: fresh pages for each would cost as much as the sums.
     buffer = centred.new_empty(cells * length * CHUNK)
-    for latents in chunks(sae.info.d_sae):
+    for latents in slices(sae.info.d_sae):
         pre = sae.pre_activations(centred, latents, buffer)
         f = sae.activate(pre, latents, gates)
         _summarise(f, threshold, summary[:, :, latents])
     return _sparse(summary.cpu().numpy(), sae.info, threshold)
+
+
+def columns(
+    sae: Sae,
+    tokens: Float16Array,
+    concepts: Sequence[int],
+    gates: Float32Array | None = None,
+) -> Float32Array:
+    """Activations of a few concepts from kept tokens, some cells at a time.
+
+    Parameters
+    ----------
+    sae : Sae
+        On any device.
+    tokens : ndarray of float16, (n, t, d_in)
+        As kept in `Encoded`.
+    concepts : sequence of int, k of them
+        Concept ids.
+    gates : ndarray of float32, (n, t), optional
+        For topk, as kept in `Encoded`.
+
+    Returns
+    -------
+    ndarray of float32, (k, n, t)
+    """
+    device = sae.b_dec.device
+    result = np.empty((len(concepts), *tokens.shape[:2]), np.float32)
+    for cells in slices(len(tokens), CELLS_AT_ONCE):
+        wide = torch.from_numpy(tokens[cells]).to(device).float()
+        those = None if gates is None else torch.from_numpy(gates[cells]).to(device)
+        result[:, cells] = sae.columns(wide, concepts, those).permute(2, 0, 1).cpu()
+    return result
 
 
 def empty(sae: SaeInfo, threshold: float) -> ConceptActivations:

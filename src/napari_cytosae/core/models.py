@@ -11,11 +11,11 @@ from napari_cytosae.core import encoding, pipeline
 from napari_cytosae.core._loading import open_pair, pick_device, require_fit
 from napari_cytosae.core.backbone import Backbone, preprocess
 from napari_cytosae.core.precision import agree, faster_in_bfloat16, probes, to_bfloat16
-from napari_cytosae.core.sae import Sae
+from napari_cytosae.core.sae import Sae, slices
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_cytosae.core.checkpoints import BackboneFile, SaeFile
@@ -34,6 +34,8 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 BATCH_SIZE = {"cpu": 4, "mps": 8, "cuda": 32}
 """Cells a batch: enough to fill the device, few enough to cancel within a second or two."""
+
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 class Models:
@@ -58,13 +60,6 @@ class Models:
         Where it computes.
     precision : {"float32", "bfloat16"}
         Of the matrix products.
-
-    Raises
-    ------
-    ModelMismatchError
-        They do not fit.
-    CheckpointError
-        The backbone's tensors do not make one model.
     """
 
     def __init__(
@@ -124,9 +119,12 @@ class Models:
         ImageError
             A crop that is not uint8 RGB.
         """
-        shape = (0, 1 + self.grid**2, self.backbone_info.width)
-        parts = [self._tokens(batch).cpu().numpy() for batch in self._batches(crops)]
-        return np.concatenate(parts) if parts else np.empty(shape, np.float32)
+        shape = (len(crops), 1 + self.grid**2, self.backbone_info.width)
+        result = np.empty(shape, np.float32)
+        for cells in slices(len(crops), self.batch_size):
+            with torch.inference_mode():
+                result[cells] = self._tokens(crops[cells]).cpu()
+        return result
 
     def latents(
         self, crops: Sequence[UInt8Array], concepts: Sequence[int] | None = None
@@ -152,12 +150,16 @@ class Models:
             A concept the SAE does not have.
         """
         chosen = range(self.sae_info.d_sae) if concepts is None else concepts
-        self._require_concepts(chosen)
+        self._sae.require(chosen)
         result = np.empty((len(crops), 1 + self.grid**2, len(chosen)), np.float32)
-        done = 0
-        for batch in self._batches(crops):
-            result[done : done + len(batch)] = self._latents(batch, concepts)
-            done += len(batch)
+        for cells in slices(len(crops), self.batch_size):
+            with torch.inference_mode():
+                tokens = self._tokens(crops[cells])
+                if concepts is None:
+                    f = self._sae.encode(tokens)
+                else:
+                    f = self._sae.columns(tokens, concepts)
+                result[cells] = f.cpu()
         return result
 
     def encode(
@@ -180,12 +182,7 @@ class Models:
             Not enough memory for a single cell.
         """
         job = pipeline.encode(self, crops, threshold, keep_tokens=False)
-        while True:
-            try:
-                next(job)
-            except StopIteration as finished:
-                encoded: Encoded = finished.value
-                return encoded.activations
+        return pipeline.run(job).activations
 
     def encode_batch(
         self, crops: Sequence[UInt8Array], threshold: float, *, keep_tokens: bool
@@ -239,45 +236,18 @@ class Models:
                 "These cells were encoded without keeping tokens; encode them again with "
                 "keep_tokens=True."
             )
-        self._require_concepts(concepts)
-        grids = np.empty((len(concepts), len(encoded), self.grid, self.grid), np.float32)
+        self._sae.require(concepts)
+        tokens, gates = encoded.tokens[:, 1:], encoded.gates
+        if gates is not None:
+            gates = gates[:, 1:]
         with torch.inference_mode():
-            for cells in _slices(len(encoded), 32):
-                tokens = torch.from_numpy(encoded.tokens[cells, 1:]).to(self.device)
-                gates = None
-                if encoded.gates is not None:
-                    gates = torch.from_numpy(encoded.gates[cells, 1:]).to(self.device)
-                f = self._sae.columns(tokens.float(), concepts, gates)
-                shape = (len(concepts), -1, self.grid, self.grid)
-                grids[:, cells] = f.permute(2, 0, 1).cpu().numpy().reshape(shape)
-        return grids
+            maps = encoding.columns(self._sae, tokens, concepts, gates)
+        return maps.reshape(*maps.shape[:2], self.grid, self.grid)
 
     def _tokens(self, crops: Sequence[UInt8Array]) -> torch.Tensor:
-        with torch.inference_mode():
-            pixels = preprocess(crops, self.backbone_info.image_size)
-            tokens: torch.Tensor = self._backbone(pixels.to(self.device))
-            return tokens
-
-    def _latents(
-        self, crops: Sequence[UInt8Array], concepts: Sequence[int] | None
-    ) -> Float32Array:
-        with torch.inference_mode():
-            tokens = self._tokens(crops)
-            if concepts is None:
-                return self._sae.encode(tokens).float().cpu().numpy()
-            return self._sae.columns(tokens, concepts).cpu().numpy()
-
-    def _batches(self, crops: Sequence[UInt8Array]) -> Iterator[Sequence[UInt8Array]]:
-        for cells in _slices(len(crops), self.batch_size):
-            yield crops[cells]
-
-    def _require_concepts(self, concepts: Sequence[int]) -> None:
-        bad = [c for c in concepts if not 0 <= c < self.sae_info.d_sae]
-        if bad:
-            raise CytoError(
-                f"{self.sae_info.name} has no concept {bad[0]}; its concepts are 0 to "
-                f"{self.sae_info.d_sae - 1}."
-            )
+        pixels = preprocess(crops, self.backbone_info.image_size)
+        tokens: torch.Tensor = self._backbone(pixels.to(self.device))
+        return tokens
 
 
 def load_models(
@@ -305,8 +275,12 @@ def load_models(
     ModelMismatchError
         The SAE does not read this backbone's tokens, or not at a block it has.
     CytoError
-        This machine has no such device.
+        This machine has no such device, or there is no such precision.
     """
+    if precision not in PRECISIONS:
+        raise CytoError(
+            f"There is no precision {precision}; use one of {', '.join(PRECISIONS)}."
+        )
     where = pick_device(device)
     files = open_pair(backbone, sae)
     if precision != "auto":
@@ -321,8 +295,3 @@ def _fastest(backbone: BackboneFile, sae: SaeFile, device: torch.device) -> Mode
     fast = Models(backbone, sae, device, "bfloat16")
     crops = probes()
     return fast if agree(fast.encode(crops), exact.encode(crops)) else exact
-
-
-def _slices(count: int, size: int) -> Iterator[slice]:
-    for start in range(0, count, size):
-        yield slice(start, min(start + size, count))

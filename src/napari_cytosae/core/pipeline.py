@@ -5,8 +5,9 @@ They know nothing of threads: whoever drives one may stop between any two steps.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
         Int64Array,
         UInt8Array,
     )
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,10 +123,15 @@ def encode(
     ImageError
         A crop that is not uint8 RGB.
     CytoError
-        Not enough memory for a single cell.
+        Not enough memory for a single cell, or a threshold or batch size that is none.
     """
+    size = models.batch_size if batch_size is None else batch_size
+    if not (math.isfinite(threshold) and threshold >= 0 and size >= 1):
+        raise CytoError(
+            f"A threshold of {threshold} and batches of {size} cells make no sense; use a "
+            "threshold from 0 on and batches of at least one cell."
+        )
     boxes, cell_ids = _whereabouts(crops)
-    size = batch_size or models.batch_size
     parts: list[Encoded] = []
     done = 0
     yield Progress("Encoding", 0, len(crops))
@@ -199,6 +207,16 @@ def analyze_image(
     crops = crop_cells(image, cells, field_of_view_um)
     encoded = yield from encode(models, crops, threshold, keep_tokens=keep_tokens)
     return Analysis(cells, crops, encoded)
+
+
+def run(job: Generator[Progress, None, Result]) -> Result:
+    """Run a long job to its end and return its result; its progress goes unseen."""
+    while True:
+        try:
+            next(job)
+        except StopIteration as finished:
+            result: Result = finished.value
+            return result
 
 
 def _whereabouts(crops: Sequence[UInt8Array]) -> tuple[Int64Array, Int64Array]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from napari_cytosae.core.types import CytoError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -16,10 +18,10 @@ CHUNK = 1024
 """Latents computed at a time: their pre-activations stay in the cache."""
 
 
-def chunks(d_sae: int) -> Iterator[slice]:
-    """Cut the latents into runs of `CHUNK`."""
-    for start in range(0, d_sae, CHUNK):
-        yield slice(start, min(start + CHUNK, d_sae))
+def slices(count: int, size: int = CHUNK) -> Iterator[slice]:
+    """Cut `count` things, latents by default, into runs of `size`."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
 
 
 class Sae(nn.Module):
@@ -55,6 +57,21 @@ class Sae(nn.Module):
             self.register_buffer(name, tensor)
         if "threshold" not in file.tensors:
             self.register_buffer("threshold", torch.zeros(()))
+
+    def require(self, concepts: Sequence[int]) -> None:
+        """Check that all of some concepts exist.
+
+        Raises
+        ------
+        CytoError
+            One does not.
+        """
+        for concept in concepts:
+            if not 0 <= concept < self.info.d_sae:
+                raise CytoError(
+                    f"{self.info.name} has no concept {concept}; its concepts are 0 to "
+                    f"{self.info.d_sae - 1}."
+                )
 
     def to_bfloat16(self) -> None:
         """Encode in bfloat16 from now on; the bias keeps its precision.
@@ -192,7 +209,7 @@ class Sae(nn.Module):
         count = self.info.k + 1
         centred = self.centre(tokens)
         top = centred.new_empty((*centred.shape[:-1], 0))
-        for latents in chunks(self.info.d_sae):
+        for latents in slices(self.info.d_sae):
             top = torch.cat([top, self.pre_activations(centred, latents)], dim=-1)
             top = top.topk(min(count, top.shape[-1]), dim=-1).values
         if top.shape[-1] < count:
