@@ -33,8 +33,6 @@ _CONVEX = 0.92
 """Least share of its convex hull that one cell fills where two labels are joined."""
 _RED_BLUE = 0.42
 """Least blue density of haemoglobin, relative to green; cytoplasm mostly has less."""
-_ALIKE = 4.0
-"""Squared distance, in spreads, below which cytoplasm and blood have the same hue."""
 _REACH_UM = 8.0
 """Widest cytoplasm, from the nucleus outwards."""
 
@@ -208,10 +206,9 @@ def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
         odds = np.where(total[window] > edge, np.float32(1), np.float32(-1))
         odds[~foreground[window] | (away > _REACH_UM)] = -1
         if blood is not None:
-            own = Ray.through(colour[window][ring & (away > 0.8)])
-            if own is not None and blood.distance(own.direction) < _ALIKE:
-                # Eosinophilic cytoplasm has the hue of blood: only the outline parts them.
-                odds[_beyond_necks(odds > 0, away, um)] = -1
+            whole = _within_necks(odds > 0, away, um)
+            if whole is not None:
+                odds[~whole] = -1
             else:
                 odds = np.minimum(odds, _odds(colour[window], away, um, blood, ring))
         score[window] = np.maximum(score[window], odds)
@@ -225,11 +222,18 @@ def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
     return watershed(distance, seeds, mask=nucleated[parts] & cell).astype(np.int32)
 
 
-def _beyond_necks(mask: BoolArray, away: Float32Array, um: float) -> BoolArray:
-    """Parts of the mask that hold nothing of the nucleus and hang on by a neck."""
+def _within_necks(mask: BoolArray, away: Float32Array, um: float) -> BoolArray | None:
+    """The part of the foreground around a nucleus if it has the outline of one cell.
+
+    Then hue need not decide, and eosinophilic cytoplasm is not taken for blood.
+    """
     parts = split(mask, 0.85, 0.4 / um)
     near = np.bincount(parts[(away < 0.8) & mask], minlength=parts.max() + 1)
-    return (near * um**2 < 0.5)[parts] & (parts > 0)
+    near[0] = 0
+    whole = (near * um**2 > 0.5)[parts]
+    if not whole.any() or whole.sum() * um**2 > _CELL_UM2:
+        return None
+    return whole if whole.sum() > 0.94 * convex_hull_image(whole).sum() else None
 
 
 def _odds(
