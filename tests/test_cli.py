@@ -236,6 +236,27 @@ def test_a_folder_stands_for_its_images(smear: Path, tmp_path: Path) -> None:
     assert [Path(line).name for line in result.stdout.split()] == ["a", "b"]
 
 
+def test_an_ome_zarr_is_one_image_not_a_folder_of_them(smear: Path, tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr")
+    rgb = np.asarray(Pillow.open(smear))
+    path = tmp_path / "in" / "slide.zarr"
+    group = zarr.open_group(str(path), mode="w", zarr_format=2)
+    group.create_array("0", data=np.moveaxis(rgb, 2, 0))
+    axes = [{"name": "c", "type": "channel"}]
+    axes += [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
+    scale = [{"type": "scale", "scale": [1, 0.1, 0.1]}]
+    dataset = {"path": "0", "coordinateTransformations": scale}
+    group.attrs["multiscales"] = [{"axes": axes, "datasets": [dataset]}]
+    group.attrs["omero"] = {
+        "channels": [{"label": name} for name in ("red", "green", "blue")]
+    }
+    for given in (path, path.parent):
+        result = run("segment", given, "-o", tmp_path / "out")
+        assert result.exit_code == 0, result.stderr
+        table = pd.read_csv(tmp_path / "out" / "slide" / "cells.csv")
+        assert set(table["pixel_size_um"]) == {0.1}
+
+
 def test_same_stems_get_numbers(smear: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere" / smear.name
     other.parent.mkdir()

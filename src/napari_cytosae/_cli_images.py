@@ -34,19 +34,14 @@ T = TypeVar("T")
 def find_images(given: Sequence[Path]) -> list[Path]:
     """Replace folders by the images right in them, sorted by name.
 
-    A folder without images stays in the list, so that it is named when it is read.
+    A folder that is an image itself (OME-Zarr) stays, and so does one without images,
+    which is named when it is read.
     """
-    from napari_cytosae.core.images import IMAGE_SUFFIXES
-
     found: list[Path] = []
     for path in given:
         inside = []
-        if path.is_dir():
-            inside = sorted(
-                entry
-                for entry in path.iterdir()
-                if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".")
-            )
+        if path.is_dir() and not _is_image(path):
+            inside = sorted(entry for entry in path.iterdir() if _is_image(entry))
         found += inside or [path]
     return found
 
@@ -145,11 +140,20 @@ def read_labels(path: Path) -> npt.NDArray[np.int32]:
     return labels.astype(np.int32)
 
 
+def _is_image(path: Path) -> bool:
+    from napari_cytosae.core._zarr import is_zarr
+    from napari_cytosae.core.images import IMAGE_SUFFIXES
+
+    if path.name.startswith("."):
+        return False
+    return is_zarr(path) if path.is_dir() else path.suffix.lower() in IMAGE_SUFFIXES
+
+
 def _read(path: Path, pixel_size: float | None) -> Image:
     from napari_cytosae.core.images import read_image
 
-    if path.is_dir():
-        raise ImageError(f"{path} holds no images (PNG, JPEG, BMP or TIFF).")
+    if path.is_dir() and not _is_image(path):
+        raise ImageError(f"{path} holds no images (PNG, JPEG, BMP, TIFF or OME-Zarr).")
     image = read_image(path, pixel_size)
     # Tables are UTF-8, which file names need not be: b"\xfc" becomes "\\xfc".
     return replace(image, name=os.fsencode(image.name).decode(errors="backslashreplace"))

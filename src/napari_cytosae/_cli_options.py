@@ -73,7 +73,7 @@ Images = Annotated[
     list[Path],
     typer.Argument(
         metavar="IMAGE",
-        help="PNG, JPEG, BMP, TIFF or OME-TIFF; a folder stands for the images in it.",
+        help="PNG, JPEG, BMP, TIFF, OME-TIFF, OME-Zarr; a folder: the images in it.",
         show_default=False,
     ),
 ]
