@@ -140,7 +140,7 @@ def relu_loss(weights: Weights, tokens: Tensor, dead: Tensor, l1: float) -> Loss
         fired, count = active.any(0), active.sum() / len(tokens)
     return Loss(
         reconstruction=error.mean(),
-        sparsity=l1 * latents.abs().sum(-1).mean(),
+        sparsity=l1 * latents.sum(-1).mean(),
         auxiliary=ghost,
         output=output.detach(),
         fired=fired,

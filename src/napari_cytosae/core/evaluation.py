@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.sparse import csc_array
 from torch import nn
 from torch.nn import functional as F
 
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
+    from scipy.sparse import csr_array
     from torch import Tensor
 
     from napari_cytosae.core.checkpoints import BackboneFile
     from napari_cytosae.core.sae import Sae
-    from napari_cytosae.core.types import BoolArray, Float32Array
+    from napari_cytosae.core.types import BoolArray, Float32Array, Int32Array
 
 # Dense latents that are held at a time.
 _CHUNK_BYTES = 2**28
@@ -131,15 +133,17 @@ def blocks_after(file: BackboneFile, layer: int) -> nn.Module:
 
 
 def latent_aurocs(
-    activations: npt.NDArray[np.floating] | Tensor, positive: BoolArray | Tensor
+    activations: npt.NDArray[np.floating] | csc_array | csr_array, positive: BoolArray
 ) -> Float32Array:
     """AUROC of every latent for one yes-no question about patches, ties counted half.
 
+    Only active patches are sorted; the others share one rank below them.
+
     Parameters
     ----------
-    activations : ndarray or Tensor, (patches, latents)
-        Non-negative; most are zero.
-    positive : ndarray or Tensor of bool, (patches,)
+    activations : ndarray or sparse array, (patches, latents)
+        Not negative.
+    positive : ndarray of bool, (patches,)
         Patches of the class, e.g. those inside a nucleus.
 
     Returns
@@ -147,29 +151,37 @@ def latent_aurocs(
     ndarray of float32, (latents,)
         NaN where all patches are of one class.
     """
-    values = torch.as_tensor(activations)
-    wanted = torch.as_tensor(positive, dtype=torch.bool)
-    n_positive, n_negative = int(wanted.sum()), int((~wanted).sum())
-    result = np.full(values.shape[1], np.nan, np.float32)
+    active = csc_array(activations)
+    active.eliminate_zeros()
+    patches, latents = active.shape
+    n_positive = int(np.count_nonzero(positive))
+    n_negative = patches - n_positive
     if not n_positive or not n_negative:
-        return result
-    for start in range(0, values.shape[1], 256):
-        columns = values[:, start : start + 256].T.contiguous()
-        ranked, order = columns.sort(dim=1)
-        hits = wanted[order].double()
-        # Within a run of ties every patch has the mean rank of the run.
-        ranks = _tied_ranks(ranked)
-        rank_sum = (hits * ranks).sum(1)
-        area = (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
-        result[start : start + 256] = area.numpy()
-    return result
+        return np.full(latents, np.nan, np.float32)
+    counts = np.diff(active.indptr)
+    latent = np.repeat(np.arange(latents), counts)
+    order = np.lexsort((active.data, latent))
+    hit = np.asarray(positive, bool)[active.indices[order]]
+    silent = patches - counts
+    rank = silent[latent] + _ranks_in_runs(latent, active.data[order], active.indptr)
+    hits = np.bincount(latent, hit, latents)
+    rank_sum = np.bincount(latent, hit * rank, latents)
+    rank_sum += (n_positive - hits) * (silent + 1) / 2
+    area = (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+    return area.astype(np.float32)
 
 
-def _tied_ranks(ranked: Tensor) -> Tensor:
-    """Ranks from 1 of ascending rows, the mean rank for ties."""
-    right = torch.searchsorted(ranked, ranked, right=True)
-    left = torch.searchsorted(ranked, ranked, right=False)
-    return (left + right + 1).double() / 2
+def _ranks_in_runs(
+    run: npt.NDArray[np.integer], values: npt.NDArray[np.floating], start: Int32Array
+) -> npt.NDArray[np.float64]:
+    """Ranks from 1 of values that ascend within each run; equal ones share their mean."""
+    if not len(values):
+        return np.empty(0)
+    changes = (np.diff(run) != 0) | (np.diff(values) != 0)
+    tie = np.concatenate([[0], np.cumsum(changes)])
+    rank = np.arange(1, len(values) + 1) - start[run]
+    mean = np.bincount(tie, rank) / np.bincount(tie)
+    return np.asarray(mean[tie], np.float64)
 
 
 def _normed(tokens: Tensor) -> Tensor:
