@@ -29,6 +29,7 @@ OVERVIEW_FILE = "overview.png"
 
 MAX_OVERLAYS = 4
 _CANDIDATES = 64
+_MOSTLY = 0.75
 
 
 def can_show() -> bool:
@@ -111,9 +112,9 @@ def headless(
 def telling_concepts(models: Models, cells: Cells, encoded: Encoded) -> list[int]:
     """Choose concepts whose overlays are worth a look, at most `MAX_OVERLAYS`.
 
-    The one whose map looks most like the nuclei, the one whose map looks most like the
-    cytoplasm (cosine of the two maps), and then those inside the cells that tell the
-    cells apart best.
+    Of those that fire mostly inside the cells: the one whose map looks most like the
+    nuclei, the one whose map looks most like the cytoplasm (cosine of the two maps), and
+    then those that tell the cells apart best.
 
     Parameters
     ----------
@@ -144,10 +145,12 @@ def telling_concepts(models: Models, cells: Cells, encoded: Encoded) -> list[int
     mask_norm = np.sqrt(np.einsum("npgh,npgh->p", masks, masks, optimize=True))
     alike = overlap / np.maximum(map_norm[:, None] * mask_norm, 1e-12)
     inside = overlap[:, :2].sum(axis=1) / np.maximum(overlap.sum(axis=1), 1e-12)
-    telling = inside * table["specificity"].to_numpy()
+    enough = min(_MOSTLY, np.sort(inside)[-MAX_OVERLAYS:].min())
+    telling = table["specificity"].to_numpy()
     chosen: list[int] = []
     for score in (alike[:, 0], alike[:, 1], *[telling] * (MAX_OVERLAYS - 2)):
-        free = np.where(np.isin(concepts, chosen), -np.inf, score)
+        taken = np.isin(concepts, chosen) | (inside < enough)
+        free = np.where(taken, -np.inf, score)
         best = int(free.argmax())
         if np.isfinite(free[best]):
             chosen.append(int(concepts[best]))
