@@ -293,6 +293,14 @@ def test_a_file_of_a_newer_version_is_refused(tmp_path, sae_tensors):
         checkpoints.open_sae(path)
 
 
+@pytest.mark.parametrize("bad", ["null", "[1]", "{", '{"schema": 1, "role": "sae"}'])
+def test_metadata_that_is_damaged(tmp_path, sae_tensors, bad):
+    path = tmp_path / "mine.safetensors"
+    save_file(sae_tensors, path, {"cytosae": bad})
+    with pytest.raises(CheckpointError, match="damaged or incomplete"):
+        checkpoints.open_sae(path)
+
+
 def test_an_interrupted_save_leaves_the_old_file(tmp_path, sae_tensors):
     path = tmp_path / "mine.safetensors"
     checkpoints.save_sae(path, sae_tensors, kind="relu", layer=-2)
@@ -330,10 +338,10 @@ def test_bare_hub_file_and_folder(tmp_path, vit_tensors):
     save_file(vit_tensors, path)
     # The DinoBloom ports' configuration says 518 px, which is not what they are.
     config = {
-        "architecture": "vit_small_patch14_dinov2",
+        "architecture": "vit_large_patch14_dinov2",
         "pretrained_cfg": {"input_size": 518},
     }
-    for heads, settings in ((1, {}), (6, config)):
+    for heads, settings in ((1, {}), (16, config)):
         (tmp_path / "config.json").write_text(json.dumps(settings))
         for where in (path, tmp_path):
             info = checkpoints.open_backbone(where).info
@@ -347,6 +355,32 @@ def test_width_without_heads_is_refused(tmp_path, vit_tensors):
     save_file({k: v.contiguous() for k, v in state.items()}, path)
     with pytest.raises(CheckpointError, match=r"40 wide.*config\.json"):
         checkpoints.open_backbone(path)
+
+
+def test_heads_that_do_not_divide_the_width(tmp_path, vit_tensors):
+    save_file(vit_tensors, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text('{"architecture": "vit_small_patch14_dinov2"}')
+    with pytest.raises(CheckpointError, match="64 wide, which 6 attention heads cannot"):
+        checkpoints.open_backbone(tmp_path)
+
+
+@pytest.mark.parametrize("block", [1, 10**12])
+def test_blocks_with_a_gap(tmp_path, vit_tensors, block):
+    if block == 1:
+        state = {k: v for k, v in vit_tensors.items() if not k.startswith("blocks.1.")}
+    else:
+        state = {**vit_tensors, f"blocks.{block}.norm1.weight": torch.zeros(D_IN)}
+    torch.save({"teacher": state}, tmp_path / "vit.pth")
+    with pytest.raises(CheckpointError, match="lacks some of the blocks"):
+        checkpoints.open_backbone(tmp_path / "vit.pth")
+
+
+@pytest.mark.parametrize("name", ["cls_token", "blocks.0.mlp.fc1.weight", "pos_embed"])
+def test_not_quite_a_vision_transformer(tmp_path, vit_tensors, name):
+    del vit_tensors[name]
+    torch.save(vit_tensors, tmp_path / "vit.pth")
+    with pytest.raises(CheckpointError, match="is not a vision transformer with a class"):
+        checkpoints.open_backbone(tmp_path / "vit.pth")
 
 
 # --- bad files ------------------------------------------------------------------------

@@ -33,6 +33,16 @@ RENAMED = {".mlp.w12.": ".mlp.fc1.", ".mlp.w3.": ".mlp.fc2."}
 PATCHES = "patch_embed.proj.weight"
 """The tensor that every vision transformer has, and nothing else."""
 
+NEEDED = {
+    PATCHES: 4,
+    "cls_token": 3,
+    "pos_embed": 3,
+    "blocks.0.norm1.weight": 1,
+    "blocks.0.mlp.fc1.weight": 2,
+    "blocks.0.mlp.fc2.weight": 2,
+}
+"""What the geometry is read off, and the dimensions of each."""
+
 BLOCK = re.compile(r"^blocks\.(\d+)\.")
 
 
@@ -83,25 +93,34 @@ def adapt(
         for name, tensor in _timm_names(_unwrapped(payload)).items()
         if not UNUSED.search(name)
     }
-    blocks = [int(match[1]) for match in map(BLOCK.match, tensors) if match]
     if not (
-        blocks
-        and {PATCHES, "cls_token", "pos_embed"} <= tensors.keys()
-        and tensors[PATCHES].ndim == 4
-        and tensors["pos_embed"].ndim == 3
+        NEEDED.keys() <= tensors.keys()
+        and all(tensors[name].ndim == ndim for name, ndim in NEEDED.items())
+        and all(tensors[PATCHES].shape)
     ):
         raise CheckpointError(
             f"{path} is not a vision transformer with a class token; choose a DinoBloom or "
             "DINOv2 backbone."
         )
+    blocks = {int(match[1]) for match in map(BLOCK.match, tensors) if match}
+    if blocks != set(range(len(blocks))):
+        raise CheckpointError(
+            f"{path} lacks some of the blocks of its vision transformer; fetch it again."
+        )
     width, _, patch_size, _ = tensors[PATCHES].shape
+    heads = own.get("heads") or _heads(path, width, settings)
+    if width % heads:
+        raise CheckpointError(
+            f"{path} is {width} wide, which {heads} attention heads cannot share; fetch it "
+            "again with its own config.json."
+        )
     return Found(
         tensors,
         {
             "name": own.get("name") or path.name,
             "width": width,
-            "depth": 1 + max(blocks),
-            "heads": own.get("heads") or _heads(path, width, settings),
+            "depth": len(blocks),
+            "heads": heads,
             "patch_size": patch_size,
             "image_size": own.get("image_size") or IMAGE_SIZE,
             "licence": own.get("licence", ""),

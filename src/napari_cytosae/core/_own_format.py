@@ -23,7 +23,8 @@ KEY = "cytosae"
 """Key of the JSON text in the safetensors metadata."""
 
 SCHEMA = 1
-ROLES = ("backbone", "sae")
+NEEDED = {"backbone": ("heads", "image_size"), "sae": ("layer", "d_in", "d_sae")}
+"""Whole numbers that the metadata of each role must have."""
 
 Storage = Literal["float32", "float16"]
 
@@ -151,9 +152,13 @@ def metadata(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
     try:
         own: dict[str, Any] = json.loads(header[KEY])
         schema, role = int(own["schema"]), own["role"]
+        newer = schema > SCHEMA or role not in NEEDED
+        whole = newer or all(isinstance(own[key], int) for key in NEEDED[role])
     except (ValueError, KeyError, TypeError):
         raise _weights.damaged(path) from None
-    if schema > SCHEMA or role not in ROLES:
+    if not whole:
+        raise _weights.damaged(path)
+    if newer:
         raise CheckpointError(
             f"{path} was written by a newer napari-cytosae; update this one to open it."
         )

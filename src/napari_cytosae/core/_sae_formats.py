@@ -254,7 +254,7 @@ def _centred(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _checked_shapes(path: Path, found: Found) -> tuple[int, int]:
-    kind, tensors = found.fields["kind"], found.tensors
+    kind, tensors = found.fields.get("kind"), found.tensors
     if kind not in get_args(SaeKind):
         raise CheckpointError(
             f"{path} is an SAE of kind {kind}; known are {', '.join(get_args(SaeKind))}."

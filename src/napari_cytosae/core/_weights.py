@@ -33,6 +33,9 @@ SETTINGS_NAMES = ("cfg.json", "config.json")
 CONFIG_MODULES = ("src.sae_training.config", "sae_training.config")
 CONFIG_CLASSES = ("ViTSAERunnerConfig", "LanguageModelSAERunnerConfig", "Config")
 
+LONGEST_HEADER = 2**20
+"""Bytes of the JSON line before a pickle; a file of one endless line is not weights."""
+
 # torch keeps one list of safe globals a process: two loads must not undo each other's.
 _UNPICKLING = threading.Lock()
 
@@ -162,7 +165,7 @@ def _settings_beside(path: Path) -> dict[str, Any]:
 def _read_after_header(path: Path) -> Contents:
     with path.open("rb") as stream:
         try:
-            settings = json.loads(stream.readline())
+            settings = json.loads(stream.readline(LONGEST_HEADER))
         except ValueError:
             raise not_weights(path) from None
         pickled = stream.read()
