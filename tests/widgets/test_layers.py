@@ -1,0 +1,237 @@
+"""Our layers on the canvas: where they lie, whose they are, what they leave alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from napari.layers import Image, Labels
+
+from napari_cytosae.core.types import Cells, PixelSize
+from napari_cytosae.session_values import Overlay
+from napari_cytosae.widgets._colours import overlay_colormap
+from napari_cytosae.widgets._layer_facts import layer_pixel_size, merge_features
+from napari_cytosae.widgets._layers import CanvasLayers
+
+
+@pytest.fixture
+def source(viewer):
+    return viewer.add_image(
+        np.full((60, 80, 3), 200, np.uint8),
+        name="smear",
+        scale=(0.2, 0.1),
+        translate=(5, 7),
+        rotate=30,
+        affine=[[1, 0.1, 3], [0, 1, 4], [0, 0, 1]],
+    )
+
+
+@pytest.fixture
+def canvas(viewer, source):
+    canvas = CanvasLayers(viewer)
+    canvas.set_source(source)
+    yield canvas
+    canvas.close()
+
+
+@pytest.fixture
+def cells():
+    labels = np.zeros((60, 80), np.int32)
+    labels[10:20, 10:20] = 3
+    labels[30:40, 40:60] = 8
+    table = pd.DataFrame(
+        {
+            "image": "smear",
+            "cell_id": [3, 8],
+            "kind": ["wbc", "rbc"],
+            "area_px": [100.0, 200.0],
+            "qc": ["ok", "border"],
+        }
+    )
+    return Cells(labels, np.zeros_like(labels), table, PixelSize())
+
+
+def same_place(layer, source):
+    for point in ((0, 0), (59, 0), (13, 71)):
+        np.testing.assert_allclose(layer.data_to_world(point), source.data_to_world(point))
+
+
+def test_everything_lies_where_the_source_lies_and_follows_it(canvas, source, cells):
+    canvas.show_cells(cells)
+    canvas.show_overlay(0, "12", np.ones((60, 80), np.float32), 2.0, Overlay(12, "cyan"))
+    canvas.show_selection([(0, 0, 10, 10)])
+    ours = [layer for layer in canvas._viewer.layers if layer is not source]
+    assert len(ours) == 3
+    for layer in ours:
+        same_place(layer, source)
+    source.translate = (50, 60)
+    source.scale = (0.4, 0.4)
+    for layer in ours:
+        same_place(layer, source)
+
+
+def test_the_hover_shows_the_row_of_the_label_under_the_cursor(canvas, cells):
+    canvas.show_cells(cells)
+    layer = canvas.cells_layer()
+    assert list(layer.features["index"]) == [3, 8]
+    assert "area_px: 200.0" in layer.get_status((35, 50))["value"] or any(
+        "200" in text for text in layer._get_properties((35, 50))
+    )
+
+
+def test_columns_of_other_plugins_are_kept_and_stay_with_their_cell(canvas, cells):
+    canvas.show_cells(cells)
+    layer = canvas.cells_layer()
+    layer.features = layer.features.assign(theirs=["x", "y"])
+    fewer = Cells(
+        np.where(cells.labels == 8, 8, 0).astype(np.int32),
+        cells.nuclei,
+        cells.table[cells.table.cell_id == 8].assign(area_px=7.0),
+        cells.pixel_size,
+    )
+    canvas.show_cells(fewer)
+    layer = canvas.cells_layer()
+    assert layer.features.to_dict("records")[0]["theirs"] == "y"
+    assert layer.features.to_dict("records")[0]["area_px"] == 7.0
+
+
+def test_merging_into_a_layer_without_an_index():
+    present = pd.DataFrame({"foo": [1, 2]})
+    merged = merge_features(present, pd.DataFrame({"cell_id": [4], "qc": ["ok"]}))
+    assert merged.to_dict("records") == [{"index": 4, "qc": "ok"}]
+
+
+def test_layers_of_others_and_the_active_one_are_left_alone(viewer, canvas, cells):
+    foreign = viewer.add_labels(np.ones((60, 80), int), name="Cells")
+    same_name = viewer.add_image(np.zeros((60, 80)), name="12")
+    before = {layer: layer._get_state() for layer in (foreign, same_name)}
+    viewer.layers.selection.active = foreign
+    canvas.show_cells(cells)
+    canvas.show_overlay(0, "12", np.ones((60, 80), np.float32), 2.0, Overlay(12, "cyan"))
+    canvas.remove_overlay(0)
+    assert viewer.layers.selection.active is foreign
+    assert foreign in viewer.layers
+    assert same_name in viewer.layers
+    np.testing.assert_array_equal(foreign.data, before[foreign]["data"])
+    assert canvas.cells_layer() is not foreign
+    assert [layer.name for layer in canvas.images()] == ["smear", "12"]
+
+
+def test_a_renamed_layer_is_found_and_a_deleted_one_made_anew(viewer, canvas, cells):
+    canvas.show_cells(cells)
+    layer = canvas.cells_layer()
+    layer.name = "my favourites"
+    canvas.show_cells(cells)
+    assert canvas.cells_layer() is layer
+    viewer.layers.remove(layer)
+    canvas.show_cells(cells)
+    assert canvas.cells_layer().name == "Cells"
+
+
+def test_a_deleted_overlay_is_announced_once_and_ours_not(viewer, canvas):
+    deleted = []
+    canvas.overlay_deleted.connect(deleted.append)
+    for slot in (0, 1):
+        canvas.show_overlay(
+            slot, str(slot), np.ones((60, 80), np.float32), 1.0, Overlay(slot, "cyan")
+        )
+    canvas.remove_overlay(0)
+    assert deleted == []
+    viewer.layers.remove(canvas._overlay(1))
+    assert deleted == [1]
+
+
+def test_restyling_in_napari_comes_back_and_ours_does_not_echo(canvas):
+    heard = []
+    canvas.overlay_restyled.connect(lambda *change: heard.append(change))
+    overlay = Overlay(5, "lime")
+    canvas.show_overlay(2, "5", np.ones((60, 80), np.float32), 1.0, overlay)
+    canvas.style_overlay(2, Overlay(5, "lime", opacity=0.2))
+    assert heard == []
+    canvas._overlay(2).opacity = 0.9
+    assert heard == [(2, True, 0.9)]
+
+
+def test_a_large_slide_is_a_pyramid_and_the_layer_changes_kind(canvas):
+    import dask.array as da
+
+    levels = [da.zeros((4096, 4096), chunks=512), da.zeros((2048, 2048), chunks=512)]
+    canvas.show_overlay(0, "1", levels, 1.0, Overlay(1, "cyan"))
+    assert canvas._overlay(0).multiscale
+    canvas.show_overlay(0, "2", np.ones((60, 80), np.float32), 1.0, Overlay(2, "cyan"))
+    assert not canvas._overlay(0).multiscale
+    assert canvas.shown_concept(0) == 2
+
+
+def test_alpha_follows_activation_and_is_zero_at_zero():
+    alpha = overlay_colormap("cyan").map(np.array([0.0, 0.25, 1.0]))
+    np.testing.assert_allclose(alpha[:, 3], (0, 0.25, 1), atol=1e-6)
+    np.testing.assert_allclose(alpha[:, :3], [(0, 1, 1)] * 3, atol=1e-6)
+    thresholded = overlay_colormap("cyan", 0.5).map(np.array([0.4, 0.6, 1.0]))
+    np.testing.assert_allclose(thresholded[:, 3], (0, 0.6, 1), atol=1e-4)
+    assert overlay_colormap("cyan", 1.0).map(np.array([0.9]))[0, 3] == 0
+
+
+@pytest.mark.parametrize(
+    ("scale", "units", "um"),
+    [
+        ((1, 1), None, None),
+        ((0.25, 0.25), None, 0.25),
+        ((250, 250), "nm", 0.25),
+        ((0.25, 0.25), "um", 0.25),
+        ((0.25, 0.5), "um", None),
+        ((400, 400), None, None),
+    ],
+)
+def test_pixel_size_of_a_layer(scale, units, um):
+    pair = None if units is None else (units, units)
+    layer = Image(np.zeros((9, 9)), scale=scale, units=pair)
+    assert layer_pixel_size(layer) == (None if um is None else pytest.approx(um))
+
+
+class Event:
+    """A mouse event, as napari hands it to a callback."""
+
+    button, modifiers = 1, ()
+
+    def __init__(self, kind, pos, position, modifiers=()):
+        self.type, self.pos, self.position = kind, pos, position
+        self.modifiers = modifiers
+
+
+def click(canvas, source, point, *, move=0, modifiers=()):
+    world = source.data_to_world(point)
+    press = Event("mouse_press", (100, 100), world, modifiers)
+    gesture = canvas._on_drag(canvas._viewer, press)
+    next(gesture, None)
+    if move:
+        press.type, press.pos = "mouse_move", (100 + move, 100)
+        next(gesture, None)
+    press.type = "mouse_release"
+    next(gesture, None)
+
+
+def test_a_click_is_in_pixels_of_the_source_and_a_drag_is_none(canvas, source, viewer):
+    heard = []
+    canvas.clicked.connect(lambda *place: heard.append(place))
+    click(canvas, source, (12, 34))
+    click(canvas, source, (12, 34), modifiers=("Shift",))
+    click(canvas, source, (12, 34), move=30)
+    assert [pytest.approx(place) for place in heard] == [(12, 34, False), (12, 34, True)]
+    labels = viewer.add_labels(np.zeros((60, 80), int))
+    labels.mode = "paint"
+    viewer.layers.selection.active = labels
+    click(canvas, source, (12, 34))
+    assert len(heard) == 2
+
+
+def test_closing_leaves_no_listener(viewer, source):
+    inserted = len(viewer.layers.events.inserted.callbacks)
+    named = len(source.events.name.callbacks)
+    canvas = CanvasLayers(viewer)
+    canvas.set_source(source)
+    canvas.close()
+    assert len(viewer.layers.events.inserted.callbacks) == inserted
+    assert len(source.events.name.callbacks) == named
+    assert not any("_on_drag" in str(c) for c in viewer.mouse_drag_callbacks)
+    viewer.add_layer(Labels(np.zeros((4, 4), int)))
