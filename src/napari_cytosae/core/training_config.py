@@ -104,7 +104,7 @@ class TrainingConfig:
     clip_norm: float | None = 1.0
     k: int = 32
     l1: float = 8e-5
-    sparsity: float = 0.1
+    sparsity: float = 1.0
     bandwidth: float = 0.1
     dead_after_steps: int = 64
     auxiliary: float = 1 / 32
