@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage as ndi
+
 from napari_cytosae.core._red import red_mask, split
 from napari_cytosae.core._shape import shapes
 from napari_cytosae.core._stain import shrink, stain
