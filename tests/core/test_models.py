@@ -24,7 +24,9 @@ def expected(reference_dir):
 @pytest.fixture(scope="module")
 def tiny(reference_dir):
     return load_models(
-        reference_dir / "backbone_tiny_random.pth", reference_dir / "sae_tiny_random.pt"
+        reference_dir / "backbone_tiny_random.pth",
+        reference_dir / "sae_tiny_random.pt",
+        precision="float32",
     )
 
 
