@@ -466,6 +466,8 @@ def test_models_are_asked_for_once_and_faults_end_the_run(
 
 def image_file(folder: Path, array: Any, **options: Any) -> Path:
     path = folder / "image.tif"
+    if array.ndim == 3 and array.shape[-1] in (3, 4):
+        options = {"photometric": "rgb", **options}
     tifffile.imwrite(path, array, **options)
     return path
 
