@@ -27,7 +27,8 @@ def main(path: str) -> int:
         ]
     missing = [name for name in REQUIRED if name not in sizes]
     starter = sum(size for name, size in sizes.items() if "/starter/" in name)
-    bindings = [line for line in hard if any(qt in line for qt in ("PySide", "PyQt", "napari"))]
+    graphical = ("PySide", "PyQt", "napari")
+    bindings = [line for line in hard if any(name in line for name in graphical)]
     for name in missing:
         print(f"{path}: {name} is missing")
     if starter > STARTER_LIMIT:
