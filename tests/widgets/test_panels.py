@@ -40,6 +40,8 @@ def ranking(n=N):
             "name": [f"name {i}" if i % 100 == 0 else "" for i in range(n)],
             "here": rng.random(n),
             "prevalence": rng.random(n),
+            "where": rng.choice(["nucleus 82%", "outside 90%", ""], n),
+            "flags": rng.choice(["", "always-on", "background"], n),
             "specificity": np.where(rng.random(n) < 0.1, np.nan, rng.normal(size=n)),
         }
     )
@@ -131,6 +133,16 @@ def test_the_selected_concept_stays_selected(make, model):
     (row,) = table.selectionModel().selectedRows()
     assert model.concept_at(row.row()) == concept
     assert heard == [concept]
+
+
+def test_filters_leave_out_what_they_say_and_nothing_by_default(model):
+    flags = ranking()["flags"]
+    assert model.rowCount() == N
+    model.set_keep("background")
+    assert model.rowCount() == (flags != "background").sum()
+    model.set_keep("both")
+    assert model.rowCount() == (flags == "").sum()
+    assert "nuc 82%" in column(model, 6, 50)
 
 
 @pytest.mark.parametrize(

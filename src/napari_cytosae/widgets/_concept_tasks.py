@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.types import Cells, Crops, Encoded, Float32Array, Image
 
+LOCATED = 512
+"""Of how many concepts, the strongest ones, it is worked out where they fire."""
+
+_LOCATE_VALUES = 8_000_000
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DrawnOverlay:
@@ -46,6 +51,8 @@ class RankingWork:
         Rank by this patch of the first of `rows`.
     summary : Summary or None
         Of `encoded`, once it is known.
+    where : DataFrame or None
+        Of `locate`, once it is known.
     """
 
     models: Models
@@ -54,6 +61,7 @@ class RankingWork:
     rows: npt.NDArray[np.int64]
     patch: tuple[int, int] | None
     summary: Summary | None
+    where: pd.DataFrame | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,23 +127,61 @@ def draw_overlays(
 
 
 def rank(work: RankingWork) -> Generator[Progress, None, Ranked]:
-    """Concepts of the rows, or of one patch, the strongest first."""
-    import numpy as np
+    """Concepts of the rows, or of one patch, the strongest first.
 
-    from napari_cytosae.core.concepts import patch_ranking, ranking, summarise
+    The table is that of `core.concepts.ranking` with the columns ``where`` and ``flags``.
+    """
+    from napari_cytosae.core.concepts import flags, patch_ranking, ranking, summarise
 
     yield Progress("Ranking", 0, 0, "concepts")
     summary = work.summary or summarise(work.encoded.activations)
     if work.patch is None:
         table = ranking(work.encoded.activations, work.rows, work.names, summary)
-        return Ranked(table, summary)
-    row = int(work.rows[0])
-    present = work.encoded.activations.max[[row]].indices.tolist()
-    latents = np.zeros(work.encoded.activations.max.shape[1], np.float32)
+    else:
+        latents = _latents_of_patch(work, int(work.rows[0]), work.patch)
+        table = patch_ranking(latents, summary, work.names)
+    known = None if work.where is None else work.where["where"]
+    table["where"] = "" if known is None else table["concept"].map(known).fillna("")
+    table["flags"] = flags(table, summary.n_cells, work.where)
+    return Ranked(table, summary)
+
+
+def _latents_of_patch(
+    work: RankingWork, row: int, patch: tuple[int, int]
+) -> npt.NDArray[np.float32]:
+    """Activations (d_sae,) in one patch, of the concepts that fire anywhere in its cell."""
+    import numpy as np
+
+    strongest = work.encoded.activations.max
+    present = strongest[[row]].indices.tolist()
+    latents = np.zeros(strongest.shape[1], np.float32)
     if present:
         grids = work.models.concept_grids(one_cell(work.encoded, row), present)
-        latents[present] = grids[:, 0, work.patch[0], work.patch[1]]
-    return Ranked(patch_ranking(latents, summary, work.names), summary)
+        latents[present] = grids[:, 0, patch[0], patch[1]]
+    return latents
+
+
+def locate(
+    models: Models, encoded: Encoded, cells: Cells, concepts: Sequence[int]
+) -> Generator[Progress, None, pd.DataFrame]:
+    """Where concepts (at least one) fire: the result of `core.concepts.location`.
+
+    A few concepts at a time, so that their maps never take much memory.
+    """
+    import pandas as pd
+
+    from napari_cytosae.core.concepts import location, mask_fractions
+
+    yield Progress("Locating", 0, len(concepts), "concepts")
+    masks = mask_fractions(cells, encoded.boxes, encoded.cell_ids, models.grid)
+    values = max(1, len(encoded) * models.grid**2)
+    at_once = max(1, min(64, _LOCATE_VALUES // values))
+    parts = []
+    for start in range(0, len(concepts), at_once):
+        some = concepts[start : start + at_once]
+        parts.append(location(models.concept_grids(encoded, some), masks, some))
+        yield Progress("Locating", start + len(some), len(concepts), "concepts")
+    return pd.concat(parts)
 
 
 def one_cell(encoded: Encoded, row: int) -> Encoded:

@@ -10,6 +10,8 @@ from napari_cytosae.widgets import _concept_tasks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pandas as pd
+
     from napari_cytosae.core.types import Encoded
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import Selection
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets._jobs import Ended, Jobs
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 
-_LANE = "rank"
+_LANE, _WHERE = "rank", "where"
 
 
 class ConceptsController:
@@ -29,6 +31,7 @@ class ConceptsController:
         self._session, self._desk, self._jobs = session, desk, jobs
         self._panel = panel
         self._summary: Any = None
+        self._where: Any = None
         self._selected = session.selection
         panel.scope_chosen.connect(session.set_scope)
         panel.model.renamed.connect(self._rename)
@@ -61,8 +64,9 @@ class ConceptsController:
         )
 
     def _on_encoded(self, encoded: Encoded | None) -> None:
-        self._summary = None
+        self._summary = self._where = None
         self._jobs.abandon(_LANE)
+        self._jobs.abandon(_WHERE)
         self._show_stage()
 
     def _on_scope(self, _: str) -> None:
@@ -108,17 +112,39 @@ class ConceptsController:
             self._desk.say("Click a cell to rank its concepts.")
             return
         work = _concept_tasks.RankingWork(
-            models, encoded, names.as_dict(), rows, patch, self._summary
+            models, encoded, names.as_dict(), rows, patch, self._summary, self._where
         )
 
         def ended(end: Ended) -> None:
             self._summary = end.value.summary
             self._panel.model.set_ranking(end.value.table)
+            if self._where is None and self._jobs.running(_WHERE) is None:
+                self._locate(end.value.table["concept"][: _concept_tasks.LOCATED])
 
         self._jobs.run(
             _LANE,
             "Ranking",
             lambda: _concept_tasks.rank(work),
+            on_ended=ended,
+            on_failed=lambda error: self._desk.fail(str(error), error.details),
+        )
+
+    def _locate(self, concepts: pd.Series[int]) -> None:
+        """Work out where the strongest concepts fire, and rank again with that."""
+        session = self._session
+        models, encoded, cells = session.models, session.encoded, session.cells
+        if models is None or encoded is None or cells is None or not len(concepts):
+            return
+        chosen = concepts.tolist()
+
+        def ended(end: Ended) -> None:
+            self._where = end.value
+            self._rank()
+
+        self._jobs.run(
+            _WHERE,
+            "Locating concepts",
+            lambda: _concept_tasks.locate(models, encoded, cells, chosen),
             on_ended=ended,
             on_failed=lambda error: self._desk.fail(str(error), error.details),
         )

@@ -33,8 +33,18 @@ HEADERS = {
         "Spec.",
         "How much stronger here than in the other cells",
     ),
+    "where": ("Where", "Part of the cell in which most of its activation lies"),
 }
 _ROOT = QModelIndex()
+KEEP: dict[str, tuple[str, tuple[str, ...]]] = {
+    "all": ("all", ()),
+    "background": ("no background", ("background",)),
+    "always": ("no always-on", ("always-on",)),
+    "both": ("neither of them", ("background", "always-on")),
+}
+"""Optional filters and the flags they leave out; nothing is left out unless asked for."""
+
+_PLACES = {"nucleus": "nuc", "cytoplasm": "cyt", "outside": "out"}
 _NUMBERS = ("here", "prevalence", "specificity")
 SWATCH_PX = 12
 
@@ -63,19 +73,36 @@ class ConceptTableModel(QAbstractTableModel):
         self._keys = list(HEADERS)
         self._sorted_by, self._sorted = 3, Qt.SortOrder.DescendingOrder
         self._search = ""
+        self._keep = "all"
+        self._where: npt.NDArray[np.str_] = np.array([], str)
+        self._flags: list[str] = []
+        self._left_out: dict[str, npt.NDArray[np.bool_]] = {}
         self._colours: dict[int, str] = {}
 
     # --- content ----------------------------------------------------------------------
 
     def set_ranking(self, ranking: pd.DataFrame) -> None:
-        """Show another ranking, with the columns of `HEADERS` but ``show``."""
+        """Show another ranking: the columns of `HEADERS` but ``show``, and ``flags``."""
         self.beginResetModel()
         self._columns = {
             "concept": ranking["concept"].to_numpy(np.int64),
             **{key: ranking[key].to_numpy(float) for key in _NUMBERS},
         }
+        self._where = np.array([_short(place) for place in ranking["where"]], str)
+        self._flags = list(ranking["flags"])
+        self._left_out = {
+            key: np.array([any(f in text for f in flags) for text in self._flags], bool)
+            for key, (_, flags) in KEEP.items()
+        }
         self._names = [str(name) for name in ranking["name"]]
         self._index_names()
+        self._arrange()
+        self.endResetModel()
+
+    def set_keep(self, keep: str) -> None:
+        """Leave concepts out, by a key of `KEEP`."""
+        self.beginResetModel()
+        self._keep = keep
         self._arrange()
         self.endResetModel()
 
@@ -118,6 +145,8 @@ class ConceptTableModel(QAbstractTableModel):
             hits = np.char.startswith(ids, self._search)
             hits |= np.char.find(self._lower, self._search) >= 0
             rows = rows[hits]
+        if self._left_out:
+            rows = rows[~self._left_out[self._keep][rows]]
         key = self._keys[self._sorted_by]
         descending = self._sorted == Qt.SortOrder.DescendingOrder
         if key == "name":
@@ -126,6 +155,9 @@ class ConceptTableModel(QAbstractTableModel):
             order = np.argsort(values, kind="stable")
             order = order[::-1] if descending else order
             order = np.concatenate([order[values[order] != ""], order[values[order] == ""]])
+        elif key == "where":
+            order = np.argsort(self._where[rows], kind="stable")
+            order = order[::-1] if descending else order
         elif key == "show":
             shown = np.isin(self._columns["concept"][rows], list(self._colours))
             order = np.argsort(~shown if descending else shown, kind="stable")
@@ -167,6 +199,10 @@ class ConceptTableModel(QAbstractTableModel):
             ):
                 return self._names[row]
             return None
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self._flags[row] or None
+        if key == "where":
+            return str(self._where[row]) if role == Qt.ItemDataRole.DisplayRole else None
         if role == Qt.ItemDataRole.DisplayRole:
             value = self._columns[key][row]
             return str(int(value)) if key == "concept" else number(float(value))
@@ -225,6 +261,12 @@ class ConceptTableModel(QAbstractTableModel):
         self._sorted_by, self._sorted = column, order
         self._arrange()
         self.endResetModel()
+
+
+def _short(place: str) -> str:
+    """``nucleus 82%`` -> ``nuc 82%``."""
+    part, _, share = str(place).partition(" ")
+    return f"{_PLACES.get(part, part)} {share}".strip()
 
 
 def number(value: float) -> str:

@@ -54,7 +54,16 @@ class ConceptTable(QTableView):
         header.setMinimumSectionSize(24)
         digit = self.fontMetrics().horizontalAdvance("0")
         box = self.style().pixelMetric(QStyle.PixelMetric.PM_IndicatorWidth)
-        widths = (box + SWATCH_PX + 14, 7 * digit, 0, 6 * digit, 6 * digit, 6 * digit)
+        narrow = 5 * digit + 6
+        widths = (
+            box + SWATCH_PX + 12,
+            7 * digit,
+            0,
+            narrow,
+            narrow,
+            narrow,
+            7 * digit + 4,
+        )
         for column, width in enumerate(widths):
             if column == NAME:
                 header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cytosae.widgets.cells_panel import encode_label
-from napari_cytosae.widgets.concept_model import ConceptTableModel
+from napari_cytosae.widgets.concept_model import KEEP, ConceptTableModel
 from napari_cytosae.widgets.concept_table import ConceptTable
 from napari_cytosae.widgets.empty_state import EmptyState
 from napari_cytosae.widgets.gallery import Gallery
@@ -91,6 +91,12 @@ class ConceptsPanel(QWidget):
         self._search = QLineEdit()
         self._search.setPlaceholderText("Search number or name")
         self._search.setClearButtonEnabled(True)
+        self._keep = QComboBox()
+        self._keep.setToolTip(
+            "Leave out concepts that fire mostly outside the cells, or in nearly all cells"
+        )
+        for key, (text, _) in KEEP.items():
+            self._keep.addItem(text, key)
         self._count = QLabel()
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
@@ -99,6 +105,7 @@ class ConceptsPanel(QWidget):
         self.model = ConceptTableModel(parent=self)
         self._pause.timeout.connect(lambda: self.model.set_search(self._search.text()))
         self.model.modelReset.connect(self._on_rows)
+        self._keep.activated.connect(lambda i: self.model.set_keep(self._keep.itemData(i)))
         self.table = ConceptTable(self.model)
         self.overlay = OverlayControls()
         self._driving = QLabel()
@@ -120,6 +127,7 @@ class ConceptsPanel(QWidget):
         rank.addWidget(self._help)
         search = QHBoxLayout()
         search.addWidget(self._search, 1)
+        search.addWidget(self._keep)
         search.addWidget(self._count)
         content = QWidget()
         column = QVBoxLayout(content)
