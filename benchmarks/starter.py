@@ -113,14 +113,15 @@ def measure(
     grid = models.backbone_info.grid
     tokens = models.tokens(cells.images)[:, 1:]
     with torch.inference_mode():
-        flat = torch.from_numpy(tokens).flatten(0, 1)
-        latents = torch.cat([sae.encode(part) for part in flat.split(4096)])
+        cells_of = torch.from_numpy(tokens).split(16)
+        latents = [sae.encode(part) for part in cells_of]
         error = sum(
             float((sae.decode(f) - x).square().sum())
-            for f, x in zip(latents.split(4096), flat.split(4096), strict=True)
+            for f, x in zip(latents, cells_of, strict=True)
         )
+        flat = torch.from_numpy(tokens).flatten(0, 1)
         spread = float((flat - flat.mean(0)).square().sum())
-    values = latents.numpy()
+    values = torch.cat(latents).flatten(0, 1).numpy()
     found: dict[str, float] = {}
     for name, value in COMPARTMENTS.items():
         positive = np.concatenate([patch_labels(m, value, grid) for m in cells.masks])

@@ -82,9 +82,10 @@ def recipe(monkeypatch):
 def test_recipe_repeats_itself_and_survives_a_kill(recipe, tmp_path):
     backbone, prepare = recipe
     scenes = [(prepare.stack([prepare.synthetic_field(seed) for seed in (1, 2)]), 1.0)]
-    tiny = {"steps": 3, "batch": 1, "width": 64, "depth": 1, "workers": 0}
+    cycles = (backbone.Cycle(2, 64, 3, 1), backbone.Cycle(2, 128, 2, 1))
+    tiny = {"cycles": cycles, "width": 64, "depth": 1, "workers": 0}
     whole = backbone.train(scenes, tmp_path / "a", **tiny)
-    backbone.train(scenes, tmp_path / "b", stop_after=2, **tiny)
+    backbone.train(scenes, tmp_path / "b", stop_after=3, **tiny)
     resumed = backbone.train(scenes, tmp_path / "b", **tiny)
     for name, tensor in whole.state_dict().items():
         assert np.array_equal(tensor.numpy(), resumed.state_dict()[name].numpy()), name

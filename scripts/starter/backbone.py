@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import copy
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,10 +20,29 @@ from sampling import Batch, draw_batch
 from scenes import Sources, load_sources
 from torch.utils.data import DataLoader, Dataset
 
-STEPS, BATCH, SEED = 1350, 16, 0
-RATE, WARM_UP, COOLING, DECAY = 1.2e-3, 50, 0.35, 0.05
-PARTIAL_UNTIL, PARTIAL_PATCHES, PARTIAL_BATCH = 0.8, 64, 48
-"""The first part of the run looks at a quarter of each crop's patches, so at more crops."""
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One rise and fall of the learning rate.
+
+    Most of it looks at `patches` random patches of `crops` crops a step, which costs
+    little a crop, the rest at all patches of `whole` crops.
+    """
+
+    steps: int
+    patches: int
+    crops: int
+    whole: int = 16
+
+
+CYCLES = (Cycle(1350, 64, 48), Cycle(1050, 128, 32))
+SEED = 0
+RATE, WARM_UP, DECAY = 1.2e-3, 50, 0.05
+COOLING, PARTIAL = 0.35, 0.8
+"""Shares of a cycle: the end in which the rate falls, the start with partial crops."""
 AVERAGE = 0.995
 CHECKPOINT_EVERY = 50
 
@@ -32,30 +53,30 @@ class Lessons(Dataset[tuple[Batch, torch.Tensor | None]]):
     Parameters
     ----------
     scenes : Sources
-    steps, batch : int
+    cycles : sequence of Cycle
     """
 
-    def __init__(self, scenes: Sources, steps: int, batch: int) -> None:
-        self.scenes, self.batch = scenes, batch
-        self.partial_until = PARTIAL_UNTIL * steps
+    def __init__(self, scenes: Sources, cycles: Sequence[Cycle]) -> None:
+        self.scenes, self.cycles = scenes, cycles
 
     def __getitem__(self, step: int) -> tuple[Batch, torch.Tensor | None]:
         rng = np.random.default_rng([SEED, step])
-        if step >= self.partial_until:
-            return draw_batch(self.scenes, self.batch, rng), None
-        size = PARTIAL_BATCH * self.batch // BATCH
-        order = rng.random((size, GRID**2)).argsort(1)[:, :PARTIAL_PATCHES]
-        return draw_batch(self.scenes, size, rng), torch.from_numpy(np.sort(order, 1))
+        cycle, at = position(self.cycles, step)
+        if at >= PARTIAL * cycle.steps:
+            return draw_batch(self.scenes, cycle.whole, rng), None
+        order = rng.random((cycle.crops, GRID**2)).argsort(1)[:, : cycle.patches]
+        keep = torch.from_numpy(np.sort(order, 1))
+        return draw_batch(self.scenes, cycle.crops, rng), keep
 
 
 def train(
     scenes: Sources,
     folder: Path,
     *,
-    steps: int = STEPS,
-    batch: int = BATCH,
+    cycles: Sequence[Cycle] = CYCLES,
     width: int = WIDTH,
     depth: int = DEPTH,
+    bfloat16: bool = False,
     stop_after: int | None = None,
     checkpoint_every: int = CHECKPOINT_EVERY,
     workers: int = 1,
@@ -68,10 +89,12 @@ def train(
         What crops are cut from.
     folder : Path
         Holds ``backbone.ckpt``.
-    steps, batch : int
-        Optimiser steps in all; crops a step once whole crops are looked at.
+    cycles : sequence of Cycle
+        The whole run.
     width, depth : int
         Of the vision transformer.
+    bfloat16 : bool
+        Multiply in bfloat16.
     stop_after : int, optional
         Stop at this step as a kill would, leaving a checkpoint.
     checkpoint_every : int
@@ -80,7 +103,7 @@ def train(
         Processes that draw crops beside the training; the result is the same.
     """
     torch.manual_seed(SEED)
-    learner = Learner(width, depth)
+    learner = Learner(width, depth, bfloat16=bfloat16)
     average = copy.deepcopy(learner).requires_grad_(False)
     optimizer = torch.optim.AdamW(_groups(learner), lr=RATE, betas=(0.9, 0.98))
     checkpoint = folder / "backbone.ckpt"
@@ -92,11 +115,12 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
     began = time.monotonic()
-    lessons = Lessons(scenes, steps, batch)
+    steps = sum(cycle.steps for cycle in cycles)
+    lessons = Lessons(scenes, cycles)
     loader = DataLoader(lessons, None, sampler=range(first, steps), num_workers=workers)
     for step, (crops, keep) in zip(range(first, steps), loader, strict=True):
         for group in optimizer.param_groups:
-            group["lr"] = RATE * _schedule(step, steps)
+            group["lr"] = RATE * _schedule(*position(cycles, step))
         losses = learner.losses(crops, keep)
         loss = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad(set_to_none=True)
@@ -134,13 +158,22 @@ def _groups(learner: Learner) -> list[dict[str, object]]:
     ]
 
 
-def _schedule(step: int, steps: int) -> float:
-    """Linear warm-up, constant, then linear down to 1 % over the last `COOLING` share.
+def position(cycles: Sequence[Cycle], step: int) -> tuple[Cycle, int]:
+    """The cycle a step belongs to, and its number within."""
+    for cycle in cycles:
+        if step < cycle.steps:
+            return cycle, step
+        step -= cycle.steps
+    raise IndexError(f"{step} steps after the end")
 
-    While it is constant the run does not depend on how long it will be.
+
+def _schedule(cycle: Cycle, step: int) -> float:
+    """Linear warm-up, constant, then linear down to 1 %.
+
+    While it is constant the run does not depend on how long the cycle will be.
     """
     rise = min(1.0, (step + 1) / WARM_UP)
-    left = (steps - step) / max(1.0, COOLING * steps)
+    left = (cycle.steps - step) / (COOLING * cycle.steps)
     return rise * max(0.01, min(1.0, left))
 
 
@@ -155,11 +188,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=Path, required=True, help="folder of scene stacks")
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--bfloat16", action="store_true", help="multiply in bfloat16")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    train(load_sources(arguments.scenes), arguments.output, steps=arguments.steps)
+    scenes = load_sources(arguments.scenes)
+    train(scenes, arguments.output, bfloat16=arguments.bfloat16)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from export import LICENCE, NAME, TRAINING_DATA
-from model import normalised
-from sampling import draw_batch
-from scenes import load_sources
+from model import gather, normalised
+from sampling import Batch, draw_batch, patch_fractions
+from scenes import CLASSES, load_sources
 
 from napari_cytosae.core.backbone import build_backbone
 from napari_cytosae.core.checkpoints import open_backbone
 from napari_cytosae.core.training import TrainingConfig, train_sae
 
 CROPS, PER_BATCH = 6000, 16
+TOKENS = 128
+"""Kept of each crop: CLS and patches, those of white cells `WHITE_ODDS` times as likely.
+
+Glass and red cells fill most of a smear and look alike; without this they would take most
+of the dictionary.
+"""
+WHITE_ODDS = 6.0
 CONFIG = TrainingConfig(
     kind="batchtopk",
     expansion=12,
@@ -33,21 +40,31 @@ CONFIG = TrainingConfig(
 
 
 def write_tokens(path: Path, backbone_file: Path, scenes: Path, crops: int = CROPS) -> None:
-    """Encode crops drawn as for the backbone into a float16 array (crops, 257, width)."""
+    """Encode crops drawn as for the backbone: a float16 array (crops, TOKENS, width)."""
     sources = load_sources(scenes)
     backbone = build_backbone(open_backbone(backbone_file), -1)
     part = path.with_suffix(".part")
-    shape = (crops, 1 + backbone.info.grid**2, backbone.info.width)
+    shape = (crops, TOKENS, backbone.info.width)
     tokens = np.lib.format.open_memmap(part, "w+", np.float16, shape)
     for start in range(0, crops, PER_BATCH):
         batch = draw_batch(sources, PER_BATCH, np.random.default_rng([2, start]))
         # Cameras store 8 bits.
         pixels = normalised((batch.varied * 255).round() / 255)
         with torch.inference_mode():
-            encoded = backbone(pixels).half().numpy()
-        tokens[start : start + PER_BATCH] = encoded[: crops - start]
+            encoded = backbone(pixels)
+        kept = torch.cat([encoded[:, :1], gather(encoded[:, 1:], _chosen(batch, start))], 1)
+        tokens[start : start + PER_BATCH] = kept[: crops - start].half().numpy()
     tokens.flush()
     part.replace(path)
+
+
+def _chosen(batch: Batch, seed: int) -> torch.Tensor:
+    """Patches to keep: (n, TOKENS - 1), drawn without replacement."""
+    classes = patch_fractions(batch.classes, len(CLASSES))
+    white = classes[..., CLASSES.index("cytoplasm") :].sum(-1)
+    odds = 1 + (WHITE_ODDS - 1) * white
+    g = torch.Generator().manual_seed(seed)
+    return torch.multinomial(odds, TOKENS - 1, generator=g)
 
 
 def main() -> None:

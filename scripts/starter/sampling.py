@@ -12,11 +12,23 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from scenes import UNKNOWN, Scenes, Sources
+from scenes import CLASSES, UNKNOWN, Scenes, Sources
+from scipy import ndimage
 
 SIZE = 224
 PLAIN_SHARE = 0.15
 """Share of the crops that keep their own light and stain."""
+PASTED_SHARE = 0.35
+"""Share of the typed cells that are put on the ground of another field.
+
+Drawn and photographed cells then lie among drawn and photographed red cells alike, so that
+the ground tells nothing of the type.
+"""
+FEWEST = 8
+"""Types with fewer cells in a stack than this are drawn in proportion to their number."""
+
+Cut = tuple[np.ndarray, np.ndarray, np.ndarray, int]
+"""RGB, classes and types of a crop, (SIZE, SIZE) each, and the type of its cell or -1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +68,10 @@ def draw_batch(sources: Sources, size: int, rng: np.random.Generator) -> Batch:
     shares = np.array([share for _, share in sources])
     picks = rng.choice(len(sources), size, p=shares / shares.sum())
     crops = [_cut(sources[pick][0], rng) for pick in picks]
+    for place in np.flatnonzero(rng.random(size) < PASTED_SHARE):
+        if crops[place][3] >= 0:
+            ground = sources[rng.choice(len(sources))][0]
+            crops[place] = _pasted(crops[place], _cut(ground, rng, anywhere=True))
     rgb = torch.from_numpy(np.stack([crop[0] for crop in crops]))
     clean = rgb.permute(0, 3, 1, 2).float().div_(255).contiguous()
     classes = torch.from_numpy(np.stack([crop[1] for crop in crops]))
@@ -69,13 +85,14 @@ def draw_batch(sources: Sources, size: int, rng: np.random.Generator) -> Batch:
     )
 
 
-def _cut(
-    scenes: Scenes, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """One crop: turned, mirrored, stretched a little, at a random field of view."""
+def _cut(scenes: Scenes, rng: np.random.Generator, *, anywhere: bool = False) -> Cut:
+    """One crop: turned, mirrored, stretched a little, at a random field of view.
+
+    Most are centred on a white cell, unless `anywhere` is wanted.
+    """
     height, width = scenes.rgb.shape[1:3]
     targets = scenes.targets
-    if len(targets) and rng.random() < 0.85:
+    if len(targets) and not anywhere and rng.random() < 0.85:
         target = targets[rng.choice(len(targets), p=_type_weights(targets["type"]))]
         index, cell_type = int(target["scene"]), int(target["type"])
         side = float(target["diameter"]) * np.exp(rng.uniform(np.log(1.1), np.log(3.2)))
@@ -115,6 +132,27 @@ def _cut(
     )
 
 
+def _pasted(cell: Cut, ground: Cut) -> Cut:
+    """Put the white cell in the middle of one crop on another, under that one's light."""
+    first = CLASSES.index("cytoplasm")
+    white = (cell[1] >= first) & (cell[1] < len(CLASSES))
+    parts, _ = ndimage.label(white)
+    middle = parts[SIZE // 2, SIZE // 2]
+    if not middle:
+        return cell
+    outline = ndimage.binary_dilation(parts == middle, iterations=2)
+    soft = ndimage.uniform_filter(outline.astype(np.float32), 5)[..., None]
+    lit = [np.quantile(cut[0][::4, ::4], 0.95, axis=(0, 1)) for cut in (cell, ground)]
+    stained = cell[0] * (lit[1] / np.maximum(lit[0], 1))
+    rgb = soft * stained + (1 - soft) * ground[0]
+    return (
+        rgb.clip(0, 255).astype(np.uint8),
+        np.where(outline, cell[1], ground[1]),
+        np.where(outline, cell[2], ground[2]),
+        cell[3],
+    )
+
+
 def _reach(side_y: float, side_x: float, angle: float) -> tuple[float, float]:
     """Half the height and width of a turned rectangle."""
     cos, sin = abs(np.cos(angle)), abs(np.sin(angle))
@@ -122,9 +160,9 @@ def _reach(side_y: float, side_x: float, angle: float) -> tuple[float, float]:
 
 
 def _type_weights(types: np.ndarray) -> np.ndarray:
-    """Chance of each cell: rare types more often, by the square root of their number."""
+    """Chance of each cell: all types alike, or what looks real means the usual one."""
     counts = np.bincount(types, minlength=256)
-    weights = 1 / np.sqrt(counts[types])
+    weights = 1 / np.maximum(counts[types], FEWEST)
     weights[types == UNKNOWN] *= 0.5
     return weights / weights.sum()
 
