@@ -38,7 +38,7 @@ class Cycle:
     whole: int = 16
 
 
-CYCLES = (Cycle(1350, 64, 48), Cycle(1050, 128, 32))
+CYCLES = (Cycle(1350, 64, 48), Cycle(3300, 128, 32))
 SEED = 0
 RATE, WARM_UP, DECAY = 1.2e-3, 50, 0.05
 COOLING, PARTIAL = 0.35, 0.8
