@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from napari_cytosae import __version__, _cli_catalogue, _cli_models, _cli_training
+from napari_cytosae import (
+    __version__,
+    _cli_catalogue,
+    _cli_models,
+    _cli_patients,
+    _cli_training,
+)
 from napari_cytosae._cli_console import OneLineErrors, drive, say
 from napari_cytosae._cli_images import each_image, find_images, read_labels
 from napari_cytosae._cli_options import (
@@ -45,6 +51,7 @@ app = typer.Typer(
 )
 app.add_typer(_cli_models.app, name="models")
 app.add_typer(_cli_catalogue.app, name="catalogue")
+app.command()(_cli_patients.barcode)
 app.command("train-sae")(_cli_training.train_sae)
 
 

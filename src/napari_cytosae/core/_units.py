@@ -1,0 +1,201 @@
+"""What of a cohort is encoded in one go, and how the finished ones are kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+
+from napari_cytosae.core import pipeline
+from napari_cytosae.core.files import atomic_file, sha256_file
+from napari_cytosae.core.images import read_image
+from napari_cytosae.core.patients import token_counts
+from napari_cytosae.core.segmentation import single_cell as as_single_cell
+from napari_cytosae.core.types import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
+    from napari_cytosae.core._manifest import Row
+    from napari_cytosae.core.models import Models
+    from napari_cytosae.core.types import BoolArray, Progress
+
+SINGLE_CELLS_AT_ONCE = 32
+"""Single cells of a unit: enough to fill a batch, few enough to lose to a kill."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What changes a barcode, beside the images and the models."""
+
+    threshold: float = 0.2
+    single_cell: bool = False
+    include_cls: bool = False
+    pixel_size: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Images of one patient that are encoded together."""
+
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnitResult:
+    """The cells of a unit.
+
+    Attributes
+    ----------
+    counts : csr_array of float32, (n_cells, d_sae)
+        Of `patients.token_counts`.
+    ok : ndarray of bool, (n_cells,)
+        Cells without a quality flag.
+    n_images : int
+        Images that could be read.
+    problems : tuple of (int, str)
+        Position in the unit of an image that could not, and why.
+    """
+
+    counts: sparse.csr_array
+    ok: BoolArray
+    n_images: int
+    problems: tuple[tuple[int, str], ...] = ()
+
+
+def plan(rows: Sequence[Row], single_cell: bool) -> list[Unit]:
+    """Divide a manifest into units, always in the same way; no unit spans two patients."""
+    size = SINGLE_CELLS_AT_ONCE if single_cell else 1
+    units: list[Unit] = []
+    for row in rows:
+        last = units[-1].rows if units else ()
+        if last and last[0].patient == row.patient and len(last) < size:
+            units[-1] = Unit((*last, row))
+        else:
+            units.append(Unit((row,)))
+    return units
+
+
+def encode_unit(
+    models: Models, unit: Unit, settings: Settings
+) -> Generator[Progress, None, UnitResult]:
+    """Find and encode the cells of a unit; images that cannot be read are named.
+
+    Raises
+    ------
+    CytoError
+        If memory does not suffice for a single cell.
+    """
+    images, problems = [], []
+    for position, row in enumerate(unit.rows):
+        try:
+            images.append(read_image(row.image, settings.pixel_size))
+        except ImageError as error:
+            problems.append((position, str(error)))
+    parts, ok = [], []
+    if settings.single_cell:
+        tables = [as_single_cell(image).table for image in images]
+        crops = [image.rgb for image in images]
+        encoded = yield from pipeline.encode(
+            models, crops, settings.threshold, keep_tokens=False
+        )
+        parts.append(token_counts(encoded.activations, settings.include_cls))
+        ok += [table["qc"].to_numpy() == "ok" for table in tables]
+    else:
+        for image in images:
+            found = yield from pipeline.analyze_image(
+                image, models, threshold=settings.threshold, keep_tokens=False
+            )
+            activations = found.encoded.activations
+            parts.append(token_counts(activations, settings.include_cls))
+            ok.append(found.cells.table["qc"].to_numpy() == "ok")
+    return joined(parts, ok, len(images), problems, models.sae_info.d_sae)
+
+
+class Finished:
+    """Units that are done, one file each, found again by what they are of.
+
+    Parameters
+    ----------
+    folder : Path
+        Of `partial_folder`.
+    models : Models
+        With other models, or other settings, nothing is found.
+    settings : Settings
+        As the units are encoded with.
+    """
+
+    def __init__(self, folder: Path, models: Models, settings: Settings) -> None:
+        self.folder = folder
+        self._d_sae = models.sae_info.d_sae
+        self._run = json.dumps(
+            [
+                models.backbone_info.sha256,
+                models.sae_info.sha256,
+                models.layer,
+                models.precision,
+                asdict(settings),
+            ]
+        )
+
+    def path(self, unit: Unit) -> Path:
+        """The file of a unit: named by the content of its images, not by their names."""
+        content = [_content(row.image) for row in unit.rows]
+        key = hashlib.sha256(json.dumps([self._run, content]).encode()).hexdigest()
+        return self.folder / f"{key}.npz"
+
+    def save(self, path: Path, result: UnitResult) -> None:
+        """Keep a unit; the file is whole or not there."""
+        counts = result.counts
+        about = json.dumps([result.n_images, result.problems])
+        with atomic_file(path) as temporary:
+            np.savez(
+                temporary,
+                data=counts.data,
+                indices=counts.indices,
+                indptr=counts.indptr,
+                ok=result.ok,
+                about=np.array(about),
+            )
+
+    def load(self, path: Path) -> UnitResult | None:
+        """A unit that is kept; None where it is not, or not whole."""
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                ok = kept["ok"]
+                triple = (kept["data"], kept["indices"], kept["indptr"])
+                counts = sparse.csr_array(triple, shape=(len(ok), self._d_sae))
+                n_images, problems = json.loads(str(kept["about"]))
+        except (OSError, ValueError, KeyError, EOFError):
+            return None
+        named = tuple((position, text) for position, text in problems)
+        return UnitResult(counts, ok, n_images, named)
+
+
+def joined(
+    counts: Sequence[sparse.csr_array],
+    ok: Sequence[BoolArray],
+    n_images: int,
+    problems: Sequence[tuple[int, str]],
+    d_sae: int,
+) -> UnitResult:
+    """Put units, or the images of one, together."""
+    parts = [part for part in counts if part.shape[0]]
+    stacked = sparse.csr_array(np.zeros((0, d_sae), dtype=np.float32))
+    if parts:
+        stacked = sparse.csr_array(sparse.vstack(parts, format="csr"))
+    flags = np.concatenate([np.zeros(0, dtype=bool), *ok])
+    return UnitResult(stacked, flags, n_images, tuple(problems))
+
+
+def _content(path: Path) -> str:
+    """Hash of an image; of a folder's pixels, as `read_image` takes it."""
+    try:
+        return sha256_file(path) if path.is_file() else read_image(path).sha256
+    except (OSError, ImageError) as error:
+        return f"unreadable: {error}"

@@ -1,0 +1,255 @@
+"""Patients as barcodes: how much of each concept their average cell shows.
+
+``b[k]`` is the number of patch tokens with ``f[k] > threshold``, mean over the cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from napari_cytosae.core.types import CytoError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy.typing as npt
+
+    from napari_cytosae.core.types import (
+        BoolArray,
+        ConceptActivations,
+        Float64Array,
+        Int64Array,
+    )
+
+REPLICATES = 200
+"""Bootstrap samples of a patient's cells."""
+
+LEVEL = 0.95
+"""Of the bootstrap interval."""
+
+_COLUMNS_AT_ONCE = 4096
+"""Of the bootstrap: 200 x 4096 numbers are 7 MB."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Barcodes:
+    """Patients x concepts, and what is known of each patient.
+
+    Attributes
+    ----------
+    patients : tuple of str
+        Not necessarily unique: a patient may have several samples.
+    values : csr_array of float32, (n, k)
+        Counts a cell, or fractions.
+    concepts : ndarray of int64, (k,)
+        Concept of each column.
+    n_cells : ndarray of float64, (n,)
+        NaN where unknown; so are the others.
+    n_images : ndarray of float64, (n,)
+        Images that could be read.
+    qc_share : ndarray of float64, (n,)
+        Share of the cells without a quality flag. Flagged cells count all the same.
+    diagnosis : tuple of str
+        Empty where unknown.
+    low, high : csr_array of float32, (n, k), or None
+        Bootstrap interval over the cells, `LEVEL`.
+    record : dict
+        ``uns["cytosae"]``: what made them; empty where unknown.
+    problems : tuple of str
+        One sentence for each row of the source that was left out.
+    """
+
+    patients: tuple[str, ...]
+    values: sparse.csr_array
+    concepts: Int64Array
+    n_cells: Float64Array
+    n_images: Float64Array
+    qc_share: Float64Array
+    diagnosis: tuple[str, ...]
+    low: sparse.csr_array | None = None
+    high: sparse.csr_array | None = None
+    record: dict[str, Any] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.patients)
+
+    @property
+    def sae_sha256(self) -> str:
+        """Hash of the SAE whose concepts these are; empty where unknown."""
+        models = self.record.get("models")
+        sae = models.get("sae") if isinstance(models, dict) else None
+        return str(sae.get("sha256", "")) if isinstance(sae, dict) else ""
+
+    def rows(self, chosen: Sequence[int] | Int64Array | BoolArray) -> Barcodes:
+        """Some of the patients, in the order given."""
+        index = np.asarray(chosen)
+        index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
+        return Barcodes(
+            tuple(self.patients[i] for i in index),
+            self.values[index],
+            self.concepts,
+            self.n_cells[index],
+            self.n_images[index],
+            self.qc_share[index],
+            tuple(self.diagnosis[i] for i in index),
+            None if self.low is None else self.low[index],
+            None if self.high is None else self.high[index],
+            self.record,
+            self.problems,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatientCells:
+    """The cells of one patient as counts of tokens over threshold.
+
+    Attributes
+    ----------
+    patient, diagnosis : str
+    counts : csr_array of float32, (n_cells, d_sae)
+        Of `token_counts`.
+    ok : ndarray of bool, (n_cells,)
+        Cells without a quality flag.
+    n_images : int
+    """
+
+    patient: str
+    counts: sparse.csr_array
+    ok: BoolArray
+    n_images: int = 1
+    diagnosis: str = ""
+
+
+def token_counts(
+    activations: ConceptActivations, include_cls: bool = False
+) -> sparse.csr_array:
+    """Tokens over threshold of each cell and concept.
+
+    Parameters
+    ----------
+    activations : ConceptActivations
+        The cells.
+    include_cls : bool
+        Count the CLS token too, as the reference's code does: 257 tokens, not 256.
+
+    Returns
+    -------
+    csr_array of float32, (n_cells, d_sae)
+    """
+    if not include_cls:
+        return activations.n_patches
+    over = activations.cls.copy()
+    over.data = (over.data > activations.threshold).astype(np.float32)
+    counts = sparse.csr_array(activations.n_patches + over)
+    counts.eliminate_zeros()
+    return counts
+
+
+def barcode(counts: sparse.csr_array) -> Float64Array:
+    """Mean over the cells of their token counts.
+
+    The counts are whole numbers, so that their sum is exact and the same cells given
+    twice change nothing.
+
+    Parameters
+    ----------
+    counts : csr_array, (n_cells, d_sae)
+        Of `token_counts`.
+
+    Returns
+    -------
+    ndarray of float64, (d_sae,)
+
+    Raises
+    ------
+    CytoError
+        If there is no cell.
+    """
+    if not counts.shape[0]:
+        raise CytoError("A patient without cells has no barcode: give images with cells.")
+    sums = np.bincount(counts.indices, counts.data, minlength=counts.shape[1])
+    return np.asarray(sums, dtype=np.float64) / counts.shape[0]
+
+
+def bootstrap(
+    counts: sparse.csr_array, replicates: int = REPLICATES, level: float = LEVEL
+) -> tuple[Float64Array, Float64Array]:
+    """Interval of the barcode when the cells are drawn again from the same patient.
+
+    Parameters
+    ----------
+    counts : csr_array, (n_cells, d_sae)
+        Of `token_counts`, at least one cell.
+    replicates : int
+        Samples of the cells, with replacement; always the same ones.
+    level : float
+        Share of the replicates inside.
+
+    Returns
+    -------
+    low, high : ndarray of float64, (d_sae,)
+    """
+    n, width = counts.shape
+    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=replicates)
+    low, high = np.zeros(width), np.zeros(width)
+    columns = counts.tocsc()
+    active = np.unique(counts.indices)
+    for start in range(0, len(active), _COLUMNS_AT_ONCE):
+        part = active[start : start + _COLUMNS_AT_ONCE]
+        means = (columns[:, part].T @ draws.T) / n
+        low[part], high[part] = np.quantile(
+            means, ((1 - level) / 2, (1 + level) / 2), axis=1
+        )
+    return low, high
+
+
+def collect(patients: Iterable[PatientCells], record: dict[str, Any]) -> Barcodes:
+    """Make barcodes of patients, one at a time.
+
+    Parameters
+    ----------
+    patients : iterable of PatientCells
+        Each with at least one cell; only one is held at a time.
+    record : dict
+        For ``uns["cytosae"]``.
+
+    Raises
+    ------
+    CytoError
+        If there is no patient, or one without cells.
+    """
+    about: list[tuple[str, str, int, int, float]] = []
+    stacks: list[list[sparse.csr_array]] = [[], [], []]
+    for one in patients:
+        vectors = (barcode(one.counts), *bootstrap(one.counts))
+        for rows, vector in zip(stacks, vectors, strict=True):
+            rows.append(_row(vector))
+        share = float(one.ok.mean())
+        about.append((one.patient, one.diagnosis, len(one.ok), one.n_images, share))
+    if not about:
+        raise CytoError("There are no patients with cells to make barcodes of.")
+    names, diagnosis, n_cells, n_images, shares = zip(*about, strict=True)
+    values, low, high = (
+        sparse.csr_array(sparse.vstack(rows, format="csr")) for rows in stacks
+    )
+    return Barcodes(
+        names,
+        values,
+        np.arange(values.shape[1]),
+        np.array(n_cells, dtype=np.float64),
+        np.array(n_images, dtype=np.float64),
+        np.array(shares, dtype=np.float64),
+        diagnosis,
+        low,
+        high,
+        record,
+    )
+
+
+def _row(dense: npt.NDArray[np.float64]) -> sparse.csr_array:
+    return sparse.csr_array(dense[None].astype(np.float32))

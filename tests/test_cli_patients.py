@@ -1,0 +1,241 @@
+"""Barcodes, heads and predictions from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anndata
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+from timm.models import VisionTransformer
+from typer.testing import CliRunner
+
+from napari_cytosae._sample_data import demo_smear
+from napari_cytosae.cli import app
+from napari_cytosae.core import cohort
+from napari_cytosae.core.checkpoints import save_backbone, save_sae
+from napari_cytosae.core.crops import crop_cells
+from napari_cytosae.core.models import load_models
+from napari_cytosae.core.segmentation import segment
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+WIDTH, LATENTS = 32, 64
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CYTOSAE_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a small random backbone and SAE."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    vit = VisionTransformer(
+        img_size=224,
+        patch_size=14,
+        embed_dim=WIDTH,
+        depth=3,
+        num_heads=1,
+        num_classes=0,
+        init_values=1.0,
+    )
+    save_backbone(folder / "vit.safetensors", vit.state_dict(), heads=1, image_size=224)
+    tensors = {
+        "W_enc": torch.randn(WIDTH, LATENTS) / 4,
+        "b_enc": torch.full((LATENTS,), -0.5),
+        "W_dec": torch.randn(LATENTS, WIDTH) / 4,
+        "b_dec": torch.zeros(WIDTH),
+    }
+    save_sae(folder / "sae.safetensors", tensors, kind="relu", layer=-2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The white cells of the built-in smear, an image each."""
+    folder = tmp_path_factory.mktemp("cells")
+    smear = demo_smear().rgb
+    paths = []
+    for number, crop in enumerate(crop_cells(smear, segment(smear))):
+        paths.append(folder / f"cell {number}.png")
+        Pillow.fromarray(crop).save(paths[-1])
+    return paths
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def options(weights: Path) -> list[str]:
+    files = [str(weights / name) for name in ("vit.safetensors", "sae.safetensors")]
+    return ["--backbone", files[0], "--sae", files[1], "--precision", "float32"]
+
+
+def manifest(path: Path, *rows: str, head: str = "patient,image,diagnosis") -> Path:
+    path.write_text("\n".join((head, *rows)) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("include_cls", [False, True])
+def test_barcode_is_the_mean_count_of_tokens(
+    weights: Path, cells: list[Path], tmp_path: Path, include_cls: bool
+) -> None:
+    rows = [f"{'AB'[i % 2]},{path},{'x' if i % 2 else ''}" for i, path in enumerate(cells)]
+    listed = manifest(tmp_path / "m.csv", *rows)
+    out = tmp_path / "b.h5ad"
+    flags = ["--single-cell", *(["--include-cls"] if include_cls else [])]
+    result = run("barcode", listed, "-o", out, *flags, *options(weights))
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.strip() == str(out)
+    table = anndata.read_h5ad(out)
+    assert list(table.obs_names) == ["A", "B"]
+    assert list(table.obs["diagnosis"]) == ["", "x"]
+    assert list(table.var_names) == [str(i) for i in range(LATENTS)]
+    models = load_models(
+        weights / "vit.safetensors", weights / "sae.safetensors", "cpu", "float32"
+    )
+    for patient, start in (("A", 0), ("B", 1)):
+        crops = [np.asarray(Pillow.open(path)) for path in cells[start::2]]
+        f = models.latents(crops)
+        over = (f if include_cls else f[:, 1:]) > 0.2
+        expected = over.sum(axis=1).mean(axis=0)
+        np.testing.assert_allclose(
+            table[patient].X.toarray()[0], expected, rtol=1e-6, atol=1.01 / len(crops)
+        )
+        assert table.obs.loc[patient, "n_cells"] == len(crops)
+    assert table.uns["cytosae"]["models"]["sae"]["sha256"]
+    assert not cohort.partial_folder(out).exists()
+
+
+def test_smears_and_bad_rows(weights: Path, tmp_path: Path) -> None:
+    Pillow.fromarray(demo_smear().rgb).save(tmp_path / "smear.png")
+    Pillow.new("RGB", (300, 300), (230, 225, 230)).save(tmp_path / "empty.png")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    listed = manifest(
+        tmp_path / "m.csv",
+        "A,smear.png,x",
+        "A,nowhere.png,x",
+        "B,empty.png,",
+        "A,bad.png,",
+        "A,./smear.png,",
+        "C,smear.png,",
+        ",smear.png,",
+    )
+    out = tmp_path / "b.h5ad"
+    result = run("barcode", listed, "-o", out, *options(weights))
+    assert result.exit_code == 2
+    table = anndata.read_h5ad(out)
+    assert list(table.obs_names) == ["A"]
+    assert table.obs["n_images"].item() == 1
+    assert table.obs["n_cells"].item() == len(segment(demo_smear().rgb))
+    assert 0 <= table.obs["qc_share"].item() <= 1
+    said = result.stderr
+    for line, words in (
+        (3, "there is no file"),
+        (4, "no cells were found of patient B"),
+        (5, "bad.png"),
+        (6, "listed on line 2 already"),
+        (7, "an image of patient A on line 2"),
+        (8, "the patient is not named"),
+    ):
+        assert any(f"line {line}" in s and words in s for s in said.splitlines()), words
+    assert "Traceback" not in said
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(
+    weights: Path, cells: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_cytosae.core._units.SINGLE_CELLS_AT_ONCE", 3)
+    rows = [f"{'AB'[i > 5]},{path}," for i, path in enumerate(cells)]
+    listed = cohort.read_manifest(manifest(tmp_path / "m.csv", *rows))
+    models = load_models(
+        weights / "vit.safetensors", weights / "sae.safetensors", "cpu", "float32"
+    )
+    settings = cohort.Settings(single_cell=True)
+
+    def build(out: Path, stop: int | None = None) -> cohort.Barcodes | None:
+        job = cohort.build(models, listed, out, settings)
+        while True:
+            try:
+                step = next(job)
+            except StopIteration as finished:
+                return finished.value
+            if stop is not None and step.done >= stop:
+                job.close()
+                return None
+
+    whole = build(tmp_path / "whole.h5ad")
+    assert build(tmp_path / "part.h5ad", stop=4) is None
+    kept = sorted(cohort.partial_folder(tmp_path / "part.h5ad").iterdir())
+    assert len(kept) == 2
+    kept[0].write_bytes(kept[0].read_bytes()[:100])
+    encoded = []
+    original = models.encode_batch
+    monkeypatch.setattr(
+        models,
+        "encode_batch",
+        lambda crops, *args, **kw: encoded.append(len(crops)) or original(crops, *args, **kw),
+    )
+    resumed = build(tmp_path / "part.h5ad")
+    assert sum(encoded) == len(cells) - 3  # the damaged unit is done again
+    assert whole is not None
+    assert resumed is not None
+    for name in ("values", "low", "high"):
+        a, b = getattr(whole, name), getattr(resumed, name)
+        assert (a != b).nnz == 0
+    np.testing.assert_array_equal(whole.n_cells, resumed.n_cells)
+    assert whole.n_cells.sum() == len(cells)
+
+
+def test_counts_of_the_reference_s_code(tmp_path: Path) -> None:
+    counts = np.random.default_rng(0).random((4, 30)).astype(np.float64)
+    counts[2, 5] = np.nan
+    np.save(tmp_path / "cls_sae_cnt.npy", counts)
+    (tmp_path / "names.txt").write_text("P1\nP2\nP3\nP4\n")
+    out = tmp_path / "b.h5ad"
+    args = ("--from-counts", tmp_path / "cls_sae_cnt.npy", "--names")
+    result = run("barcode", *args, tmp_path / "names.txt", "-o", out)
+    assert result.exit_code == 2
+    assert "row 3: patient P3" in result.stderr
+    table = anndata.read_h5ad(out)
+    assert list(table.obs_names) == ["P1", "P2", "P4"]
+    np.testing.assert_allclose(table.X.toarray(), counts[[0, 1, 3]].astype(np.float32))
+    (tmp_path / "names.txt").write_text("P1\nP2\n")
+    result = run("barcode", *args, tmp_path / "names.txt", "-o", out)
+    assert result.exit_code == 2
+    assert "names 2 patients" in result.stderr
+    np.save(tmp_path / "cls_sae_cnt.npy", np.array([{}], dtype=object), allow_pickle=True)
+    result = run("barcode", *args, tmp_path / "names.txt", "-o", out)
+    assert result.exit_code == 2
+    assert "Python objects" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("person,image\nA,x.png\n", "needs the columns patient and image"),
+        ("patient,image\nA,x.png\n", "lists no image that can be used"),
+        ("patient,image\n", "lists no image that can be used"),
+    ],
+)
+def test_manifests_of_no_use(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "m.csv").write_text(text)
+    result = run("barcode", tmp_path / "m.csv", "-o", tmp_path / "b.h5ad")
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("args", [[], ["m.csv", "--from-counts", "c.npy"], ["--names", "n"]])
+def test_barcode_usage(args: list[str]) -> None:
+    result = run("barcode", *args)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Usage: ")
