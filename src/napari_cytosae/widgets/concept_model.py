@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SHOW, CONCEPT, NAME = 0, 1, 2
 HEADERS = {
     "show": ("", "Tick to lay the concept over the slide, at most four at a time"),
-    "concept": ("Concept", "The latent's number in the SAE"),
+    "concept": ("Id", "The latent's number in the SAE"),
     "name": ("Name", "Double-click or press N to name the concept"),
     "here": ("Here", "Mean activation over the patches of what is ranked by"),
     "prevalence": ("Prev.", "Share of the cells in which it fires"),
@@ -33,14 +33,17 @@ HEADERS = {
         "Spec.",
         "How much stronger here than in the other cells",
     ),
-    "where": ("Where", "Part of the cell in which most of its activation lies"),
+    "where": (
+        "Where",
+        "Part of the cell in which most of its activation lies, and how many percent of it",
+    ),
 }
 _ROOT = QModelIndex()
 KEEP: dict[str, tuple[str, tuple[str, ...]]] = {
-    "all": ("all", ()),
+    "all": ("all concepts", ()),
     "background": ("no background", ("background",)),
     "always": ("no always-on", ("always-on",)),
-    "both": ("neither of them", ("background", "always-on")),
+    "both": ("neither", ("background", "always-on")),
 }
 """Optional filters and the flags they leave out; nothing is left out unless asked for."""
 
@@ -264,9 +267,9 @@ class ConceptTableModel(QAbstractTableModel):
 
 
 def _short(place: str) -> str:
-    """``nucleus 82%`` -> ``nuc 82%``."""
+    """``nucleus 82%`` -> ``nuc 82``."""
     part, _, share = str(place).partition(" ")
-    return f"{_PLACES.get(part, part)} {share}".strip()
+    return f"{_PLACES.get(part, part)} {share.rstrip('%')}".strip()
 
 
 def number(value: float) -> str:

@@ -44,6 +44,7 @@ class ConceptTable(QTableView):
             | QAbstractItemView.EditTrigger.EditKeyPressed
         )
         self.setWordWrap(False)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSortingEnabled(True)
         self.sortByColumn(3, Qt.SortOrder.DescendingOrder)
         rows = self.verticalHeader()
@@ -54,16 +55,9 @@ class ConceptTable(QTableView):
         header.setMinimumSectionSize(24)
         digit = self.fontMetrics().horizontalAdvance("0")
         box = self.style().pixelMetric(QStyle.PixelMetric.PM_IndicatorWidth)
-        narrow = 5 * digit + 6
-        widths = (
-            box + SWATCH_PX + 12,
-            7 * digit,
-            0,
-            narrow,
-            narrow,
-            narrow,
-            7 * digit + 4,
-        )
+        narrow = 4 * digit + 8
+        place = 6 * digit + 2
+        widths = (box + SWATCH_PX + 10, 5 * digit + 8, 0, narrow, narrow, narrow, place)
         for column, width in enumerate(widths):
             if column == NAME:
                 header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
@@ -106,7 +100,7 @@ class ConceptTable(QTableView):
                 self.clearSelection()
             else:
                 self.selectRow(row)
-                self.scrollTo(self._concepts.index(row, NAME))
+                self.scrollTo(self._concepts.index(row, 0))
         self.viewport().update()
 
     def _on_current(self, current: QModelIndex, _: QModelIndex) -> None:

@@ -97,6 +97,8 @@ class ConceptsPanel(QWidget):
         )
         for key, (text, _) in KEEP.items():
             self._keep.addItem(text, key)
+        for combo in (self._scope, self._keep):
+            combo.setMinimumWidth(80)
         self._count = QLabel()
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
@@ -124,14 +126,15 @@ class ConceptsPanel(QWidget):
         rank = QHBoxLayout()
         rank.addWidget(QLabel("Rank by"))
         rank.addWidget(self._scope, 1)
+        rank.addWidget(self._keep, 1)
         rank.addWidget(self._help)
         search = QHBoxLayout()
         search.addWidget(self._search, 1)
-        search.addWidget(self._keep)
         search.addWidget(self._count)
         content = QWidget()
         column = QVBoxLayout(content)
         column.setSpacing(4)
+        column.setContentsMargins(6, 6, 6, 6)
         for line in (top, rank, search):
             column.addLayout(line)
         column.addWidget(self.table, 1)

@@ -39,6 +39,8 @@ TITLES: dict[Step, str] = {"models": "Models", "cells": "Cells", "concepts": "Co
 MARKS = {"done": "\N{BLACK CIRCLE}", "todo": "\N{WHITE CIRCLE}", "attention": "!"}
 MEANINGS = {"done": "done", "todo": "not yet", "attention": "needs attention"}
 SAMPLE = "smear"
+WIDTH_PX = 360
+"""Narrowest dock in which nothing is cut off: fits a laptop's screen beside the canvas."""
 
 
 class CytoSAEWidget(QWidget):
@@ -63,13 +65,13 @@ class CytoSAEWidget(QWidget):
         self.cells_panel = CellsPanel()
         self.concepts_panel = ConceptsPanel()
         self.tabs = QTabWidget()
-        self.tabs.setDocumentMode(True)
         self._steps: list[Step] = []
         self._add_step("models", self.models_panel)
         self._add_step("cells", self.cells_panel)
         self._add_step("concepts", self.concepts_panel)
+        self.setMinimumWidth(WIDTH_PX)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setContentsMargins(0, 4, 0, 0)
         layout.setSpacing(0)
         layout.addWidget(self.tabs, 1)
         layout.addWidget(self.strip)
