@@ -33,6 +33,17 @@ check: lint types contracts manifest
 pictures: $(BIN)/.installed $(BIN)/.system  ## README pictures, from the real program
 	$(SCREEN) $(BIN)/python scripts/screenshots.py docs/images
 
+# Folder with bccd/, chula_rbc/ and wbc_segmentation/, see scripts/starter and benchmarks.
+DATA ?= data
+
+starter: $(BIN)/.installed  ## trains the built-in model; goes on where it was killed
+	$(BIN)/python scripts/starter/build.py --data $(DATA)
+
+benchmarks: $(BIN)/.installed  ## what the README quotes
+	$(BIN)/python benchmarks/segmentation.py --data $(DATA)
+	$(BIN)/python benchmarks/starter.py --data $(DATA)
+	$(BIN)/python benchmarks/encode.py
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -55,4 +66,4 @@ wheel: $(BIN)/.developer  ## builds the package and looks into it
 	$(BIN)/python scripts/check_wheel.py dist/*.whl
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist cytosae-demo .mypy_cache .ruff_cache .pytest_cache
