@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image as PillowImage
 from scipy import ndimage as ndi
+from skimage.measure import regionprops_table
 
 from napari_cytosae.core import segmentation
 from napari_cytosae.core.images import read_image
@@ -213,8 +214,20 @@ def test_labels_are_taken_as_they_are(dtype):
     check_contract(cells, rgb)
     np.testing.assert_array_equal(cells.labels, labels)
     assert cells.table.cell_id.tolist() == [7, 200]
+    solid = regionprops_table(np.where(labels == 7, 1, 0), properties=["solidity"])
+    assert cells.table.solidity[0] == pytest.approx(solid["solidity"][0], abs=0.01)
     assert cells.table.kind.tolist() == ["wbc", "wbc"]
     assert dice(cells.nuclei == 7, disc(rgb.shape, 60, 70, 20)) > 0.95
+
+
+def test_huge_ids_cost_no_memory():
+    rgb = field(white=[(60, 70), (150, 200)])
+    labels = np.zeros(rgb.shape[:2], np.int64)
+    labels[disc(rgb.shape, 60, 70, 30)] = 2**31 - 1
+    labels[disc(rgb.shape, 150, 200, 30)] = 5
+    cells = measure(rgb, labels, pixel_size=0.2)
+    assert cells.table.cell_id.tolist() == [5, 2**31 - 1]
+    assert set(np.unique(cells.nuclei)) == {0, 5, 2**31 - 1}
 
 
 @pytest.mark.parametrize(
@@ -329,12 +342,21 @@ def test_wrong_arguments_are_refused():
         segment(np.zeros((0, 5, 3), np.uint8))
 
 
-def test_wrong_pixel_size_is_warned_of():
+@pytest.mark.parametrize("wrong", [0.02, 2.0])
+@pytest.mark.parametrize("stated_by", ["user", "metadata"])
+def test_pixel_size_wrong_by_ten_is_refused_with_the_one_that_fits(wrong, stated_by):
     rgb = field(red=[c for c in grid() if np.hypot(c[0] - 60, c[1] - 70) > 60])
-    for wrong in (0.02, 2.0):
-        cells = segment(rgb, pixel_size=wrong, kinds=("wbc", "rbc"))
-        assert len(cells) < 60
-        assert (cells.table.qc != "ok").all() or not len(cells)
+    image = Image(rgb, "a.png", PixelSize(wrong, "metadata"), "0")
+    with pytest.raises(CytoError, match=r"about 0\.2 um fits"):
+        segment(image) if stated_by == "metadata" else segment(rgb, pixel_size=wrong)
+
+
+def test_wrong_pixel_size_that_nothing_contradicts_gives_flags_not_crowds():
+    rgb = field(white=[(60, 70), (150, 200)], red=[(40, 200), (60, 260)])
+    assert len(segment(rgb, pixel_size=0.02, kinds=("wbc", "rbc"))) == 0
+    cells = segment(rgb, pixel_size=2.0, kinds=("wbc", "rbc"))
+    assert 0 < len(cells) < 100
+    assert (cells.table.qc != "ok").all()
 
 
 # --- real smears ----------------------------------------------------------------------

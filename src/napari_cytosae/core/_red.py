@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage as ndi
-from scipy.cluster.vq import kmeans2
 from skimage.filters import threshold_otsu
 from skimage.measure import label
-from skimage.morphology import reconstruction
-from skimage.segmentation import watershed
 
 from napari_cytosae.core._shape import renumbered, shapes
+from napari_cytosae.core._split import divide, split
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
@@ -32,8 +30,13 @@ _FINE_NECK = 0.95
 """For regions too large for one cell: cells that overlap have a shallow neck."""
 _TOO_LARGE = 1.4
 _NORMAL_UM2 = (32.0, 60.0)
-_HEAP = 40
 _SINGLE_UM2 = 20.0
+_HEAPS = 10.0
+"""Where half of the blood lies in regions of this many cells' area, the pixel size must be
+wrong, and what looks like heaps are single cells."""
+_GREY = 0.7
+"""Least share of the green density that a grey thing has in red and in blue, too; red cells
+have less than half of it."""
 
 
 def red_mask(stained: Stain, sigma: float) -> BoolArray:
@@ -52,20 +55,6 @@ def red_mask(stained: Stain, sigma: float) -> BoolArray:
     return density > np.maximum(floor, _HALF_TONE * np.minimum(near, middle))
 
 
-def split(mask: BoolArray, neck: float, sigma: float) -> Int32Array:
-    """Split a mask where it narrows to less than `neck` of both sides' radius.
-
-    Markers are the maxima of the logarithm of the distance map that rise by -log(neck)
-    above the saddle, so the rule is the same at every scale.
-    """
-    distance = ndi.distance_transform_edt(mask).astype(np.float32)
-    distance = ndi.gaussian_filter(distance, sigma)
-    height = np.log(np.maximum(distance, 0.5))
-    dome = reconstruction(height + np.log(neck), height, footprint=np.ones((3, 3)))
-    peaks = (ndi.maximum_filter(dome, 3) == dome) & (distance > 2) & mask
-    return watershed(-distance, label(peaks), mask=mask).astype(np.int32)
-
-
 def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:
     """Label red cells, touching ones split at their necks.
 
@@ -82,9 +71,7 @@ def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:
     -------
     ndarray of int32, (H, W)
     """
-    foreign = ndi.binary_opening(stained.foreign, iterations=max(1, round(0.4 / um)))
-    foreign = ndi.binary_dilation(foreign, iterations=max(1, round(0.6 / um)))
-    other = other | foreign | stained.void
+    other = other | _foreign(stained, um) | stained.void
     mask = red_mask(stained, 0.2 / um)
     holes = label(~(mask | other), connectivity=1)
     pallor = np.bincount(holes.ravel()) * um**2 < _PALLOR_UM2
@@ -96,11 +83,14 @@ def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:
     single = areas[1:][areas[1:] * um**2 > _SINGLE_UM2]
     if not single.size:
         return kept(labels, um, _RED_UM2)
-    typical = float(np.clip(np.median(single), *(a / um**2 for a in _NORMAL_UM2)))
+    median = float(np.median(single))
+    typical = min(max(median, _NORMAL_UM2[0] / um**2), _NORMAL_UM2[1] / um**2)
     large = areas > _TOO_LARGE * typical
     large[0] = False
     finer = split(large[labels], _FINE_NECK, 0.3 / um)
-    _divide(finer, typical)
+    heaps = np.sort(single)
+    if heaps[np.searchsorted(heaps.cumsum(), heaps.sum() / 2)] < _HEAPS * typical:
+        finer = divide(finer, typical)
     labels = np.where(finer > 0, finer + labels.max(), labels)
     labels = kept(labels, um, _RED_UM2)
     shape = shapes(labels)
@@ -108,22 +98,14 @@ def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:
     return renumbered(labels, ~shape.cut | (shape.area >= 0.5 * typical))
 
 
-def _divide(labels: Int32Array, typical: float) -> None:
-    """Divide, in place, each region of k cells' area without necks into k compact parts.
-
-    Cells that lie over each other hide part of their area, hence the 1.1; heaps of more
-    than 40 are left whole, for the quality flag to name.
-    """
-    areas = np.bincount(labels.ravel())
-    new = len(areas)
-    for i, box in enumerate(ndi.find_objects(labels), 1):
-        count = round(areas[i] / (1.1 * typical)) if box is not None else 0
-        if not 2 <= count <= _HEAP:
-            continue
-        points = np.argwhere(labels[box] == i)
-        _, part = kmeans2(points.astype(float), count, minit="++", seed=0, iter=8)
-        labels[box][tuple(points[part > 0].T)] = new + part[part > 0]
-        new += count
+def _foreign(stained: Stain, um: float) -> BoolArray:
+    """Pen, pointer and dust with the blurred rim around: grey however faint."""
+    red, green, blue = (
+        ndi.gaussian_filter(stained.density[..., c], 0.3 / um) for c in range(3)
+    )
+    grey = (np.minimum(red, blue) > _GREY * green) & (green > max(0.04, 4 * stained.noise))
+    grey = ndi.binary_opening(grey | stained.foreign, iterations=max(1, round(0.4 / um)))
+    return ndi.binary_dilation(grey, iterations=max(1, round(0.6 / um)))
 
 
 def platelets(stained: Stain, white: BoolArray, um: float) -> Int32Array:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage as ndi
 
-from napari_cytosae.core._red import red_mask, split
+from napari_cytosae.core._red import red_mask
 from napari_cytosae.core._shape import shapes
+from napari_cytosae.core._split import split
 from napari_cytosae.core._stain import shrink, stain
 from napari_cytosae.core.types import PixelSize
 
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
 RED_CELL_UM = 7.5
 """Diameter of a normal red cell on a dried smear."""
 _MIN_CELLS = 3
+_SURE_CELLS = 8
+_SURE_SPREAD = 0.25
+_ODDS = 4.0
+"""Factor by which no blood differs: the largest macrocyte has three times the diameter of
+the smallest spherocyte."""
 _OVERVIEW_PX = 80_000
 
 
@@ -28,6 +35,7 @@ def estimate_pixel_size(rgb: UInt8Array) -> PixelSize:
     Parameters
     ----------
     rgb : ndarray of uint8, (H, W, 3)
+        The image.
 
     Returns
     -------
@@ -43,9 +51,15 @@ def estimate_pixel_size(rgb: UInt8Array) -> PixelSize:
     return PixelSize(um / factor, "estimated", spread, count)
 
 
+def contradicts(stated: float, seen: float, spread: float | None, count: int) -> bool:
+    """Whether red cells tell a wholly different pixel size (um), and are sure of it."""
+    sure = count >= _SURE_CELLS and spread is not None and spread < _SURE_SPREAD
+    return sure and not 1 / _ODDS < stated / seen < _ODDS
+
+
 def overview_factor(rgb: UInt8Array) -> int:
     """Factor to shrink an image by to see its scale: a field of 320 x 240 shows it."""
-    return max(1, round((rgb.shape[0] * rgb.shape[1] / _OVERVIEW_PX) ** 0.5))
+    return max(1, round(math.sqrt(rgb.shape[0] * rgb.shape[1] / _OVERVIEW_PX)))
 
 
 def red_cell_scale(stained: Stain) -> tuple[float | None, float | None, int]:
@@ -56,13 +70,13 @@ def red_cell_scale(stained: Stain) -> tuple[float | None, float | None, int]:
         return None, None, 0
     shape = shapes(labels)
     basic = ndi.gaussian_filter(stained.basic, 1).ravel()
-    basic = np.bincount(labels.ravel(), basic) / np.maximum(shape.area, 1)
+    mean_basic = np.bincount(labels.ravel(), basic) / np.maximum(shape.area, 1)
     diameter = 2 * np.sqrt(shape.area / np.pi)
     good = (
         ~shape.cut
         & (shape.eccentricity < 0.75)
         & (shape.fullness > 0.94)
-        & (basic < 0.12)
+        & (mean_basic < 0.12)
         & (diameter > 10)
         & (_touching_share(labels) < 0.35)
     )

@@ -1,4 +1,4 @@
-"""Size and shape of every label at once, from sums over pixels."""
+"""Size and shape of labels, mostly of all at once from sums over pixels."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.spatial import ConvexHull
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from napari_cytosae.core.types import BoolArray, Float64Array, Int32Array
 
 
@@ -46,7 +49,7 @@ def shapes(labels: Int32Array) -> Shapes:
     row, column = np.nonzero(labels)
     index = labels[row, column]
 
-    def total(weights: Float64Array | None = None) -> Float64Array:
+    def total(weights: npt.ArrayLike | None = None) -> Float64Array:
         return np.bincount(index, weights, minlength=count).astype(np.float64)
 
     area = total()
@@ -70,6 +73,38 @@ def shapes(labels: Int32Array) -> Shapes:
         fullness=area / (4 * np.pi * np.sqrt(large * small)),
         cut=cut,
     )
+
+
+def solidity(mask: BoolArray) -> float:
+    """Share of its convex hull that a mask (h, w) fills.
+
+    The hull is that of the middles of the pixels' sides, so a rectangle has 1.
+    """
+    ends = []
+    for side in (mask, mask.T):
+        lines = np.flatnonzero(side.any(axis=1))
+        first = side[lines].argmax(axis=1) - 0.5
+        last = side.shape[1] - side[lines][:, ::-1].argmax(axis=1) - 0.5
+        ends.append((np.tile(lines, 2), np.concatenate([first, last])))
+    (y, x), (x_, y_) = ends
+    points = np.column_stack([np.concatenate([y, y_]), np.concatenate([x, x_])])
+    return min(1.0, float(np.count_nonzero(mask) / ConvexHull(points).volume))
+
+
+def consecutive(labels: Int32Array) -> tuple[Int32Array, Int32Array]:
+    """The ids that occur (n,), and the labels renumbered to 1..n in their order.
+
+    Any ids will do; what counts labels by their number needs as much memory as the
+    largest one.
+    """
+    if labels.max(initial=0) > labels.size:
+        ids, index = np.unique(labels, return_inverse=True)
+        has_ground = int(ids[0] == 0)
+        own = np.asarray(index).reshape(labels.shape) + 1 - has_ground
+        return ids[has_ground:], own.astype(np.int32)
+    there = np.bincount(labels.ravel()) > 0
+    there[0] = False
+    return np.flatnonzero(there).astype(np.int32), renumbered(labels, there)
 
 
 def renumbered(labels: Int32Array, keep: BoolArray) -> Int32Array:

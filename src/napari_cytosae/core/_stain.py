@@ -85,11 +85,17 @@ def shrink(rgb: UInt8Array | Float32Array, factor: int) -> Float32Array:
     """Average blocks of `factor` x `factor` pixels (H, W, C); a rest at the edge is cut."""
     if factor == 1:
         return rgb.astype(np.float32)
-    height, width = rgb.shape[0] // factor, rgb.shape[1] // factor
-    blocks = rgb[: height * factor, : width * factor].reshape(
-        height, factor, width, factor, -1
-    )
-    return blocks.mean(axis=(1, 3), dtype=np.float32)
+    height, width = (side // factor * factor for side in rgb.shape[:2])
+    whole = rgb[:height, :width]
+    # Twice over strided slices: several times faster than a mean over two axes.
+    rows = np.zeros((height // factor, *whole.shape[1:]), np.float32)
+    for i in range(factor):
+        rows += whole[i::factor]
+    blocks = np.zeros((len(rows), width // factor, rgb.shape[2]), np.float32)
+    for i in range(factor):
+        blocks += rows[:, i::factor]
+    blocks *= np.float32(1 / factor**2)
+    return blocks
 
 
 def stain(rgb: Float32Array) -> Stain:

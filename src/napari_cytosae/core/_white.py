@@ -13,7 +13,7 @@ from skimage.measure import label
 from skimage.morphology import convex_hull_image, disk
 from skimage.segmentation import relabel_sequential, watershed
 
-from napari_cytosae.core._red import split
+from napari_cytosae.core._split import split
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
@@ -26,6 +26,8 @@ _NUCLEUS_UM2 = 14.0
 _NORMAL_NUCLEUS_UM2 = 45.0
 _LOBE_UM2 = 2.0
 _LOBE_GAP_UM = 1.6
+_LOBE_GAP = 0.5
+"""Share of its width that a lobe reaches out to the next where the scale is unknown."""
 _HOLE_UM2 = 2.0
 _CELL_UM2 = 330.0
 """Largest white cell on a smear: a monocyte or blast spread to 20 um."""
@@ -75,15 +77,16 @@ def nucleus_mask(stained: Stain, um: float) -> BoolArray:
 def nuclear_scale(stained: Stain) -> float | None:
     """Pixel size that gives the nuclei in view a normal area, None where there is none.
 
-    Lobes are taken together when they lie no further apart than they are wide.
+    Lobes are taken together when they lie nearer than they are wide.
     """
     mask = nucleus_mask(stained, 0.2)
     lobes, _ = ndi.label(mask)
     areas = np.bincount(lobes.ravel())[1:]
     if not len(areas) or areas.max() < 20:
         return None
-    width = np.sqrt(np.median(areas[areas > areas.max() / 4]))
-    groups, _ = ndi.label(ndi.distance_transform_edt(~mask) <= 0.5 * width)
+    width = np.sqrt(np.append(0, areas))
+    away, nearest = ndi.distance_transform_edt(~mask, return_indices=True)
+    groups, _ = ndi.label(away <= _LOBE_GAP * width[lobes[tuple(nearest)]])
     areas = np.bincount(groups[mask])[1:]
     area = np.median(areas[areas > areas.max() / 3])
     return float(np.sqrt(_NORMAL_NUCLEUS_UM2 / area))

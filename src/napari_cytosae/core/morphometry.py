@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from scipy import ndimage as ndi
-from skimage.measure import regionprops_table
 
+from napari_cytosae.core._shape import consecutive, shapes, solidity
 from napari_cytosae.core.types import CELL_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from napari_cytosae.core.types import (
         BoolArray,
@@ -29,7 +29,6 @@ _SMUDGE_UM2 = 60.0
 _BLURRED = 0.5
 _OVERSTAINED = 1.3
 _UNDERSTAINED = 0.15
-_PROPERTIES = ("label", "area", "bbox", "centroid", "eccentricity", "solidity")
 _DTYPES = {
     "image": "object",
     "cell_id": "int64",
@@ -82,54 +81,41 @@ def cell_table(
     """
     if not labels.any():
         return empty_table()
-    found = regionprops_table(labels, properties=_PROPERTIES)
-    ids = found["label"]
-    height, width = labels.shape
+    ids, labels = consecutive(labels)
+    nuclei = np.where(nuclei > 0, labels, 0)
+    shape = shapes(labels)
+    boxes = ndi.find_objects(labels)
+    cells = [labels[box] == i for i, box in enumerate(boxes, 1)]
+    rows, columns = zip(*boxes, strict=True)
     table = pd.DataFrame(
         {
             "image": name,
             "cell_id": ids,
             "kind": [kinds[int(i)] for i in ids],
-            "centroid_x": found["centroid-1"],
-            "centroid_y": found["centroid-0"],
-            "bbox_x0": found["bbox-1"],
-            "bbox_y0": found["bbox-0"],
-            "bbox_x1": found["bbox-3"],
-            "bbox_y1": found["bbox-2"],
-            "area_px": found["area"].astype(np.int64),
-            "eccentricity": found["eccentricity"],
-            "solidity": np.minimum(found["solidity"], 1.0),
+            "centroid_x": shape.x[1:],
+            "centroid_y": shape.y[1:],
+            "bbox_x0": [side.start for side in columns],
+            "bbox_y0": [side.start for side in rows],
+            "bbox_x1": [side.stop for side in columns],
+            "bbox_y1": [side.stop for side in rows],
+            "area_px": shape.area[1:].astype(np.int64),
+            "eccentricity": shape.eccentricity[1:],
+            "solidity": [solidity(cell) for cell in cells],
+            "touches_border": shape.cut[1:],
+            "nucleus_area_px": np.bincount(nuclei.ravel(), minlength=len(ids) + 1)[1:],
             "pixel_size_um": np.nan if pixel_size.um is None else pixel_size.um,
             "pixel_size_source": pixel_size.source,
         }
     )
     table["area_um2"] = table.area_px * table.pixel_size_um**2
-    table["touches_border"] = (
-        (table.bbox_x0 == 0)
-        | (table.bbox_y0 == 0)
-        | (table.bbox_x1 == width)
-        | (table.bbox_y1 == height)
-    )
-    inside = nuclei[nuclei > 0]
-    table["nucleus_area_px"] = pd.Series(
-        np.bincount(np.searchsorted(ids, inside), minlength=len(ids))
-    )
     table["nc_ratio"] = table.nucleus_area_px / table.area_px
-    boxes = list(_boxes(table))
     table["focus"] = [
-        edge_sharpness(density[box], labels[box] == i, um)
-        for i, box in zip(ids, boxes, strict=True)
+        edge_sharpness(density[box], cell, um)
+        for cell, box in zip(cells, boxes, strict=True)
     ]
-    stain = [
-        _median(density[box], nuclei[box] == i) for i, box in zip(ids, boxes, strict=True)
-    ]
+    stain = [_median(density[box], nuclei[box] == i) for i, box in enumerate(boxes, 1)]
     table["qc"] = quality(table, np.asarray(stain), um)
     return table[list(CELL_COLUMNS)].astype(_DTYPES)
-
-
-def _boxes(table: pd.DataFrame) -> Iterator[tuple[slice, slice]]:
-    for row in table.itertuples():
-        yield slice(row.bbox_y0, row.bbox_y1), slice(row.bbox_x0, row.bbox_x1)
 
 
 def _median(values: Float32Array, mask: BoolArray) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_cytosae.core import _red, _scale, _white, morphometry
+from napari_cytosae.core._shape import consecutive
 from napari_cytosae.core._stain import shrink, stain
 from napari_cytosae.core.types import (
     CELL_KINDS,
@@ -42,10 +43,12 @@ def segment(
     Parameters
     ----------
     image : Image or ndarray of uint8, (H, W, 3)
+        The smear.
     pixel_size : float, optional
         In um; overrides what the image says. Without either it is estimated from the red
         cells in view, and where these are too few, sizes are relative to the nuclei.
     kinds : sequence of {"wbc", "rbc", "platelet"}
+        What to find.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def segment(
     ImageError
         If the image is no brightfield smear.
     CytoError
-        If a kind is unknown or the pixel size implausible.
+        If a kind is unknown, or the pixel size implausible or at odds with the red cells.
     """
     _check_kinds(kinds)
     rgb, name = _unpack(image)
@@ -98,6 +101,7 @@ def measure(
     Parameters
     ----------
     image : Image or ndarray of uint8, (H, W, 3)
+        The smear.
     labels : ndarray of int, (H, W)
         0 is background; ids may have gaps and disjoint parts.
     pixel_size : float, optional
@@ -109,11 +113,15 @@ def measure(
         If the labels have another shape than the image or hold other than whole numbers.
     """
     rgb, name = _unpack(image)
-    ids = _whole_labels(labels, rgb.shape[:2])
+    given = _whole_labels(labels, rgb.shape[:2])
+    ids, own = consecutive(given)
     size, um = _scale_of(rgb, image, pixel_size)
     stained = stain(rgb.astype(np.float32))
-    nuclei, kinds = _white.nuclei_within(stained, ids, um)
-    return _finish(rgb, ids, nuclei, kinds, size, um, name)
+    nuclei, kinds = _white.nuclei_within(stained, own, um)
+    cells = _finish(rgb, own, nuclei, kinds, size, um, name)
+    table = cells.table.assign(cell_id=ids.astype(np.int64))
+    nuclei = np.where(nuclei > 0, given, 0).astype(np.int32)
+    return Cells(given, nuclei, table, size)
 
 
 def single_cell(image: Image | UInt8Array, pixel_size: float | None = None) -> Cells:
@@ -125,6 +133,7 @@ def single_cell(image: Image | UInt8Array, pixel_size: float | None = None) -> C
     Parameters
     ----------
     image : Image or ndarray of uint8, (H, W, 3)
+        The smear.
     pixel_size : float, optional
         In um.
     """
@@ -186,23 +195,30 @@ def _scale_of(
     rgb: UInt8Array, image: Image | UInt8Array, user: float | None
 ) -> tuple[PixelSize, float]:
     """Pixel size to report, and the one (um) that size rules use."""
+    size = image.pixel_size if isinstance(image, Image) else PixelSize()
     if user is not None:
         if not 0.01 <= user <= 5:
             raise CytoError(
                 f"A pixel size of {user:g} um is implausible for a smear (0.01 to 5 um "
                 "expected): check the unit."
             )
-        return PixelSize(float(user), "user"), float(user)
-    if isinstance(image, Image) and image.pixel_size.um is not None:
-        return image.pixel_size, image.pixel_size.um
+        size = PixelSize(float(user), "user")
     factor = _scale.overview_factor(rgb)
     overview = stain(shrink(rgb, factor))
     um, spread, count = _scale.red_cell_scale(overview)
+    if size.um is not None:
+        if um is not None and _scale.contradicts(size.um, um / factor, spread, count):
+            width = _scale.RED_CELL_UM * size.um * factor / um
+            raise CytoError(
+                f"At {size.um:g} um a pixel the {count} red cells in view would be "
+                f"{width:.2g} um wide: correct the pixel size (about {um / factor:.2g} um "
+                "fits) or leave it out."
+            )
+        return size, size.um
     if um is not None:
         return PixelSize(um / factor, "estimated", spread, count), um / factor
     um = _white.nuclear_scale(overview)
-    size = PixelSize(None, "relative", None, count)
-    return size, (um or 0.15) / factor
+    return PixelSize(None, "relative", None, count), (um or 0.15) / factor
 
 
 def _factor(rgb: UInt8Array, um: float) -> int:
@@ -210,7 +226,7 @@ def _factor(rgb: UInt8Array, um: float) -> int:
 
 
 def _enlarge(labels: Int32Array, factor: int, shape: tuple[int, ...]) -> Int32Array:
-    """Bring labels back to the image's own grid, outlines interpolated instead of blocky."""
+    """Bring labels back to the image's own grid, their outlines interpolated."""
     full = np.zeros(shape, np.int32)
     for i, (rows, columns) in enumerate(ndi.find_objects(labels), 1):
         y0, x0 = max(0, rows.start - 1), max(0, columns.start - 1)
