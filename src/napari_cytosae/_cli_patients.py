@@ -19,12 +19,17 @@ from napari_cytosae._cli_options import (
     SaeReference,
     Threshold,
 )
-from napari_cytosae.core.types import RESEARCH_USE
+from napari_cytosae.core.types import RESEARCH_USE, CytoError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_cytosae.core.patients import Barcodes
+
+
+BarcodesFile = Annotated[
+    Path, typer.Argument(metavar="BARCODES.h5ad", help="Of `barcode`.", show_default=False)
+]
 
 
 def barcode(
@@ -97,6 +102,131 @@ def barcode(
     count = f"{len(barcodes)} {'patient' if len(barcodes) == 1 else 'patients'}"
     say(f"{count}, {cells:.0f} cells." if cells == cells else f"{count}.")
     _finish(barcodes.problems)
+
+
+def train_head(
+    barcodes: BarcodesFile,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE.json", help="The head.")
+    ] = Path("head.json"),
+    diagnoses: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Columns patient, diagnosis; else the barcodes' own diagnoses.",
+            show_default=False,
+        ),
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Of the nested cross-validation.")
+    ] = 5,
+) -> None:
+    """Train a classifier of patients, and say how well it does on those it has not seen.
+
+    The report goes to the terminal and, with a figure, beside the head.
+    """
+    from dataclasses import replace
+
+    from napari_cytosae.core import heads
+    from napari_cytosae.core._barcode_files import read_barcodes
+    from napari_cytosae.core._head_files import write_head
+    from napari_cytosae.core._head_report import report, report_figure
+    from napari_cytosae.core.figures import save_png
+    from napari_cytosae.core.files import atomic_file
+
+    table = _read(read_barcodes(barcodes))
+    problems = list(table.problems)
+    if diagnoses is not None:
+        table, faults = with_diagnoses(table, diagnoses)
+        problems += faults
+    table, left_out = heads.usable(table)
+    for caution in heads.cautions(table):
+        say(f"Caution: {caution}")
+    head, validation = drive(heads.train(table, repeats))
+    found = report(validation)
+    write_head(replace(head, about=head.about | {"scores": found.as_json()}), output)
+    save_png(report_figure(found), output.with_suffix(".png"))
+    lines = f"{found}\n\n{head.about['method']}; {RESEARCH_USE}\n"
+    with atomic_file(output.with_suffix(".txt")) as temporary:
+        temporary.write_text(lines, encoding="utf-8")
+    typer.echo(lines)
+    typer.echo(output)
+    _finish([*problems, *left_out])
+
+
+def predict(
+    barcodes: BarcodesFile,
+    head: Annotated[
+        Path, typer.Option("--head", metavar="FILE.json", help="Of `train-head`.")
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE.csv", help="The predictions.")
+    ] = Path("predictions.csv"),
+) -> None:
+    """Predict the class of each patient, or say why there is no answer."""
+    from napari_cytosae.core import heads
+    from napari_cytosae.core._barcode_files import read_barcodes
+    from napari_cytosae.core._head_files import read_head
+    from napari_cytosae.core.export import write_csv
+    from napari_cytosae.core.files import atomic_file
+
+    trained = read_head(head)
+    table = _read(read_barcodes(barcodes))
+    parameters = table.record.get("parameters", {})
+    for key in ("threshold", "include_cls"):
+        ours, theirs = trained.about.get(key), parameters.get(key)
+        if ours is not None and theirs is not None and ours != theirs:
+            say(f"Caution: the head was trained with {key} {ours}, these have {theirs}.")
+    predictions = heads.predict(trained, table)
+    with atomic_file(output) as temporary:
+        write_csv(predictions, temporary)
+    typer.echo(output)
+    _finish(table.problems)
+
+
+def with_diagnoses(table: Barcodes, path: Path) -> tuple[Barcodes, list[str]]:
+    """Barcodes with the diagnoses of a CSV, and the rows of it that cannot be used.
+
+    Raises
+    ------
+    CytoError
+        If the file cannot be read or names none of the patients.
+    """
+    from dataclasses import replace
+
+    from napari_cytosae.core._manifest import read_table
+
+    known: dict[str, tuple[str, int]] = {}
+    problems = []
+    for line, row in read_table(path, ("patient", "diagnosis")):
+        patient, diagnosis = row["patient"], row["diagnosis"]
+        former = known.get(patient)
+        fault = ""
+        if not patient or not diagnosis:
+            fault = "patient or diagnosis is empty"
+        elif former is not None and former[0] != diagnosis:
+            fault = f"{patient} has {diagnosis} here and {former[0]} on line {former[1]}"
+        if fault:
+            problems.append(f"{path.name}, line {line}: {fault}; the row is left out.")
+        elif former is None:
+            known[patient] = (diagnosis, line)
+    missing = [patient for patient in known if patient not in set(table.patients)]
+    if len(missing) == len(known):
+        raise CytoError(f"{path} names none of the patients of the barcodes.")
+    if missing:
+        first = f"{missing[0]}, line {known[missing[0]][1]}"
+        say(f"{path.name}: {len(missing)} patients have no barcode ({first}, for one).")
+    merged = [
+        known[patient][0] if patient in known else own
+        for patient, own in zip(table.patients, table.diagnosis, strict=True)
+    ]
+    return replace(table, diagnosis=tuple(merged)), problems
+
+
+def _read(table: Barcodes) -> Barcodes:
+    if not table.sae_sha256:
+        say("Caution: these barcodes do not say which SAE they are of.")
+    return table
 
 
 def _finish(problems: Sequence[str]) -> None:

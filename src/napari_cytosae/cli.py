@@ -52,6 +52,8 @@ app = typer.Typer(
 app.add_typer(_cli_models.app, name="models")
 app.add_typer(_cli_catalogue.app, name="catalogue")
 app.command()(_cli_patients.barcode)
+app.command("train-head")(_cli_patients.train_head)
+app.command()(_cli_patients.predict)
 app.command("train-sae")(_cli_training.train_sae)
 
 

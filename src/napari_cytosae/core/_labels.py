@@ -1,0 +1,75 @@
+"""Which patients can be trained on, and what to be wary of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cytosae.core.types import CytoError
+
+if TYPE_CHECKING:
+    from napari_cytosae.core.patients import Barcodes
+
+FEW_PATIENTS = 8
+"""A class with fewer is warned of."""
+
+
+def cautions(barcodes: Barcodes) -> list[str]:
+    """What should make one doubt a head trained on these patients."""
+    said = []
+    diagnoses: dict[str, set[str]] = {}
+    for patient, diagnosis in zip(barcodes.patients, barcodes.diagnosis, strict=True):
+        if diagnosis:
+            diagnoses.setdefault(patient, set()).add(diagnosis)
+    samples = Counter(barcodes.patients)
+    twice = [patient for patient, count in samples.items() if count > 1]
+    if twice:
+        said.append(
+            f"{len(twice)} patients have several samples ({_some(twice)}): they are kept "
+            "together in all folds."
+        )
+    torn = [patient for patient, known in diagnoses.items() if len(known) > 1]
+    if torn:
+        said.append(f"{_some(torn)}: the same patient in two classes; check the labels.")
+    counts = Counter(next(iter(known)) for known in diagnoses.values())
+    few = [name for name, count in sorted(counts.items()) if count < FEW_PATIENTS]
+    if few:
+        said.append(
+            f"Fewer than {FEW_PATIENTS} patients in {_some(few)}: their numbers mean "
+            "little."
+        )
+    return said
+
+
+def usable(barcodes: Barcodes) -> tuple[Barcodes, list[str]]:
+    """The patients that can be trained on, and what is said of classes left out.
+
+    Raises
+    ------
+    CytoError
+        If fewer than two classes have two patients.
+    """
+    members: dict[str, set[str]] = {}
+    for patient, diagnosis in zip(barcodes.patients, barcodes.diagnosis, strict=True):
+        if diagnosis:
+            members.setdefault(diagnosis, set()).add(patient)
+    single = sorted(name for name, who in members.items() if len(who) < 2)
+    problems = [
+        f"{name} has one patient ({next(iter(members[name]))}) and is left out: a class "
+        "needs two at least."
+        for name in single
+    ]
+    if len(members) - len(single) < 2:
+        raise CytoError(
+            "A head needs at least two diagnoses with at least two patients each: give "
+            "them in the barcodes' diagnosis column or with --diagnoses."
+        )
+    kept = [bool(name) and name not in single for name in barcodes.diagnosis]
+    return barcodes.rows(np.array(kept)), problems
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

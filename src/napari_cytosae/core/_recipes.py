@@ -1,0 +1,204 @@
+"""Linear classifiers for few patients and very many sparse concepts.
+
+Whatever is learned here ends as one coefficient a class and concept, so that a class score
+is a sum over concepts and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from scipy.sparse import csr_array
+
+    from napari_cytosae.core.types import Float32Array, Float64Array, Int64Array
+
+Transform = Literal["fraction", "sqrt", "log", "presence"]
+TRANSFORMS: tuple[Transform, ...] = ("fraction", "sqrt", "log", "presence")
+
+FEWEST_CONCEPTS = 50
+"""Feature selection keeps at least so many."""
+
+_SMOOTHING = 0.1
+"""Of the naive Bayes counts, in mean counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logistic:
+    """Multinomial logistic regression with an L2 penalty, in the space of the patients.
+
+    With fewer patients than concepts the penalised solution lies in the patients' span, so
+    it is found there exactly. `power` above 1 favours the directions in which patients
+    differ most: what many concepts say together over what single ones do.
+    """
+
+    transform: Transform
+    C: float
+    power: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bayes:
+    """Multinomial naive Bayes on the concepts that differ most between the classes.
+
+    `keep` is the share of the concepts kept, by chi-square over the training patients.
+    """
+
+    transform: Transform
+    keep: float
+
+
+Recipe = Logistic | Bayes
+
+
+def transformed(values: csr_array, transform: Transform) -> Float32Array:
+    """Barcodes as the classifiers see them, dense; each row depends on itself alone.
+
+    Rows are divided by their sum first, so that counts a cell and fractions are alike;
+    ``log`` is log(1 + fraction * number of concepts).
+    """
+    x = values.toarray().astype(np.float64)
+    x /= np.maximum(x.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    if transform == "sqrt":
+        x = np.sqrt(x)
+    elif transform == "log":
+        x = np.log1p(x * x.shape[1])
+    elif transform == "presence":
+        x = (x > 0) / np.maximum((x > 0).sum(axis=1, keepdims=True), 1)
+    return x.astype(np.float32)
+
+
+class Table:
+    """Patients under each transform, with their inner products, computed once.
+
+    Parameters
+    ----------
+    values : csr_array, (n, k)
+        Barcodes.
+    """
+
+    def __init__(self, values: csr_array) -> None:
+        self._values = values
+        self._dense: dict[Transform, Float32Array] = {}
+        self._grams: dict[Transform, Float64Array] = {}
+
+    def dense(self, transform: Transform) -> Float32Array:
+        """The patients under a transform, (n, k)."""
+        if transform not in self._dense:
+            self._dense[transform] = transformed(self._values, transform)
+        return self._dense[transform]
+
+    def gram(self, transform: Transform) -> Float64Array:
+        """Their inner products, (n, n)."""
+        if transform not in self._grams:
+            x = self.dense(transform)
+            self._grams[transform] = (x @ x.T).astype(np.float64)
+        return self._grams[transform]
+
+
+def held_out_scores(
+    recipe: Recipe,
+    table: Table,
+    labels: Int64Array,
+    n_classes: int,
+    train: Int64Array,
+    test: Int64Array,
+) -> Float64Array:
+    """Class scores of patients that a classifier did not see, (len(test), n_classes)."""
+    if isinstance(recipe, Bayes):
+        x = table.dense(recipe.transform)
+        chosen, weights = _bayes(recipe, x, labels, n_classes, train)
+        return _centred(x[np.ix_(test, chosen)] @ weights.T)
+    gram = table.gram(recipe.transform)
+    inner = gram[np.ix_(train, train)]
+    dual, intercept = _dual(recipe, inner, labels[train], n_classes)
+    across = gram[np.ix_(test, train)]
+    centred = across - inner.mean(axis=0)
+    return _centred(centred @ dual + intercept)
+
+
+def coefficients(
+    recipe: Recipe, table: Table, labels: Int64Array, n_classes: int, train: Int64Array
+) -> tuple[Float64Array, Float64Array]:
+    """The classifier itself: scores are ``transformed(x) @ coefficients.T + intercept``.
+
+    Returns
+    -------
+    coefficients : ndarray of float64, (n_classes, k)
+        They add up to 0 over the classes.
+    intercept : ndarray of float64, (n_classes,)
+    """
+    x = table.dense(recipe.transform)
+    if isinstance(recipe, Bayes):
+        chosen, weights = _bayes(recipe, x, labels, n_classes, train)
+        whole = np.zeros((n_classes, x.shape[1]))
+        whole[:, chosen] = weights
+        return whole - whole.mean(axis=0), np.zeros(n_classes)
+    inner = table.gram(recipe.transform)[np.ix_(train, train)]
+    dual, intercept = _dual(recipe, inner, labels[train], n_classes)
+    weights = (dual - dual.mean(axis=1, keepdims=True)).T
+    coefs = (weights.astype(np.float32) @ x[train]).astype(np.float64)
+    shift = weights @ inner.mean(axis=0)
+    return coefs, intercept - intercept.mean() - (shift - shift.mean())
+
+
+def _bayes(
+    recipe: Bayes,
+    x: Float32Array,
+    labels: Int64Array,
+    n_classes: int,
+    train: Int64Array,
+) -> tuple[Int64Array, Float32Array]:
+    """Concepts kept, and the log of each class's share of each of them."""
+    one_hot = np.zeros((len(x), n_classes), dtype=np.float32)
+    one_hot[train, labels[train]] = 1
+    sums = one_hot.T @ x
+    kept = min(max(round(recipe.keep * x.shape[1]), FEWEST_CONCEPTS), x.shape[1])
+    chosen = np.arange(x.shape[1])
+    if kept < len(chosen):
+        # Chi-square sees the classes' sums only, expected by the number of patients.
+        share = one_hot.sum(axis=0)[:, None] / len(train)
+        expected = share * sums.sum(axis=0)
+        distance = (sums - expected) ** 2 / np.maximum(expected, 1e-30)
+        chosen = np.sort(np.argpartition(-distance.sum(axis=0), kept - 1)[:kept])
+    part = sums[:, chosen]
+    part = part + _SMOOTHING * part.sum() / part.size
+    return chosen, np.log(part / part.sum(axis=1, keepdims=True))
+
+
+def _dual(
+    recipe: Logistic, gram: Float64Array, labels: Int64Array, n_classes: int
+) -> tuple[Float64Array, Float64Array]:
+    """Weights of the centred training patients, (n, n_classes), and the intercept."""
+    means = gram.mean(axis=0)
+    centred = gram - means - means[:, None] + gram.mean()
+    eigenvalues, vectors = np.linalg.eigh(centred)
+    used = eigenvalues > 1e-7 * eigenvalues.max()
+    eigenvalues, vectors = eigenvalues[used], vectors[:, used]
+    spread = eigenvalues**recipe.power
+    spread /= spread.sum() / len(labels)
+    features = vectors * np.sqrt(spread)
+    model = LogisticRegression(C=recipe.C, max_iter=2000).fit(features, labels)
+    weights = np.zeros((n_classes, features.shape[1]))
+    intercept = np.full(n_classes, -10.0)
+    if len(model.classes_) == 2:
+        weights[model.classes_] = np.vstack((-model.coef_, model.coef_)) / 2
+        intercept[model.classes_] = np.hstack((-model.intercept_, model.intercept_)) / 2
+    else:
+        weights[model.classes_] = model.coef_
+        intercept[model.classes_] = model.intercept_
+    dual = vectors @ ((np.sqrt(spread) / eigenvalues)[:, None] * weights.T)
+    # Features are of centred patients: their weights add up to 0, so that the test
+    # patients need no centring of their own.
+    return dual - dual.mean(axis=0), intercept
+
+
+def _centred(scores: npt.NDArray[np.floating]) -> Float64Array:
+    scores = scores.astype(np.float64)
+    centred: Float64Array = scores - scores.mean(axis=1, keepdims=True)
+    return centred
