@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 from scipy import sparse
@@ -171,7 +172,7 @@ class Finished:
                 triple = (kept["data"], kept["indices"], kept["indptr"])
                 counts = sparse.csr_array(triple, shape=(len(ok), self._d_sae))
                 n_images, problems = json.loads(str(kept["about"]))
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None
         named = tuple((position, text) for position, text in problems)
         return UnitResult(counts, ok, n_images, named)
