@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image as Pillow
+from scipy.sparse import csr_array
 from timm.models import VisionTransformer
 from typer.testing import CliRunner
 
 from napari_cytosae._sample_data import demo_smear
 from napari_cytosae.cli import app
 from napari_cytosae.core import cohort
+from napari_cytosae.core._barcode_files import write_barcodes
 from napari_cytosae.core.checkpoints import save_backbone, save_sae
 from napari_cytosae.core.crops import crop_cells
 from napari_cytosae.core.models import load_models
+from napari_cytosae.core.patients import Barcodes
 from napari_cytosae.core.segmentation import segment
 
 if TYPE_CHECKING:
@@ -181,7 +186,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(
     monkeypatch.setattr(
         models,
         "encode_batch",
-        lambda crops, *args, **kw: encoded.append(len(crops)) or original(crops, *args, **kw),
+        lambda crops, *args, **kw: (
+            encoded.append(len(crops)) or original(crops, *args, **kw)
+        ),
     )
     resumed = build(tmp_path / "part.h5ad")
     assert sum(encoded) == len(cells) - 3  # the damaged unit is done again
@@ -234,8 +241,107 @@ def test_manifests_of_no_use(tmp_path: Path, text: str, words: str) -> None:
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("args", [[], ["m.csv", "--from-counts", "c.npy"], ["--names", "n"]])
+@pytest.mark.parametrize(
+    "args", [[], ["m.csv", "--from-counts", "c.npy"], ["--names", "n"]]
+)
 def test_barcode_usage(args: list[str]) -> None:
     result = run("barcode", *args)
     assert result.exit_code == 2
     assert result.stderr.startswith("Usage: ")
+
+
+# --- train-head and predict -----------------------------------------------------------
+
+
+def cohort_file(path: Path, n: int = 10, sae: str = "abc") -> Path:
+    """Two classes, 200 concepts, the first tenth raised in one of them."""
+    rng = np.random.default_rng(0)
+    means = np.ones((2 * n, 200))
+    means[n:, :20] = 4
+    made = Barcodes(
+        tuple(f"p{i}" for i in range(2 * n)),
+        csr_array(rng.poisson(means).astype(np.float32)),
+        np.arange(200),
+        np.full(2 * n, 100.0),
+        np.ones(2 * n),
+        np.ones(2 * n),
+        tuple(["AML-NPM1"] * n + ["SCD, healthy"] * n),
+        record={"models": {"sae": {"sha256": sae}}, "parameters": {"threshold": 0.2}},
+    )
+    write_barcodes(made, path)
+    return path
+
+
+def test_head_and_predictions(tmp_path: Path) -> None:
+    barcodes = cohort_file(tmp_path / "b.h5ad")
+    head, out = tmp_path / "head.json", tmp_path / "predictions.csv"
+    result = run("train-head", barcodes, "-o", head, "--repeats", 1)
+    assert result.exit_code == 0, result.stderr
+    assert "weighted F1" in result.stdout
+    assert result.stderr == ""
+    assert (tmp_path / "head.png").is_file()
+    assert "weighted F1" in (tmp_path / "head.txt").read_text()
+    content = json.loads(head.read_text())
+    assert content["about"]["scores"]["overall"]["weighted F1"][0] > 0.8
+    assert content["about"]["threshold"] == 0.2
+    result = run("predict", barcodes, "--head", head, "-o", out)
+    assert result.exit_code == 0, result.stderr
+    lines = out.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == (
+        'patient,predicted,p_AML-NPM1,"p_SCD, healthy",abstained,reason,n_cells,note'
+    )
+    table = pd.read_csv(out)
+    assert (table["predicted"] == ["AML-NPM1"] * 10 + ["SCD, healthy"] * 10).all()
+    assert set(table["n_cells"]) == {100}
+    assert table["note"].str.startswith("Research use only").all()
+    assert "true" in lines[1] or "false" in lines[1]
+    other = cohort_file(tmp_path / "other.h5ad", sae="def")
+    result = run("predict", other, "--head", head, "-o", out)
+    assert result.exit_code == 2
+    assert "another SAE" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_diagnoses_from_a_table(tmp_path: Path) -> None:
+    barcodes = cohort_file(tmp_path / "b.h5ad")
+    rows = [f"p{i},{'x' if i < 10 else 'y'}" for i in range(19)]
+    labels = manifest(
+        tmp_path / "labels.csv", *rows, "p3,y", "gone,x", "p19,", head="patient,diagnosis"
+    )
+    head = tmp_path / "head.json"
+    result = run("train-head", barcodes, "-o", head, "--diagnoses", labels, "--repeats", 1)
+    assert result.exit_code == 2
+    assert json.loads(head.read_text())["classes"] == ["x", "y"]
+    for words in (
+        "line 21: p3 has y here and x on line 5",
+        "line 23: patient or diagnosis is empty",
+        "1 patients have no barcode (gone, line 22",
+        "SCD, healthy has too few patients (p19) and is left out",
+    ):
+        assert words in result.stderr, result.stderr
+    manifest(labels, "q,x", head="patient,diagnosis")
+    result = run("train-head", barcodes, "-o", head, "--diagnoses", labels)
+    assert result.exit_code == 2
+    assert "names none of the patients" in result.stderr
+
+
+def test_what_is_no_head_or_no_barcodes_is_refused(tmp_path: Path) -> None:
+    barcodes = cohort_file(tmp_path / "b.h5ad")
+    for args, words in (
+        (("predict", barcodes, "--head", barcodes), "is no head.json"),
+        (("predict", barcodes, "--head", tmp_path / "none.json"), "cannot be read"),
+        (("train-head", tmp_path / "none.h5ad"), "There is no file"),
+    ):
+        result = run(*args, "-o", tmp_path / "out")
+        assert result.exit_code == 2
+        assert words in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["barcode", "train-head", "predict"])
+def test_help_is_plain_text(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage: ")
+    assert result.stdout.isascii()

@@ -89,8 +89,8 @@ def report(validation: Validation) -> HeadReport:
     everyone = np.arange(n)
     means = [_measures(validation, r, everyone) for r in range(repeats)]
     draws = [
-        _measures(validation, int(rng.integers(repeats)), rng.choice(n, n))
-        for _ in range(DRAWS)
+        _measures(validation, int(rng.integers(repeats)), rows)
+        for rows in rng.integers(n, size=(DRAWS, n))
     ]
     values: dict[str, list[Value]] = {}
     for key in means[0]:

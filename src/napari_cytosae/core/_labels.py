@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 FEW_PATIENTS = 8
 """A class with fewer is warned of."""
 
+FEWEST_PATIENTS = 3
+"""Of a class: one to test on, and two to choose and calibrate the head with."""
+
 
 def cautions(barcodes: Barcodes) -> list[str]:
     """What should make one doubt a head trained on these patients."""
@@ -49,24 +52,24 @@ def usable(barcodes: Barcodes) -> tuple[Barcodes, list[str]]:
     Raises
     ------
     CytoError
-        If fewer than two classes have two patients.
+        If fewer than two classes have enough of them.
     """
     members: dict[str, set[str]] = {}
     for patient, diagnosis in zip(barcodes.patients, barcodes.diagnosis, strict=True):
         if diagnosis:
             members.setdefault(diagnosis, set()).add(patient)
-    single = sorted(name for name, who in members.items() if len(who) < 2)
+    small = sorted(name for name, who in members.items() if len(who) < FEWEST_PATIENTS)
     problems = [
-        f"{name} has one patient ({next(iter(members[name]))}) and is left out: a class "
-        "needs two at least."
-        for name in single
+        f"{name} has too few patients ({_some(sorted(members[name]))}) and is left out: a "
+        f"class needs {FEWEST_PATIENTS} at least."
+        for name in small
     ]
-    if len(members) - len(single) < 2:
+    if len(members) - len(small) < 2:
         raise CytoError(
-            "A head needs at least two diagnoses with at least two patients each: give "
-            "them in the barcodes' diagnosis column or with --diagnoses."
+            f"A head needs at least two diagnoses with {FEWEST_PATIENTS} patients each: "
+            "give them in the barcodes' diagnosis column or with --diagnoses."
         )
-    kept = [bool(name) and name not in single for name in barcodes.diagnosis]
+    kept = [bool(name) and name not in small for name in barcodes.diagnosis]
     return barcodes.rows(np.array(kept)), problems
 
 

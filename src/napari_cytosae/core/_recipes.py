@@ -175,6 +175,9 @@ def _dual(
     recipe: Logistic, gram: Float64Array, labels: Int64Array, n_classes: int
 ) -> tuple[Float64Array, Float64Array]:
     """Weights of the centred training patients, (n, n_classes), and the intercept."""
+    if len(np.unique(labels)) == 1:
+        # Samples of one patient can leave a small fold with a single class.
+        return np.zeros((len(labels), n_classes)), np.eye(n_classes)[labels[0]]
     means = gram.mean(axis=0)
     centred = gram - means - means[:, None] + gram.mean()
     eigenvalues, vectors = np.linalg.eigh(centred)
