@@ -167,7 +167,8 @@ class Finished:
     def load(self, path: Path) -> UnitResult | None:
         """A unit that is kept; None where it is not, or not whole."""
         try:
-            with np.load(path, allow_pickle=False) as kept:
+            # NumPy leaves a file open that it was given by name and could not read.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
                 ok = kept["ok"]
                 triple = (kept["data"], kept["indices"], kept["indptr"])
                 counts = sparse.csr_array(triple, shape=(len(ok), self._d_sae))
