@@ -155,6 +155,19 @@ def test_scale_is_told_from_red_cells(um):
     assert size.n_cells >= 6
 
 
+@pytest.mark.parametrize("um", [0.25, 0.5])
+def test_scale_is_told_where_cells_are_too_small_for_the_overview(um):
+    shape = (720, 960)
+    size = estimate_pixel_size(field(um, white=[], red=grid(um, shape), shape=shape))
+    assert size.um == pytest.approx(um, rel=0.1)
+    assert size.n_cells >= 8
+
+
+def test_scale_cannot_be_told_from_two_red_cells():
+    size = estimate_pixel_size(field(red=[(60, 160), (150, 220)], white=[]))
+    assert size == PixelSize(None, "unknown", None, 2)
+
+
 def test_scale_is_unknown_without_red_cells_and_sizes_are_relative():
     rgb = field(white=[(60, 60)], shape=(120, 120))
     assert estimate_pixel_size(rgb) == PixelSize(None, "unknown", None, 0)

@@ -12,7 +12,7 @@ from napari_cytosae.core._red import red_mask
 from napari_cytosae.core._shape import shapes
 from napari_cytosae.core._split import split
 from napari_cytosae.core._stain import shrink, stain
-from napari_cytosae.core.types import PixelSize
+from napari_cytosae.core.types import ImageError, PixelSize
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
@@ -44,11 +44,36 @@ def estimate_pixel_size(rgb: UInt8Array) -> PixelSize:
         number of red cells, or ``unknown`` with `um` None where fewer than three round
         red cells lie free.
     """
-    factor = overview_factor(rgb)
-    um, spread, count = red_cell_scale(stain(shrink(rgb, factor)))
+    um, spread, count = scale_in_view(rgb)
     if um is None:
         return PixelSize(source="unknown", n_cells=count)
-    return PixelSize(um / factor, "estimated", spread, count)
+    return PixelSize(um, "estimated", spread, count)
+
+
+def scale_in_view(rgb: UInt8Array) -> tuple[float | None, float | None, int]:
+    """Pixel size (um), relative spread and number of round red cells of an image.
+
+    A large field may hold cells too small for its overview: then ever smaller middles are
+    looked at ever closer, and have to show more cells to be believed.
+    """
+    whole = factor = overview_factor(rgb)
+    um, spread, count = red_cell_scale(stain(shrink(rgb, factor)))
+    while um is None and factor > 1:
+        factor //= 2
+        middle = tuple(
+            slice(
+                round(side * (1 - factor / whole) / 2),
+                round(side * (1 + factor / whole) / 2),
+            )
+            for side in rgb.shape[:2]
+        )
+        try:
+            closer = red_cell_scale(stain(shrink(rgb[middle], factor)))
+        except ImageError:
+            break
+        if closer[2] >= _SURE_CELLS:
+            um, spread, count = closer
+    return (None if um is None else um / factor), spread, count
 
 
 def contradicts(stated: float, seen: float, spread: float | None, count: int) -> bool:

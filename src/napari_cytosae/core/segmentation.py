@@ -64,7 +64,28 @@ def segment(
     """
     _check_kinds(kinds)
     rgb, name = _unpack(image)
-    size, um = _scale_of(rgb, image, pixel_size)
+    size, um = settled_scale(rgb, image, pixel_size)
+    return segment_at(rgb, size, um, kinds, name)
+
+
+def segment_at(
+    rgb: UInt8Array, size: PixelSize, um: float, kinds: Sequence[CellKind], name: str
+) -> Cells:
+    """Find the cells of a field, or a part of one, whose scale is settled.
+
+    Parameters
+    ----------
+    rgb : ndarray of uint8, (H, W, 3)
+        The field.
+    size : PixelSize
+        Goes to the table.
+    um : float
+        Pixel size that size rules use, known or relative.
+    kinds : sequence of {"wbc", "rbc", "platelet"}
+        What to find.
+    name : str
+        Column ``image`` of the table.
+    """
     factor = _factor(rgb, um)
     work = stain(shrink(rgb, factor))
     white, nuclei = _white.white_cells(work, um * factor)
@@ -115,7 +136,7 @@ def measure(
     rgb, name = _unpack(image)
     given = _whole_labels(labels, rgb.shape[:2])
     ids, own = consecutive(given)
-    size, um = _scale_of(rgb, image, pixel_size)
+    size, um = settled_scale(rgb, image, pixel_size)
     stained = stain(rgb.astype(np.float32))
     nuclei, kinds = _white.nuclei_within(stained, own, um)
     cells = _finish(rgb, own, nuclei, kinds, size, um, name)
@@ -138,7 +159,7 @@ def single_cell(image: Image | UInt8Array, pixel_size: float | None = None) -> C
         In um.
     """
     rgb, name = _unpack(image)
-    size, um = _scale_of(rgb, image, pixel_size)
+    size, um = settled_scale(rgb, image, pixel_size)
     try:
         cells = segment(image, pixel_size)
     except ImageError:
@@ -191,10 +212,16 @@ def _check_kinds(kinds: Sequence[CellKind]) -> None:
         )
 
 
-def _scale_of(
+def settled_scale(
     rgb: UInt8Array, image: Image | UInt8Array, user: float | None
 ) -> tuple[PixelSize, float]:
-    """Pixel size to report, and the one (um) that size rules use."""
+    """Pixel size to report, and the one (um) that size rules use.
+
+    Raises
+    ------
+    CytoError
+        If the pixel size is implausible or at odds with the red cells in view.
+    """
     size = image.pixel_size if isinstance(image, Image) else PixelSize()
     if user is not None:
         if not 0.01 <= user <= 5:
@@ -203,21 +230,20 @@ def _scale_of(
                 "expected): check the unit."
             )
         size = PixelSize(float(user), "user")
-    factor = _scale.overview_factor(rgb)
-    overview = stain(shrink(rgb, factor))
-    um, spread, count = _scale.red_cell_scale(overview)
+    um, spread, count = _scale.scale_in_view(rgb)
     if size.um is not None:
-        if um is not None and _scale.contradicts(size.um, um / factor, spread, count):
-            width = _scale.RED_CELL_UM * size.um * factor / um
+        if um is not None and _scale.contradicts(size.um, um, spread, count):
+            width = _scale.RED_CELL_UM * size.um / um
             raise CytoError(
                 f"At {size.um:g} um a pixel the {count} red cells in view would be "
-                f"{width:.2g} um wide: correct the pixel size (about {um / factor:.2g} um "
-                "fits) or leave it out."
+                f"{width:.2g} um wide: correct the pixel size (about {um:.2g} um fits) or "
+                "leave it out."
             )
         return size, size.um
     if um is not None:
-        return PixelSize(um / factor, "estimated", spread, count), um / factor
-    um = _white.nuclear_scale(overview)
+        return PixelSize(um, "estimated", spread, count), um
+    factor = _scale.overview_factor(rgb)
+    um = _white.nuclear_scale(stain(shrink(rgb, factor)))
     return PixelSize(None, "relative", None, count), (um or 0.15) / factor
 
 

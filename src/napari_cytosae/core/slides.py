@@ -1,0 +1,266 @@
+"""A slide too large for memory -> its cells, tile by tile, none lost or doubled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from napari_cytosae.core.morphometry import empty_table
+from napari_cytosae.core.segmentation import segment_at, settled_scale
+from napari_cytosae.core.types import Cells, CytoError, Image, ImageError, PixelSize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from napari_cytosae.core.types import BoolArray, CellKind, Int32Array, UInt8Array
+
+TILE = 2048
+"""Side of the part (px) that one tile adds to the slide."""
+
+_MARGIN_UM = 30.0
+"""How far a tile looks beyond its part: the largest cell is 20 um wide, and its
+surroundings decide on its outline."""
+_SEAM_UM = 3.0
+"""How far two tiles may disagree on the centre of a cell they both see."""
+_SAME = 0.3
+"""Share of the smaller of two outlines in common that makes them one cell."""
+_PROBES = 3
+_PROBE = 1024
+
+
+class Pixels(Protocol):
+    """An image that is read where it is sliced: dask, Zarr, a memory map, numpy."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width, 3."""
+        ...
+
+    def __getitem__(self, key: tuple[slice, slice]) -> Any:
+        """What `numpy.asarray` makes uint8 (h, w, 3) of."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SlideTile:
+    """The cells that one tile adds.
+
+    Attributes
+    ----------
+    y0, x0 : int
+        Where the first pixel of `cells.labels` lies on the slide.
+    cells : Cells
+        Ids and the positions in the table are those of the slide; label images show the
+        tile with its margin and the added cells only, each of them whole.
+    done, total : int
+        Tiles done with this one, and tiles in all.
+    note : str
+        Why the tile was left out; empty where it was not.
+    """
+
+    y0: int
+    x0: int
+    cells: Cells
+    done: int
+    total: int
+    note: str = ""
+
+    def paste(self, labels: Any, nuclei: Any) -> None:
+        """Add to label images of the whole slide: numpy, a memory map or Zarr, (H, W)."""
+        height, width = self.cells.labels.shape
+        place = (slice(self.y0, self.y0 + height), slice(self.x0, self.x0 + width))
+        for target, added in ((labels, self.cells.labels), (nuclei, self.cells.nuclei)):
+            there = np.asarray(target[place])
+            target[place] = np.where(there == 0, added, there)
+
+
+def segment_tiles(
+    pixels: Pixels,
+    pixel_size: PixelSize | float | None = None,
+    kinds: Sequence[CellKind] = ("wbc",),
+    *,
+    name: str = "slide",
+    tile: int = TILE,
+) -> Iterator[SlideTile]:
+    """Find the cells of a slide, reading one tile after the other.
+
+    Every tile is segmented with a margin, so that whatever has its centre in the tile is
+    seen whole; what two tiles see at their seam is taken from the first. All tiles share
+    one scale.
+
+    Parameters
+    ----------
+    pixels : Pixels
+        uint8 RGB (H, W, 3), sliced lazily.
+    pixel_size : PixelSize or float, optional
+        A number is the user's, in um. Without, it is estimated from nine places.
+    kinds : sequence of {"wbc", "rbc", "platelet"}
+        What to find.
+    name : str
+        Column ``image`` of the tables.
+    tile : int
+        Side of a tile in px; memory grows with its square.
+
+    Yields
+    ------
+    SlideTile
+        Row by row; ids count on from tile to tile.
+
+    Raises
+    ------
+    ImageError
+        If the array is no RGB image, or no place on it has a bright background.
+    CytoError
+        If the pixel size is implausible or at odds with the red cells.
+    """
+    if len(pixels.shape) != 3 or pixels.shape[2] != 3 or 0 in pixels.shape or tile < 1:
+        raise ImageError(
+            f"{name} has the shape {tuple(pixels.shape)}, not height x width x 3: give its "
+            "RGB image at full resolution."
+        )
+    height, width = pixels.shape[:2]
+    size, um = _scale(pixels, pixel_size, name)
+    margin, reach = round(_MARGIN_UM / um), round(_SEAM_UM / um)
+    parts = [
+        (y, x, min(y + tile, height), min(x + tile, width))
+        for y in range(0, height, tile)
+        for x in range(0, width, tile)
+    ]
+    seam = _Seam()
+    count = 0
+    for done, part in enumerate(parts, 1):
+        y0, x0 = max(0, part[0] - margin), max(0, part[1] - margin)
+        y1, x1 = min(height, part[2] + margin), min(width, part[3] + margin)
+        note = ""
+        try:
+            found = segment_at(_read(pixels, y0, x0, y1, x1, name), size, um, kinds, name)
+        except ImageError as error:
+            # Outside the glass, or without light: nothing to find, and no reason to stop.
+            note = str(error)
+            nothing = np.zeros((y1 - y0, x1 - x0), np.int32)
+            found = Cells(nothing, nothing, empty_table(), size)
+        seam.forget_above(y0)
+        own = _own(found, part, (y0, x0), reach, seam)
+        yield SlideTile(
+            y0, x0, _on_slide(found, own, (y0, x0), count), done, len(parts), note
+        )
+        count += len(own)
+
+
+def _read(pixels: Pixels, y0: int, x0: int, y1: int, x1: int, name: str) -> UInt8Array:
+    rgb: UInt8Array = np.ascontiguousarray(pixels[y0:y1, x0:x1])
+    if rgb.dtype != np.uint8:
+        raise CytoError(f"{name} holds {rgb.dtype} values: a slide has to be 8-bit RGB.")
+    return rgb
+
+
+def _scale(
+    pixels: Pixels, stated: PixelSize | float | None, name: str
+) -> tuple[PixelSize, float]:
+    """One scale for the slide: as stated, or from places spread over it.
+
+    Of the places that show red cells the middle one counts, of the others the middle one
+    of what their nuclei tell.
+    """
+    user = None if isinstance(stated, PixelSize) else stated
+    known = stated if isinstance(stated, PixelSize) else PixelSize()
+    seen: list[tuple[PixelSize, float]] = []
+    refusal = None
+    for y in _spread(pixels.shape[0]):
+        for x in _spread(pixels.shape[1]):
+            rgb = _read(pixels, y, x, y + _PROBE, x + _PROBE, name)
+            try:
+                seen.append(settled_scale(rgb, Image(rgb, name, known, ""), user))
+            except ImageError as error:
+                refusal = error
+    if not seen:
+        raise refusal or ImageError(f"{name} is empty.")
+    told = [item for item in seen if item[0].um is not None] or seen
+    told.sort(key=lambda item: item[1])
+    return told[len(told) // 2]
+
+
+def _spread(length: int) -> list[int]:
+    """Starts of up to three probes along one side."""
+    last = max(0, length - _PROBE)
+    return sorted({round(last * (i + 0.5) / _PROBES) for i in range(_PROBES)})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outline:
+    """A cell's pixels in its box, `y0`, `x0` on the slide."""
+
+    y0: int
+    x0: int
+    mask: BoolArray
+
+    def is_same(self, other: _Outline) -> bool:
+        y0, x0 = max(self.y0, other.y0), max(self.x0, other.x0)
+        y1 = min(self.y0 + self.mask.shape[0], other.y0 + other.mask.shape[0])
+        x1 = min(self.x0 + self.mask.shape[1], other.x0 + other.mask.shape[1])
+        if y0 >= y1 or x0 >= x1:
+            return False
+        mine, its = (
+            cell.mask[y0 - cell.y0 : y1 - cell.y0, x0 - cell.x0 : x1 - cell.x0]
+            for cell in (self, other)
+        )
+        smaller = min(np.count_nonzero(self.mask), np.count_nonzero(other.mask))
+        return bool(np.count_nonzero(mine & its) > _SAME * smaller)
+
+
+@dataclass(slots=True, eq=False)
+class _Seam:
+    """Outlines of the cells added near the seams that tiles to come will see, too."""
+
+    outlines: list[_Outline] = field(default_factory=list)
+
+    def forget_above(self, y: int) -> None:
+        self.outlines = [o for o in self.outlines if o.y0 + o.mask.shape[0] > y]
+
+    def add(self, outline: _Outline) -> bool:
+        """Whether the cell is a new one."""
+        if any(outline.is_same(other) for other in self.outlines):
+            return False
+        self.outlines.append(outline)
+        return True
+
+
+def _own(
+    found: Cells,
+    part: tuple[int, int, int, int],
+    origin: tuple[int, int],
+    reach: int,
+    seam: _Seam,
+) -> list[int]:
+    """Ids of the cells that the tile adds: centred in its part and not there yet."""
+    own: list[int] = []
+    table = found.table
+    ids = table.cell_id.to_numpy(np.int64)
+    centres = table[["centroid_y", "centroid_x"]].to_numpy(float) + origin
+    boxes = table[["bbox_y0", "bbox_x0", "bbox_y1", "bbox_x1"]].to_numpy(np.int64)
+    for i, (y, x), box in zip(ids.tolist(), centres, boxes.tolist(), strict=True):
+        inside = min(y - part[0], part[2] - y, x - part[1], part[3] - x)
+        if inside < -reach:
+            continue
+        if inside <= reach:
+            y0, x0, y1, x1 = box
+            mask: BoolArray = found.labels[y0:y1, x0:x1] == i
+            if not seam.add(_Outline(y0 + origin[0], x0 + origin[1], mask)):
+                continue
+        own.append(i)
+    return own
+
+
+def _on_slide(found: Cells, own: list[int], origin: tuple[int, int], count: int) -> Cells:
+    """The cells `own` with positions and ids (from `count` + 1) of the slide."""
+    new = np.zeros(int(found.labels.max(initial=0)) + 1, np.int32)
+    new[own] = np.arange(count + 1, count + 1 + len(own))
+    table = found.table[found.table.cell_id.isin(own)].reset_index(drop=True)
+    table["cell_id"] = new[table.cell_id].astype(np.int64)
+    for axis, start in zip("yx", origin, strict=True):
+        for column in (f"centroid_{axis}", f"bbox_{axis}0", f"bbox_{axis}1"):
+            table[column] += start
+    labels: Int32Array = new[found.labels]
+    return Cells(labels, new[found.nuclei], table, found.pixel_size)
