@@ -293,6 +293,18 @@ def test_a_batch_does_the_rest(smear: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "smear" / "cells.csv").is_file()
 
 
+def test_an_occupied_folder_costs_a_batch_one_image(smear: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.png"
+    other.write_bytes(smear.read_bytes())
+    (tmp_path / "out" / "other").mkdir(parents=True)
+    (tmp_path / "out" / "other" / "thesis.docx").write_text("precious")
+    result = run("segment", other, smear, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "left as it is" in result.stderr.splitlines()[0]
+    assert result.stderr.splitlines()[-1] == "1 of 2 images were skipped."
+    assert (tmp_path / "out" / "smear" / "cells.csv").is_file()
+
+
 def test_an_error_nobody_expected_is_one_line_too(
     smear: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

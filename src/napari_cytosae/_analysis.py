@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,8 @@ class CellSource:
     def as_parameters(self) -> dict[str, Any]:
         """What ``run.json`` says of it."""
         if self.labels is not None:
-            return {"cells": "labels", "labels": self.labels_name}
+            digest = hashlib.sha256(self.labels.tobytes()).hexdigest()
+            return {"cells": "labels", "labels": self.labels_name, "labels_sha256": digest}
         if self.single_cell:
             return {"cells": "single cell"}
         return {"cells": "segmentation", "kinds": list(self.kinds)}

@@ -17,7 +17,12 @@ from napari_cytosae._cli_console import (
     reason,
     say,
 )
-from napari_cytosae.core.types import CheckpointError, ImageError, OutputError
+from napari_cytosae.core.types import (
+    CheckpointError,
+    ImageError,
+    OccupiedError,
+    OutputError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -96,6 +101,9 @@ def each_image(
             context, prepared = prepare(), True
         try:
             cells = drive(work(image, folder, context), f"{count}{path.name}: ")
+        except OccupiedError as error:
+            skipped += _skip(path, error)
+            continue
         except (CheckpointError, OutputError):
             raise
         except Exception as error:

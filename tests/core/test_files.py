@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,27 @@ def test_a_failure_keeps_the_former_folder(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         write()
+    assert [p.name for p in folder.iterdir()] == ["old.csv"]
+    assert [p.name for p in tmp_path.iterdir()] == ["results"]
+
+
+def test_a_folder_that_cannot_be_renamed_brings_the_former_one_back(tmp_path, monkeypatch):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / "old.csv").write_text("old")
+    rename = Path.replace
+
+    def fail_for_new(self, target):
+        if Path(target) == folder and (self / "new.csv").exists():
+            raise PermissionError(13, "Permission denied")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail_for_new)
+    with (
+        pytest.raises(OutputError, match="Permission denied"),
+        atomic_folder(folder) as temporary,
+    ):
+        (temporary / "new.csv").write_text("new")
     assert [p.name for p in folder.iterdir()] == ["old.csv"]
     assert [p.name for p in tmp_path.iterdir()] == ["results"]
 

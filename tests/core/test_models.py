@@ -179,6 +179,7 @@ def save_sae(path, width: int, layer: int = -2, backbone: str = "") -> str:
     [
         (768, "dinov2_vitb14", "DinoBloom-B"),
         (1536, "", "DinoBloom-G"),
+        (768, "openai/clip-vit-base-patch16", "openai/clip-vit-base-patch16"),
         (192, "starter", "starter"),
         (100, "", "a 100-wide backbone"),
     ],
@@ -195,8 +196,9 @@ def test_a_width_that_does_not_fit(reference_dir, tmp_path, width, backbone, fit
 
 @pytest.mark.parametrize("layer", [10, -7])
 def test_a_layer_that_does_not_fit(reference_dir, tmp_path, layer):
-    sae = save_sae(tmp_path / "sae.safetensors", 128, layer)
-    with pytest.raises(ModelMismatchError, match=f"Block {layer} .* 6 blocks only"):
+    sae = save_sae(tmp_path / "sae.safetensors", 128, layer, backbone="its own")
+    sentence = f"SAE sae reads block {layer}, .* has 6 blocks only; use its own with"
+    with pytest.raises(ModelMismatchError, match=sentence):
         load_models(reference_dir / "backbone_tiny_random.pth", sae)
 
 

@@ -54,15 +54,26 @@ def require_fit(backbone: BackboneInfo, sae: SaeInfo) -> None:
         It does not; the message says which backbone would fit.
     """
     if sae.d_in != backbone.width:
-        fitting = (
-            f"DinoBloom-{DINOBLOOM[sae.d_in]}" if sae.d_in in DINOBLOOM else sae.backbone
-        )
         raise ModelMismatchError(
             f"SAE {sae.name} reads {sae.d_in}-wide tokens of block {sae.layer}; backbone "
             f"{backbone.name} gives {backbone.width}-wide ones; use "
-            f"{fitting or f'a {sae.d_in}-wide backbone'} with this SAE."
+            f"{_fitting(sae)} with this SAE."
         )
-    resolve_layer(backbone, sae.layer)
+    try:
+        resolve_layer(backbone, sae.layer)
+    except ModelMismatchError as error:
+        raise ModelMismatchError(
+            f"SAE {sae.name} reads block {sae.layer}, but backbone {backbone.name} has "
+            f"{backbone.depth} blocks only; use {_fitting(sae)} with this SAE."
+        ) from error
+
+
+def _fitting(sae: SaeInfo) -> str:
+    """The backbone an SAE says it was made for, else DinoBloom of its width."""
+    # CytoSAE names the architecture, whose weights are DinoBloom's.
+    if sae.d_in in DINOBLOOM and (not sae.backbone or "dinov2" in sae.backbone):
+        return f"DinoBloom-{DINOBLOOM[sae.d_in]}"
+    return sae.backbone or f"a {sae.d_in}-wide backbone"
 
 
 def pick_device(wanted: str) -> torch.device:

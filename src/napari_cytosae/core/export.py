@@ -18,7 +18,7 @@ import tifffile
 from napari_cytosae.core.files import atomic_folder
 from napari_cytosae.core.overlay import TILE, write_tiff
 from napari_cytosae.core.provenance import as_json, as_uns, provenance
-from napari_cytosae.core.types import CELL_COLUMNS, CONCEPT_COLUMNS, OutputError
+from napari_cytosae.core.types import CELL_COLUMNS, CONCEPT_COLUMNS, OccupiedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -102,7 +102,7 @@ def write_results(
 
     Raises
     ------
-    OutputError
+    OccupiedError, OutputError
         If the folder holds files that are not ours, or cannot be written.
     """
     folder = Path(folder)
@@ -220,12 +220,12 @@ def write_labels(labels: Int32Array, path: Path | str, um: float | None = None) 
 
 def _check_replaceable(folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()) and not (folder / RUN_FILE).is_file():
-        raise OutputError(
+        raise OccupiedError(
             f"{folder} holds files that are not results of this program and is left as it "
             "is: choose another output folder."
         )
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file: choose another output folder.")
+        raise OccupiedError(f"{folder} is a file: choose another output folder.")
 
 
 def _names_of(

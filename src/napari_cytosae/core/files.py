@@ -15,6 +15,10 @@ from napari_cytosae.core.types import OutputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Read once, here: it can be read only by setting it, for the whole process.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 @contextmanager
 def atomic_file(path: Path | str) -> Iterator[Path]:
@@ -38,7 +42,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
         temporary = Path(name)
         yield temporary
         # mkstemp makes files only their owner can read; results are shared.
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
     except OSError as error:
         raise OutputError(_reason(path, error)) from error
@@ -62,12 +66,17 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
+        temporary.chmod(0o777 & ~_UMASK)
         if path.is_dir():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
             path.replace(old / path.name)
-            temporary.replace(path)
-            shutil.rmtree(old, ignore_errors=True)
+            try:
+                temporary.replace(path)
+            except OSError:
+                (old / path.name).replace(path)
+                raise
+            finally:
+                shutil.rmtree(old, ignore_errors=True)
         else:
             temporary.replace(path)
     except OSError as error:
@@ -86,9 +95,3 @@ def sha256_file(path: Path | str) -> str:
 def _reason(path: Path, error: OSError) -> str:
     reason = error.strerror or str(error)
     return f"Could not write {path}: {reason}; free some space or choose another folder."
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -21,13 +21,18 @@ if TYPE_CHECKING:
 _PACKAGES = (
     "napari-cytosae",
     "anndata",
+    "imagecodecs",
     "numpy",
+    "pandas",
     "pillow",
+    "safetensors",
     "scikit-image",
     "scikit-learn",
     "scipy",
+    "tifffile",
     "timm",
     "torch",
+    "torchvision",
 )
 
 

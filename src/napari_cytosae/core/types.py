@@ -110,6 +110,10 @@ class OutputError(CytoError):
     """A result that could not be written (folder missing, disk full, no permission)."""
 
 
+class OccupiedError(OutputError):
+    """The place of a result holds something else, which is left as it is."""
+
+
 # --- images and cells -----------------------------------------------------------------
 
 
