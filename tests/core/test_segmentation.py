@@ -213,6 +213,20 @@ def test_border_blur_clump_and_stain_are_flagged():
     assert "overstained" in segment(dark, pixel_size=0.2).table.qc.iloc[1]
 
 
+def test_smudge_is_a_naked_ragged_nucleus():
+    rgb = field(white=[(60, 70)])
+    ragged = np.zeros(rgb.shape[:2], bool)
+    for angle in np.linspace(0, 2 * np.pi, 7)[:-1]:
+        for away in range(0, 42, 4):
+            y, x = 150 + away * np.sin(angle), 200 + away * np.cos(angle)
+            ragged |= disc(rgb.shape, y, x, 9)
+    rgb[ragged] = NUCLEUS
+    table = measure(rgb, np.where(ragged, 1, 0), pixel_size=0.2).table
+    assert table.nc_ratio[0] > 0.95
+    assert table.solidity[0] < 0.9
+    assert table.qc.tolist() == ["smudge"]
+
+
 # --- labels from elsewhere ------------------------------------------------------------
 
 
