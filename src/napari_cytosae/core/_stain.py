@@ -65,12 +65,14 @@ class Stain:
         Less blue goes off than in `basic`, because dense nuclei saturate it.
         """
         red, green, blue = np.moveaxis(self.density, -1, 0)
-        return red + green - np.float32(0.6) * blue
+        nuclear: Float32Array = red + green - np.float32(0.6) * blue
+        return nuclear
 
     @property
     def total(self) -> Float32Array:
         """Summed absolute density: distance from the background."""
-        return np.abs(self.density).sum(axis=-1, dtype=np.float32)
+        total: Float32Array = np.abs(self.density).sum(axis=-1, dtype=np.float32)
+        return total
 
     @property
     def foreign(self) -> BoolArray:
@@ -78,7 +80,8 @@ class Stain:
         red, green, blue = np.moveaxis(self.density, -1, 0)
         grey = (np.minimum(red, blue) > np.float32(0.8) * green) & (green > 0.1)
         paint = (blue > 0.2) & (np.float32(2) * green < blue)
-        return grey | paint
+        foreign: BoolArray = grey | paint
+        return foreign
 
 
 def shrink(rgb: UInt8Array | Float32Array, factor: int) -> Float32Array:
@@ -129,7 +132,8 @@ def _basic(density: Float32Array) -> Float32Array:
     if bloody.sum() > 200:
         ratio = np.median(warm[thin][bloody]) / max(0.01, np.median(blue[thin][bloody]))
         weight = float(np.clip(ratio, 1.6, 2.6))
-    return warm - np.float32(weight) * blue
+    pigment: Float32Array = warm - np.float32(weight) * blue
+    return pigment
 
 
 def _background(rgb: Float32Array) -> tuple[Float32Array, float]:

@@ -61,7 +61,8 @@ class Ray:
         length = max(float(self.direction @ self.direction), 1e-6)
         thickness = np.clip(colour @ self.direction / length, 0, 1.8)
         away = colour - thickness[..., None] * self.direction
-        return np.square(away).sum(axis=-1) / np.float32(self.spread**2)
+        squared: Float32Array = np.square(away).sum(axis=-1) / np.float32(self.spread**2)
+        return squared
 
 
 def nucleus_mask(stained: Stain, um: float) -> BoolArray:
@@ -118,7 +119,7 @@ def _refined_nuclei(
     nuclei = np.zeros_like(labels)
     for i, box in enumerate(ndi.find_objects(labels), 1):
         if box is None:
-            continue
+            continue  # type: ignore[unreachable]  # ids may have gaps
         own = labels[box] == i
         density = ndi.gaussian_filter(stained.nuclear[box], 0.25 / um)
         dense = own & (density > threshold_otsu(density[own]))
@@ -161,7 +162,8 @@ def _joined(labels: Int32Array, um: float) -> Int32Array:
                 continue
             if union.sum() > _CONVEX * convex_hull_image(union).sum():
                 inside[union] = min(group)
-    return relabel_sequential(labels)[0].astype(np.int32)
+    sequential: Int32Array = relabel_sequential(labels)[0].astype(np.int32)
+    return sequential
 
 
 def _nuclei(mask: BoolArray, um: float) -> Int32Array:
@@ -177,7 +179,8 @@ def _nuclei(mask: BoolArray, um: float) -> Int32Array:
     good = areas * um**2 >= _NUCLEUS_UM2
     good[0] = False
     relabel = np.cumsum(good) * good
-    return relabel[groups].astype(np.int32)
+    nuclei: Int32Array = relabel[groups].astype(np.int32)
+    return nuclei
 
 
 def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
@@ -222,7 +225,8 @@ def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
     parts, _ = ndi.label(cell)
     nucleated = np.zeros(parts.max() + 1, bool)
     nucleated[parts[nucleus]] = True
-    return watershed(distance, seeds, mask=nucleated[parts] & cell).astype(np.int32)
+    found: Int32Array = watershed(distance, seeds, mask=nucleated[parts] & cell)
+    return found.astype(np.int32)
 
 
 def _within_necks(mask: BoolArray, away: Float32Array, um: float) -> BoolArray | None:
@@ -248,7 +252,7 @@ def _odds(
     clear = ring & (red > 4)
     if clear.sum() > 0.2 * ring.sum():
         ring = clear
-    odds = prior
+    odds: Float32Array = prior
     for _ in range(3):
         own = Ray.through(colour[ring])
         # What is unlike both belongs to the cell: granules, vacuoles.
@@ -263,7 +267,8 @@ def _largest_mode(colours: Float32Array) -> Float32Array:
     if len(colours) < 50:
         return colours
     away = np.abs(colours - np.median(colours, axis=0)).sum(axis=1)
-    return colours[away <= np.quantile(away, 0.7)]
+    near: Float32Array = colours[away <= np.quantile(away, 0.7)]
+    return near
 
 
 def nuclei_within(
