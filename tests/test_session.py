@@ -49,9 +49,9 @@ class Infos:
 def full():
     session = Session()
     session.set_image(image())
-    session.set_cells(cells())
+    session.set_cells(cells(), session.settings)
     session.set_models(Infos(), Names({7: "granules"}))
-    session.set_encoded(encoded(), crops())
+    session.set_encoded(encoded(), crops(), session.settings.field_of_view_um)
     session.select_cells((2,), (3, 4))
     session.select_concept(7)
     session.show(7)
@@ -76,7 +76,7 @@ def empty(session):
 
 
 def test_new_cells_let_go_of_what_the_old_ones_made(full):
-    full.set_cells(cells(5))
+    full.set_cells(cells(5), full.settings)
     assert empty(full)
     assert full.models is not None
 
@@ -101,7 +101,7 @@ def test_everything_is_in_place_before_the_first_event(full):
     seen = []
     full.cells_changed.connect(lambda _: seen.append(empty(full)))
     full.encoded_changed.connect(lambda _: seen.append(empty(full)))
-    full.set_cells(cells(5))
+    full.set_cells(cells(5), full.settings)
     assert seen == [True, True]
 
 
@@ -131,19 +131,30 @@ def test_other_settings_ask_for_attention_until_the_next_run(full, settings):
     assert full.state_of("cells") == "done"
     full.set_settings(settings)
     assert full.state_of("cells") == "attention"
-    full.set_cells(cells())
+    full.set_cells(cells(), full.settings)
     assert full.state_of("cells") == "done"
+
+
+def test_results_remember_the_settings_they_were_made_with(full):
+    began_with = CellSettings(kinds=("wbc", "rbc"), field_of_view_um=30.0)
+    full.set_settings(CellSettings(kinds=("wbc",)))
+    full.set_cells(cells(), began_with)
+    full.set_encoded(encoded(), crops(), began_with.field_of_view_um)
+    assert full.used_settings == began_with
+    assert (full.state_of("cells"), full.state_of("concepts")) == ("attention",) * 2
 
 
 def test_another_crop_asks_for_encoding_again(full):
     full.set_settings(CellSettings(field_of_view_um=30.0))
     assert (full.state_of("cells"), full.state_of("concepts")) == ("done", "attention")
-    full.set_encoded(encoded(), crops())
+    full.set_encoded(encoded(), crops(), full.settings.field_of_view_um)
     assert full.state_of("concepts") == "done"
 
 
 def test_a_part_asks_for_attention(full):
-    full.set_encoded(encoded((1, 2), complete=False), crops())
+    full.set_encoded(
+        encoded((1, 2), complete=False), crops(), full.settings.field_of_view_um
+    )
     assert full.state_of("concepts") == "attention"
 
 
@@ -181,8 +192,8 @@ def test_no_event_without_a_change(full, heard):
 
 
 def test_hidden_cells_are_left_out_of_rows(full):
-    full.set_cells(cells(3, ["ok", "border", "ok"]))
-    full.set_encoded(encoded((1, 2, 3)), crops())
+    full.set_cells(cells(3, ["ok", "border", "ok"]), full.settings)
+    full.set_encoded(encoded((1, 2, 3)), crops(), full.settings.field_of_view_um)
     assert list(full.rows()) == [0, 1, 2]
     full.set_hide_flagged(True)
     assert list(full.rows()) == [0, 2]

@@ -193,19 +193,19 @@ class Session:
             self._settings = settings
             self.settings_changed.emit(settings)
 
-    def set_cells(self, cells: Cells) -> None:
-        """Keep the cells just found; activations of former cells are let go."""
-        self._cells, self._used_settings = cells, self._settings
+    def set_cells(self, cells: Cells, settings: CellSettings) -> None:
+        """Keep the cells that `settings` found; activations of former ones are let go."""
+        self._cells, self._used_settings = cells, settings
         self._crops = self._encoded = None
         self._forget_concepts()
         self.cells_changed.emit(cells)
         self._announce_results()
 
-    def set_encoded(self, encoded: Encoded, crops: Crops) -> None:
-        """Keep activations of (some of) the cells."""
+    def set_encoded(self, encoded: Encoded, crops: Crops, field_of_view_um: float) -> None:
+        """Keep activations of (some of) the cells, and the field of view asked for."""
         self._encoded, self._crops = encoded, crops
         self._used_settings = replace(
-            self._used_settings, field_of_view_um=self._settings.field_of_view_um
+            self._used_settings, field_of_view_um=field_of_view_um
         )
         self._forget_concepts()
         self._announce_results()

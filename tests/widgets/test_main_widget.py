@@ -354,6 +354,35 @@ def test_hidden_cells_leave_outlines_ranking_and_gallery(encoded):
         assert layer.colormap.map(int(cell_id))[3] == (cell_id in fine)
 
 
+@pytest.mark.parametrize(("patch", "asks"), [(False, "a cell"), (True, "a patch")])
+def test_a_hidden_cell_is_not_ranked(encoded, patch, asks):
+    table = encoded.session.cells.table
+    table.loc[table.index[0], "qc"] = "border"
+    cell = table.iloc[0]
+    encoded.layers.clicked.emit(cell.centroid_y, cell.centroid_x, patch)
+    encoded.session.set_hide_flagged(True)
+    assert f"Click {asks}" in encoded.strip.text
+
+
+def test_what_is_ticked_while_a_job_runs_is_not_what_it_ran_with(
+    opened, until, monkeypatch
+):
+    gate = threading.Event()
+    original = _tasks.find_cells
+
+    def waiting(*args):
+        gate.wait(10)
+        return (yield from original(*args))
+
+    monkeypatch.setattr(_tasks, "find_cells", waiting)
+    opened.cells_panel.segment_clicked.emit()
+    opened.cells_panel._kinds["rbc"].click()
+    gate.set()
+    until(lambda: opened.session.cells is not None)
+    assert opened.session.used_settings.kinds == ("wbc",)
+    assert opened.session.state_of("cells") == "attention"
+
+
 def test_labels_corrected_by_hand_are_measured_and_never_overwritten(
     segmented, viewer, until
 ):

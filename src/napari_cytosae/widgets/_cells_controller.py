@@ -151,7 +151,7 @@ class CellsController:
             now = self._session.image
             if now is None or now.sha256 != image.sha256:
                 return f"{image.name} is no longer open; its cells were dropped."
-            self._session.set_cells(cells)
+            self._session.set_cells(cells, settings)
             return describe_cells(cells)
 
         self._desk.run(

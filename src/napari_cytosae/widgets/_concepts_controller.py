@@ -105,7 +105,7 @@ class ConceptsController:
         scope, selection = session.scope, session.selection
         rows = session.rows(None if scope == "image" else selection.cell_ids)
         patch = selection.patch if scope == "patch" else None
-        if scope == "patch" and patch is None:
+        if scope == "patch" and (patch is None or not len(rows)):
             self._desk.say("Click a patch of a cell to rank its concepts.")
             return
         if scope == "cells" and not len(rows):

@@ -54,7 +54,7 @@ class EncodingController:
                 session.set_models(result.models, result.names)
             if session.cells is not cells or session.choice != choice:
                 return "Image or models were changed meanwhile; the result was dropped."
-            session.set_encoded(result.encoded, result.crops)
+            session.set_encoded(result.encoded, result.crops, field)
             count = counted(len(result.encoded), "cell")
             return f"{count} encoded; tick a concept to lay it over the slide."
 
