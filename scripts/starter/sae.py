@@ -29,13 +29,12 @@ of the dictionary.
 WHITE_ODDS = 6.0
 CONFIG = TrainingConfig(
     kind="batchtopk",
-    expansion=12,
-    k=20,
-    images=48_000,
+    expansion=1,
+    k=32,
+    images=24_000,
     batch_images=16,
     buffer_images=512,
     holdout_images=256,
-    nesting=(1 / 48, 1 / 12, 1 / 3),
 )
 
 
