@@ -147,7 +147,7 @@ def test_filters_leave_out_what_they_say_and_nothing_by_default(model):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(np.nan, ""), (0, "0.00"), (3.14159, "3.14"), (0.0004, "4.0e-04"), (250.4, "250")],
+    [(np.nan, ""), (0, "0.00"), (3.14159, "3.14"), (-0.0004, "-4e-4"), (250.4, "250")],
 )
 def test_numbers(value, text):
     assert number(value) == text

@@ -273,14 +273,16 @@ def _short(place: str) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits, empty where unknown."""
+    """Short enough for a narrow column; empty where unknown."""
     if np.isnan(value):
         return ""
     if np.isinf(value):
         return "\N{INFINITY}"
     if value == 0 or 0.01 <= abs(value) < 1000:
         return f"{value:.3g}" if abs(value) >= 100 else f"{value:.2f}"
-    return f"{value:.1e}"
+    if abs(value) < 0.01:
+        return f"{value:.0e}".replace("e-0", "e-")
+    return f"{value:.0e}".replace("e+0", "e")
 
 
 def swatch(colour: str) -> QIcon:
