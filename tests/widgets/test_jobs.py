@@ -128,6 +128,24 @@ def test_cancel_ends_within_one_step_and_keeps_what_is_done(qtbot, jobs):
     assert closed == [True]
 
 
+def test_what_was_cancelled_in_its_last_step_brings_nothing(qtbot, jobs):
+    heard = Listener()
+    running, gate = threading.Event(), threading.Event()
+
+    def work():
+        yield Progress("Working", 0, 0)
+        running.set()
+        gate.wait(5)
+        return "unwanted"
+
+    jobs.run("work", "Segmenting", work, **heard.callbacks())
+    assert running.wait(3)
+    jobs.cancel("work")
+    gate.set()
+    qtbot.waitUntil(lambda: bool(heard.ended), timeout=3000)
+    assert heard.ended == [Ended(None, cancelled=True, partials=())]
+
+
 def test_a_newer_job_in_the_same_lane_drops_the_older_result(qtbot, jobs):
     older, newer = Listener(), Listener()
     gate = threading.Event()

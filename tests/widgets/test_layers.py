@@ -64,10 +64,18 @@ def test_everything_lies_where_the_source_lies_and_follows_it(canvas, source, ce
     assert len(ours) == 3
     for layer in ours:
         same_place(layer, source)
-    source.translate = (50, 60)
-    source.scale = (0.4, 0.4)
-    for layer in ours:
-        same_place(layer, source)
+    for moved, value in (
+        ("translate", (50, 60)),
+        ("scale", (0.4, 0.4)),
+        ("rotate", 75),
+        ("shear", [0.3]),
+        ("affine", np.eye(3)),
+        ("units", ("um", "um")),
+    ):
+        setattr(source, moved, value)
+        for layer in ours:
+            same_place(layer, source)
+            assert layer.units == source.units
 
 
 def test_the_hover_shows_the_row_of_the_label_under_the_cursor(canvas, cells):
@@ -227,11 +235,11 @@ def test_a_click_is_in_pixels_of_the_source_and_a_drag_is_none(canvas, source, v
 
 def test_closing_leaves_no_listener(viewer, source):
     inserted = len(viewer.layers.events.inserted.callbacks)
-    named = len(source.events.name.callbacks)
+    listeners = {n: len(e.callbacks) for n, e in source.events.emitters.items()}
     canvas = CanvasLayers(viewer)
     canvas.set_source(source)
     canvas.close()
     assert len(viewer.layers.events.inserted.callbacks) == inserted
-    assert len(source.events.name.callbacks) == named
+    assert {n: len(e.callbacks) for n, e in source.events.emitters.items()} == listeners
     assert not any("_on_drag" in str(c) for c in viewer.mouse_drag_callbacks)
     viewer.add_layer(Labels(np.zeros((4, 4), int)))

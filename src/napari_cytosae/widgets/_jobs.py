@@ -90,7 +90,10 @@ def _drive(
                 try:
                     progress = next(steps)
                 except StopIteration as stop:
-                    return Ended(stop.value, cancelled=False, partials=tuple(partials))
+                    # A job of one step cannot stop early; its result is dropped instead.
+                    late = cancelled.is_set()
+                    value = None if late else stop.value
+                    return Ended(value, cancelled=late, partials=tuple(partials))
                 if progress.partial is not None:
                     partials.append(progress.partial)
                 if time.monotonic() - reported >= _REPORT_EVERY_S:

@@ -43,6 +43,10 @@ def noted_pixel_size(layer: Layer) -> float | None:
     return tag.get("pixel_size_um") if isinstance(tag, dict) else None
 
 
+MOVES = ("scale", "translate", "rotate", "shear", "affine", "units")
+"""What `placement` is made of; a layer has an event of each name."""
+
+
 def placement(source: Layer) -> dict[str, Any]:
     """Transforms that put a 2-d layer where the last two dimensions of `source` lie."""
     return {

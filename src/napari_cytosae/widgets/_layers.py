@@ -15,7 +15,13 @@ from napari.layers import Image, Labels, Layer, Shapes
 from psygnal import Signal
 
 from napari_cytosae.widgets._colours import outline_colormap, overlay_colormap
-from napari_cytosae.widgets._layer_facts import TAG, merge_features, placement, role_of
+from napari_cytosae.widgets._layer_facts import (
+    MOVES,
+    TAG,
+    merge_features,
+    placement,
+    role_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator
@@ -103,16 +109,14 @@ class CanvasLayers:
         """Analyse another image layer."""
         if self._source is not None:
             self._source.events.set_data.disconnect(self._on_source_data)
-            self._source.events.scale.disconnect(self._on_source_moved)
-            self._source.events.translate.disconnect(self._on_source_moved)
-            self._source.events.affine.disconnect(self._on_source_moved)
+            for name in MOVES:
+                self._source.events[name].disconnect(self._on_source_moved)
         self._source = layer
         if layer is not None:
             self._seen = layer.data
             layer.events.set_data.connect(self._on_source_data)
-            layer.events.scale.connect(self._on_source_moved)
-            layer.events.translate.connect(self._on_source_moved)
-            layer.events.affine.connect(self._on_source_moved)
+            for name in MOVES:
+                layer.events[name].connect(self._on_source_moved)
 
     # --- cells ------------------------------------------------------------------------
 
