@@ -5,14 +5,16 @@ Ranking, overlays and export; they run in a worker's thread, as those of `_tasks
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.types import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
@@ -205,7 +207,7 @@ def export(folder: Path, results: Results) -> Generator[Progress, None, Path]:
         Folder of the image's results, inside `folder`.
     """
     yield Progress("Writing the results", 0, 0, "files")
-    from napari_cytosae.core.export import provenance, result_folders, write_results
+    from napari_cytosae.core.export import provenance, write_results
     from napari_cytosae.core.overlay import OverlayMap
 
     encoded, models, image = results.encoded, results.models, results.image
@@ -235,8 +237,40 @@ def export(folder: Path, results: Results) -> Generator[Progress, None, Path]:
         models.backbone_info,
         models.sae_info,
     )
-    (target,) = result_folders(folder, [image.name])
+    target = result_folder(folder, image)
     return write_results(target, results.cells, record, encoded, results.names, overlays)
+
+
+def result_folder(folder: Path, image: Image) -> Path:
+    """Where the results of an image go: its own former ones are replaced, no others.
+
+    Its name may be that of a layer, in which anything can stand; only the ending of an
+    image file is left out of it.
+    """
+    from napari_cytosae.core.images import IMAGE_SUFFIXES
+
+    name = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", image.name).strip(" .")
+    if name.lower().endswith((*IMAGE_SUFFIXES, ".svs", ".zarr")):
+        name = Path(name).stem
+    name = name or "image"
+    target, number = folder / name, 2
+    while _is_of_another(target, image):
+        target, number = folder / f"{name}_{number}", number + 1
+    return target
+
+
+def _is_of_another(folder: Path, image: Image) -> bool:
+    """Whether a folder holds the results of another image."""
+    from napari_cytosae.core.export import RUN_FILE
+
+    try:
+        inputs = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["inputs"]
+        return image.sha256 not in inputs.values()
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        # Damaged, so nobody can say whose it is.
+        return True
 
 
 def thumbnail_order(

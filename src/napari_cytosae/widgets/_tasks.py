@@ -71,7 +71,8 @@ def open_image(pixels: LayerPixels) -> Generator[Progress, None, Image]:
     from napari_cytosae.core.images import as_image, read_image
 
     yield Progress("Reading", 0, 0, "images")
-    image = as_image(np.asarray(pixels.data), pixels.name)
+    name = pixels.name if pixels.path is None else Path(pixels.path).name
+    image = as_image(np.asarray(pixels.data), name)
     if pixels.path is not None and Path(pixels.path).is_file():
         try:
             on_disk = read_image(pixels.path)

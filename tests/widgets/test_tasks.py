@@ -1,0 +1,59 @@
+"""What the dock has done in the background, driven without Qt."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from napari_cytosae.core.types import Image, PixelSize
+from napari_cytosae.widgets._concept_tasks import result_folder
+from napari_cytosae.widgets._tasks import LayerPixels, open_image
+
+
+def result(steps):
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value
+
+
+def image(name, sha256="a"):
+    return Image(np.zeros((4, 4, 3), np.uint8), name, PixelSize(), sha256)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("smear.png", "smear"),
+        ("smear.ome.tif", "smear.ome"),
+        ("a/b v1.5", "a_b v1.5"),
+        ("..", "image"),
+        ("../../up", "_.._up"),
+        ("", "image"),
+    ],
+)
+def test_results_lie_in_the_chosen_folder_under_the_whole_name(tmp_path, name, folder):
+    assert result_folder(tmp_path, image(name)) == tmp_path / folder
+
+
+def test_results_replace_those_of_the_same_image_only(tmp_path):
+    for folder, run in (
+        ("smear", json.dumps({"inputs": {"smear.tif": "other"}})),
+        ("smear_2", "damaged {"),
+        ("smear_3", json.dumps({"inputs": {"smear.png": "a"}})),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "run.json").write_text(run)
+    assert result_folder(tmp_path, image("smear.png")) == tmp_path / "smear_3"
+    assert result_folder(tmp_path, image("smear.png", "b")) == tmp_path / "smear_4"
+
+
+def test_an_image_from_a_file_has_the_name_of_the_file(tmp_path):
+    path = tmp_path / "smear.tif"
+    path.write_bytes(b"changed since")
+    pixels = np.full((40, 40, 3), 200, np.uint8)
+    layer = LayerPixels(pixels, "my favourite", str(path), PixelSize(0.1, "layer"))
+    assert result(open_image(layer)).name == "smear.tif"
