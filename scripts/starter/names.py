@@ -25,7 +25,7 @@ from napari_cytosae.core.checkpoints import open_backbone, open_sae, save_sae
 from napari_cytosae.core.sae import Sae
 
 CROPS, PER_BATCH = 480, 16
-LEAST_AUROC, LEAST_SHARE, FEWEST_PATCHES = 0.75, 0.6, 100
+LEAST_AUROC, LEAST_SHARE, FEWEST_PATCHES = 0.65, 0.55, 100
 PLAIN = {
     "background": "background",
     "rbc_rim": "red cell rim",

@@ -73,7 +73,7 @@ class Description:
             f"concept          {self.concept}",
             f"fires in         {self.sparsity:.2%} of the images",
             f"mean activation  {self.mean_act:.4g}",
-            f"label entropy    {self.entropy:.3f}",
+            f"label entropy    {max(self.entropy, 0.0):.3f}",
             f"flags            {', '.join(self.flags) or 'none'}",
             "top images",
         ]
