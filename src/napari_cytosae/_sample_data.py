@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,8 +19,12 @@ DEMO_WBC = {
 """White cells of the demo smear."""
 
 
+@cache
 def demo_smear() -> SyntheticSmear:
-    """The built-in smear: 1024x768 px at 0.1 um, nine white cells of all main types."""
+    """The built-in smear: 1024x768 px at 0.1 um, nine white cells of all main types.
+
+    Drawn once: the dock draws it in a worker before napari asks for it.
+    """
     from napari_cytosae.synthetic import render_smear
 
     return render_smear((768, 1024), pixel_size=0.1, seed=7, wbc=DEMO_WBC)
@@ -37,11 +42,11 @@ def smear_with_ground_truth() -> list[tuple[Any, dict[str, Any], str]]:
     return [
         _image_layer(drawn),
         (
-            drawn.labels,
+            drawn.labels.copy(),
             {"name": "True cells", "features": features, "opacity": 0.4},
             "labels",
         ),
-        (drawn.nuclei, {"name": "True nuclei", "visible": False}, "labels"),
+        (drawn.nuclei.copy(), {"name": "True nuclei", "visible": False}, "labels"),
     ]
 
 

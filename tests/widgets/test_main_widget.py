@@ -13,6 +13,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QPushButton
 
+from napari_cytosae import _sample_data, synthetic
 from napari_cytosae.core.types import Progress
 from napari_cytosae.widgets import _tasks
 
@@ -273,6 +274,32 @@ def test_closing_the_dock_mid_run_is_harmless(slow, segmented, viewer, qtbot):
     viewer.layers.clear()
     viewer.add_image(np.zeros((8, 8, 3), np.uint8))
     qtbot.wait(50)
+
+
+def test_quitting_mid_run_ends_the_job(slow, segmented, qtbot):
+    QApplication.instance().aboutToQuit.emit()
+    assert not segmented.desk.busy
+    slow.gate.release(100)
+    qtbot.wait(100)
+    assert segmented.session.encoded is None
+
+
+def test_the_sample_is_drawn_off_the_gui_thread(dock, viewer, until, monkeypatch):
+    threads = []
+    render = synthetic.render_smear
+
+    def noted(*args, **options):
+        threads.append(threading.current_thread())
+        return render(*args, **options)
+
+    monkeypatch.setattr(synthetic, "render_smear", noted)
+    _sample_data.demo_smear.cache_clear()
+    dock.cells_panel.sample_clicked.emit()
+    assert dock.desk.busy
+    until(lambda: dock.session.image is not None)
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
+    assert [layer.name for layer in viewer.layers] == ["Synthetic smear"]
 
 
 def test_a_new_image_mid_run_drops_the_stale_result(slow, segmented, viewer, smear, until):

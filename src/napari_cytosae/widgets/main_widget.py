@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QFrame, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QApplication,
+    QFrame,
+    QScrollArea,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
+from napari_cytosae.core.types import Progress
 from napari_cytosae.session import Session
 from napari_cytosae.widgets._cells_controller import CellsController
 from napari_cytosae.widgets._concepts_controller import ConceptsController
@@ -23,6 +31,8 @@ from napari_cytosae.widgets.models_panel import ModelsPanel
 from napari_cytosae.widgets.status_strip import StatusStrip
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     import napari
 
     from napari_cytosae.session_values import Step
@@ -101,6 +111,11 @@ class CytoSAEWidget(QWidget):
         self._show_states()
         # The starter needs no choosing: the first thing to do is in step 2.
         self.go_to_step("cells")
+        # A job at work must not keep the process alive once its window is gone.
+        application = QApplication.instance()
+        assert application is not None
+        self._quitting = application.aboutToQuit
+        self._quitting.connect(self.leave)
         self._closed = False
 
     def go_to_step(self, step: Step) -> None:
@@ -133,7 +148,11 @@ class CytoSAEWidget(QWidget):
             self.tabs.setTabToolTip(index, f"{TITLES[step]}: {MEANINGS[state]}")
 
     def _open_sample(self) -> None:
+        self.desk.run("Drawing the smear", _draw_sample, self._show_sample)
+
+    def _show_sample(self, _: None) -> str:
         self._viewer.open_sample("napari-cytosae", SAMPLE)
+        return ""
 
     def _segment(self) -> None:
         self.go_to_step("cells")
@@ -154,9 +173,18 @@ class CytoSAEWidget(QWidget):
         if self._closed:
             return
         self._closed = True
+        self._quitting.disconnect(self.leave)
         self._jobs.close()
         for signal in self._state_signals():
             signal.disconnect(self._show_states)
         for controller in self._controllers:
             controller.close()
         self.layers.close()
+
+
+def _draw_sample() -> Generator[Progress, None, None]:
+    """Draw the built-in smear, which takes too long for the GUI thread."""
+    yield Progress("Drawing the smear", 0, 0)
+    from napari_cytosae._sample_data import demo_smear
+
+    demo_smear()
