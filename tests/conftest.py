@@ -30,3 +30,35 @@ def reference_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"authors' numbers not here ({folder}): set CYTOSAE_REFERENCE")
     return folder
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a small random backbone and SAE in the package's own format."""
+    import torch
+    from timm.models import VisionTransformer
+
+    from napari_cytosae.core.checkpoints import save_backbone, save_sae
+
+    width, latents = 32, 64
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    vit = VisionTransformer(
+        img_size=224,
+        patch_size=14,
+        embed_dim=width,
+        depth=3,
+        num_heads=1,
+        num_classes=0,
+        init_values=1.0,
+    )
+    save_backbone(folder / "vit.safetensors", vit.state_dict(), heads=1, image_size=224)
+    tensors = {
+        "W_enc": torch.randn(width, latents) / 4,
+        "b_enc": torch.zeros(latents),
+        "W_dec": torch.randn(latents, width) / 4,
+        "b_dec": torch.zeros(width),
+    }
+    names = {3: "nuclear indent", 5: "größte Körner, rot"}
+    save_sae(folder / "sae.safetensors", tensors, kind="relu", layer=-2, names=names)
+    return folder

@@ -27,14 +27,13 @@ import pytest
 import tifffile
 import torch
 from PIL import Image as Pillow
-from timm.models import VisionTransformer
 from typer.testing import CliRunner
 
 from napari_cytosae import _cli_console
 from napari_cytosae._sample_data import demo_smear
 from napari_cytosae.cli import app
 from napari_cytosae.core import known_models, registry, training
-from napari_cytosae.core.checkpoints import open_sae, save_backbone, save_sae
+from napari_cytosae.core.checkpoints import open_sae, save_sae
 from napari_cytosae.core.types import (
     CELL_COLUMNS,
     CONCEPT_COLUMNS,
@@ -55,32 +54,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Models and concept names of this test's own."""
     monkeypatch.setenv("CYTOSAE_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with a small random backbone and SAE in the package's own format."""
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    vit = VisionTransformer(
-        img_size=224,
-        patch_size=14,
-        embed_dim=WIDTH,
-        depth=3,
-        num_heads=1,
-        num_classes=0,
-        init_values=1.0,
-    )
-    save_backbone(folder / "vit.safetensors", vit.state_dict(), heads=1, image_size=224)
-    tensors = {
-        "W_enc": torch.randn(WIDTH, LATENTS) / 4,
-        "b_enc": torch.zeros(LATENTS),
-        "W_dec": torch.randn(LATENTS, WIDTH) / 4,
-        "b_dec": torch.zeros(WIDTH),
-    }
-    names = {3: "nuclear indent", 5: "größte Körner, rot"}
-    save_sae(folder / "sae.safetensors", tensors, kind="relu", layer=-2, names=names)
-    return folder
 
 
 @pytest.fixture(scope="session")

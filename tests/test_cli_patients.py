@@ -10,17 +10,14 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image as Pillow
 from scipy.sparse import csr_array
-from timm.models import VisionTransformer
 from typer.testing import CliRunner
 
 from napari_cytosae._sample_data import demo_smear
 from napari_cytosae.cli import app
 from napari_cytosae.core import cohort
 from napari_cytosae.core._barcode_files import write_barcodes
-from napari_cytosae.core.checkpoints import save_backbone, save_sae
 from napari_cytosae.core.crops import crop_cells
 from napari_cytosae.core.models import load_models
 from napari_cytosae.core.patients import Barcodes
@@ -29,37 +26,12 @@ from napari_cytosae.core.segmentation import segment
 if TYPE_CHECKING:
     from click.testing import Result
 
-WIDTH, LATENTS = 32, 64
+LATENTS = 64
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CYTOSAE_HOME", str(tmp_path / "home"))
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with a small random backbone and SAE."""
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    vit = VisionTransformer(
-        img_size=224,
-        patch_size=14,
-        embed_dim=WIDTH,
-        depth=3,
-        num_heads=1,
-        num_classes=0,
-        init_values=1.0,
-    )
-    save_backbone(folder / "vit.safetensors", vit.state_dict(), heads=1, image_size=224)
-    tensors = {
-        "W_enc": torch.randn(WIDTH, LATENTS) / 4,
-        "b_enc": torch.full((LATENTS,), -0.5),
-        "W_dec": torch.randn(LATENTS, WIDTH) / 4,
-        "b_dec": torch.zeros(WIDTH),
-    }
-    save_sae(folder / "sae.safetensors", tensors, kind="relu", layer=-2)
-    return folder
 
 
 @pytest.fixture(scope="module")
