@@ -1,27 +1,33 @@
-"""Names of concepts: shipped with an SAE, overlaid by the user's own."""
+"""What is said about concepts: names shipped with an SAE, overlaid by the user's own words.
+
+Names, tags, notes and stars are kept for each SAE, with their history.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import unicodedata
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from napari_cytosae.core.files import atomic_file
-from napari_cytosae.core.types import CytoError
+from napari_cytosae.core import _name_file
+from napari_cytosae.core._name_file import FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    Change = tuple[int, str, Any]
+    """Concept, field and new value."""
 
 HOME_VARIABLE = "CYTOSAE_HOME"
 """Environment variable with the folder for the user's data, in place of the default."""
 
 MAX_LENGTH = 80
-_SCHEMA = 1
+MAX_NOTE = 4000
 
 
 def names_path() -> Path:
@@ -31,11 +37,32 @@ def names_path() -> Path:
     return folder / "concept_names.json"
 
 
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What is said about one concept.
+
+    Attributes
+    ----------
+    name : str
+        The user's, else the SAE's own.
+    tags : tuple of str
+        Words of `core.vocabulary`, or others.
+    note : str
+        Free text, lines kept.
+    star : bool
+    """
+
+    name: str = ""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    star: bool = False
+
+
 class ConceptNames:
-    """The names of one SAE's concepts.
+    """Names, tags, notes and stars of one SAE's concepts.
 
     The file is read again before each change, so two viewers open at a time keep each
-    other's names. A damaged file is never overwritten.
+    other's words. A damaged file is never overwritten.
 
     Parameters
     ----------
@@ -49,7 +76,8 @@ class ConceptNames:
     Raises
     ------
     CytoError
-        Here and from `set` and `history`, if the file is damaged or cannot be read.
+        Here and from whatever changes or asks for the history, if the file is damaged or
+        cannot be read.
     """
 
     def __init__(
@@ -61,11 +89,53 @@ class ConceptNames:
         self.sae_sha256 = sae_sha256
         self.path = Path(path) if path else names_path()
         self._shipped = dict(shipped or {})
-        self._own = self._own_names(self._read())
+        self._own: dict[str, dict[int, Any]] = {}
+        self._keep(_name_file.read(self.path))
+
+    # --- reading ----------------------------------------------------------------------
 
     def get(self, concept: int) -> str:
         """The name of a concept, empty where it has none."""
-        return self._own.get(concept) or self._shipped.get(concept, "")
+        return self._own["names"].get(concept) or self._shipped.get(concept, "")
+
+    def annotation(self, concept: int) -> Annotation:
+        """Everything said about a concept."""
+        own = self._own
+        return Annotation(
+            self.get(concept),
+            tuple(own["tags"].get(concept, ())),
+            own["notes"].get(concept, ""),
+            own["stars"].get(concept, False),
+        )
+
+    def annotations(self) -> dict[int, Annotation]:
+        """All concepts about which something is said, by id."""
+        said = set(self._shipped).union(*self._own.values())
+        return {concept: self.annotation(concept) for concept in sorted(said)}
+
+    def as_dict(self) -> dict[int, str]:
+        """All named concepts."""
+        return {**self._shipped, **self._own["names"]}
+
+    def search(self, text: str) -> list[int]:
+        """Concepts whose id starts with `text` or whose name or tag contains it, by id."""
+        wanted = text.strip().casefold()
+        return [
+            concept
+            for concept, said in self.annotations().items()
+            if str(concept).startswith(wanted)
+            or any(wanted in words.casefold() for words in (said.name, *said.tags))
+        ]
+
+    def history(self, concept: int | None = None) -> list[dict[str, Any]]:
+        """Changes for this SAE, oldest first: time, concept, field, old and new value."""
+        return [
+            entry
+            for entry in _name_file.read(self.path)["history"]
+            if entry["sae"] == self.sae_sha256 and concept in (None, entry["concept"])
+        ]
+
+    # --- changing ---------------------------------------------------------------------
 
     def set(self, concept: int, name: str) -> str:
         """Name a concept for good; an empty name brings the shipped one back.
@@ -76,100 +146,166 @@ class ConceptNames:
             The name as it is kept: control characters and needless spaces removed, at most
             `MAX_LENGTH` characters.
         """
-        name = clean_name(name)
-        if name == self._shipped.get(concept):
-            name = ""
-        content = self._read()
-        names = content["names"].setdefault(self.sae_sha256, {})
-        old = names.pop(str(concept), "")
-        if name:
-            names[str(concept)] = name
-        if name != old:
-            content["history"].append(
-                {
-                    "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "sae": self.sae_sha256,
-                    "concept": concept,
-                    "old": old,
-                    "new": name,
-                }
-            )
-            with atomic_file(self.path) as temporary:
-                text = json.dumps(content, indent=1, ensure_ascii=False)
-                temporary.write_text(text, encoding="utf-8")
-        self._own = self._own_names(content)
+        self.change([(concept, "names", name)])
         return self.get(concept)
 
-    def search(self, text: str) -> list[int]:
-        """Concepts whose id starts with `text` or whose name contains it, by id."""
-        wanted = text.strip().casefold()
-        return sorted(
-            concept
-            for concept, name in self.as_dict().items()
-            if wanted in name.casefold() or str(concept).startswith(wanted)
-        )
+    def set_tags(self, concept: int, tags: Iterable[str]) -> None:
+        """Replace a concept's tags."""
+        self.change([(concept, "tags", list(tags))])
 
-    def as_dict(self) -> dict[int, str]:
-        """All named concepts."""
-        return {**self._shipped, **self._own}
+    def set_note(self, concept: int, note: str) -> None:
+        """Replace a concept's note."""
+        self.change([(concept, "notes", note)])
 
-    def history(self, concept: int | None = None) -> list[dict[str, Any]]:
-        """Changes of this SAE's names, oldest first: time, concept, old and new name."""
-        return [
-            entry
-            for entry in self._read()["history"]
-            if entry["sae"] == self.sae_sha256 and concept in (None, entry["concept"])
+    def set_star(self, concept: int, star: bool) -> None:
+        """Star a concept, or take its star away."""
+        self.change([(concept, "stars", star)])
+
+    def change(self, changes: Iterable[Change], **remarks: Any) -> None:
+        """Make several changes that `undo` takes back as one.
+
+        Parameters
+        ----------
+        changes : iterable of (concept, field, value)
+            Field is ``names``, ``tags``, ``notes`` or ``stars``.
+        **remarks
+            Kept with them in the history, for example where they came from.
+        """
+        content = _name_file.read(self.path)
+        cleaned = [
+            (c, field, self._cleaned(c, field, value)) for c, field, value in changes
         ]
+        if self._apply(content, cleaned, remarks):
+            _name_file.write(self.path, content)
+        self._keep(content)
 
-    def _own_names(self, content: dict[str, Any]) -> dict[int, str]:
-        names = content["names"].get(self.sae_sha256, {})
-        return {int(concept): name for concept, name in names.items()}
+    def note_conflicts(
+        self, conflicts: Iterable[tuple[int, str, Any, Any]], source: str
+    ) -> None:
+        """Keep in the history what a merge did not take over: concept, field, ours, theirs.
 
-    def _read(self) -> dict[str, Any]:
-        """The file's content, checked; an empty one where there is no file yet."""
-        try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {"schema": _SCHEMA, "names": {}, "history": []}
-        except OSError as error:
-            raise CytoError(
-                f"The concept names in {self.path} cannot be read: "
-                f"{error.strerror or error}."
-            ) from error
-        except ValueError as error:
-            raise self._damaged() from error
-        if not _is_valid(content):
-            raise self._damaged()
-        return dict(content)
+        Such entries change nothing, and are nothing that `undo` could take back.
+        """
+        content = _name_file.read(self.path)
+        entries = [
+            self._entry(content, concept, field, ours, theirs)
+            | {"source": source, "conflict": True}
+            for concept, field, ours, theirs in conflicts
+        ]
+        if entries:
+            content["history"] += entries
+            _name_file.write(self.path, content)
 
-    def _damaged(self) -> CytoError:
-        return CytoError(
-            f"The concept names in {self.path} are damaged and were left as they are: "
-            "repair the file, or move it away to start anew."
-        )
+    def undo(self) -> list[dict[str, Any]]:
+        """Take back the last change that still stands.
+
+        Returns
+        -------
+        list of dict
+            The changes taken back, as in `history`; empty where there is none.
+        """
+        content = _name_file.read(self.path)
+        standing: list[int] = []
+        steps: dict[int, list[dict[str, Any]]] = {}
+        for entry in content["history"]:
+            if entry["sae"] == self.sae_sha256 and "conflict" not in entry:
+                steps.setdefault(entry["step"], []).append(entry)
+        for step in sorted(steps):
+            undone = steps[step][0].get("undo")
+            if undone is None:
+                standing.append(step)
+            elif undone in standing:
+                standing.remove(undone)
+        if not standing:
+            return []
+        last = steps[standing[-1]]
+        back = [(e["concept"], e["field"], e["old"]) for e in reversed(last)]
+        if not self._apply(content, back, {"undo": standing[-1]}):
+            return []
+        _name_file.write(self.path, content)
+        self._keep(content)
+        return last
+
+    def _apply(
+        self, content: dict[str, Any], changes: list[Change], remarks: dict[str, Any]
+    ) -> bool:
+        """Put changes and their history into `content`; whether anything is new."""
+        entries = []
+        for concept, field, value in changes:
+            own = content[field].setdefault(self.sae_sha256, {})
+            old = own.pop(str(concept), FIELDS[field])
+            if value != FIELDS[field]:
+                own[str(concept)] = value
+            if value != old:
+                entries.append(self._entry(content, concept, field, old, value) | remarks)
+        content["history"] += entries
+        return bool(entries)
+
+    def _entry(
+        self, content: dict[str, Any], concept: int, field: str, old: Any, new: Any
+    ) -> dict[str, Any]:
+        """A line of the history, in the step after the last one."""
+        steps = (entry["step"] for entry in content["history"])
+        return {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "step": max(steps, default=-1) + 1,
+            "sae": self.sae_sha256,
+            "concept": concept,
+            "field": field,
+            "old": old,
+            "new": new,
+        }
+
+    def _cleaned(self, concept: int, field: str, value: Any) -> Any:
+        if field == "names":
+            name = clean_name(value)
+            return "" if name == self._shipped.get(concept) else name
+        if field == "tags":
+            return sorted({tag for tag in map(clean_name, value) if tag})
+        if field == "notes":
+            return "\n".join(map(clean_line, str(value).splitlines())).strip()[:MAX_NOTE]
+        return bool(value)
+
+    def _keep(self, content: dict[str, Any]) -> None:
+        self._own = {
+            field: {
+                int(concept): value
+                for concept, value in content[field].get(self.sae_sha256, {}).items()
+            }
+            for field in FIELDS
+        }
+
+    # --- other people's ratings -------------------------------------------------------
+
+    def ratings(self) -> dict[str, dict[int, str]]:
+        """What each rater called each concept: rater -> concept -> label."""
+        content = _name_file.read(self.path)
+        return {
+            rater: {int(concept): label for concept, label in labels.items()}
+            for rater, labels in content["ratings"].get(self.sae_sha256, {}).items()
+        }
+
+    def rate(self, rater: str, labels: Mapping[int, str]) -> None:
+        """Keep one rater's labels of concepts; an empty label takes a former one away."""
+        rater = clean_name(rater)
+        content = _name_file.read(self.path)
+        own = content["ratings"].setdefault(self.sae_sha256, {}).setdefault(rater, {})
+        for concept, label in labels.items():
+            own.pop(str(concept), None)
+            if cleaned := clean_name(label):
+                own[str(concept)] = cleaned
+        _name_file.write(self.path, content)
+
+
+def clean_line(text: str) -> str:
+    """Printable text of one line, in one form of Unicode."""
+    return "".join(
+        " " if unicodedata.category(letter) in ("Cc", "Zl", "Zp") else letter
+        for letter in unicodedata.normalize("NFC", text)
+        if unicodedata.category(letter) not in ("Cf", "Cs")
+    )
 
 
 def clean_name(name: str) -> str:
     """One line of printable text, at most `MAX_LENGTH` characters."""
-    printable = "".join(
-        " " if unicodedata.category(letter) in ("Cc", "Zl", "Zp") else letter
-        for letter in unicodedata.normalize("NFC", name)
-        if unicodedata.category(letter) not in ("Cf", "Cs")
-    )
-    return " ".join(printable.split())[:MAX_LENGTH].rstrip()
-
-
-def _is_valid(content: object) -> bool:
-    if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
-        return False
-    names, history = content.get("names"), content.get("history")
-    return (
-        isinstance(names, dict)
-        and isinstance(history, list)
-        and all(
-            isinstance(own, dict)
-            and all(key.isdigit() and isinstance(name, str) for key, name in own.items())
-            for own in names.values()
-        )
-        and all(isinstance(entry, dict) and "sae" in entry for entry in history)
-    )
+    return " ".join(clean_line(name).split())[:MAX_LENGTH].rstrip()
