@@ -108,7 +108,7 @@ def main() -> None:
         step(
             f"overlay {row + 1}",
             lambda c=concept: session.show(c),
-            lambda row=row: dock.layers.shown_concept(row) is not None,
+            lambda row=row: dock.layers.overlays.shown_concept(row) is not None,
         )
     cell = session.cells.table.iloc[0]
     step(

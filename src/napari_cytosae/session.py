@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_cytosae.core.types import PixelSize
 from napari_cytosae.session_values import (
     OVERLAY_COLOURS,
     CellSettings,
@@ -42,6 +43,7 @@ class _Found:
 
     cells: Cells | None
     settings: CellSettings
+    pixel_size: PixelSize
     crops: Crops | None
     encoded: Encoded | None
 
@@ -73,6 +75,8 @@ class Session:
         self._image: Image | None = None
         self._settings = CellSettings()
         self._used_settings = CellSettings()
+        self._used_size = PixelSize()
+        self._typed_sizes: dict[str, PixelSize] = {}
         self._cells: Cells | None = None
         self._crops: Crops | None = None
         self._encoded: Encoded | None = None
@@ -167,7 +171,12 @@ class Session:
         return self._encoded
 
     def set_image(self, image: Image | None) -> None:
-        """Look at another image; what was found on the former one is kept for a return."""
+        """Look at another image; what was found on the former one is kept for a return.
+
+        So is the pixel size that the analyst typed for it.
+        """
+        if image is not None and image.sha256 in self._typed_sizes:
+            image = replace(image, pixel_size=self._typed_sizes[image.sha256])
         same = (
             image is not None
             and self._image is not None
@@ -179,6 +188,7 @@ class Session:
             found = self._elsewhere.pop(image.sha256, None) if image is not None else None
             if found is not None:
                 self._cells, self._used_settings = found.cells, found.settings
+                self._used_size = found.pixel_size
                 self._crops, self._encoded = found.crops, found.encoded
             self._forget_concepts()
         self._image = image
@@ -187,15 +197,32 @@ class Session:
             self.cells_changed.emit(self._cells)
             self._announce_results()
 
+    def type_pixel_size(self, um: float | None) -> None:
+        """Take the analyst's pixel size for the image; None takes it back."""
+        if self._image is None:
+            return
+        if um is None:
+            self._typed_sizes.pop(self._image.sha256, None)
+            return
+        self._typed_sizes[self._image.sha256] = PixelSize(um, "user")
+        self.set_image(self._image)
+
     def set_settings(self, settings: CellSettings) -> None:
         """Change how cells will be found; cells that are there stay until the next run."""
         if settings != self._settings:
             self._settings = settings
             self.settings_changed.emit(settings)
 
-    def set_cells(self, cells: Cells, settings: CellSettings) -> None:
-        """Keep the cells that `settings` found; activations of former ones are let go."""
+    def set_cells(
+        self, cells: Cells, settings: CellSettings, pixel_size: PixelSize | None = None
+    ) -> None:
+        """Keep the cells that `settings` found; activations of former ones are let go.
+
+        `pixel_size` is that of the image when the search began; by default, that of now.
+        """
         self._cells, self._used_settings = cells, settings
+        now = PixelSize() if self._image is None else self._image.pixel_size
+        self._used_size = now if pixel_size is None else pixel_size
         self._crops = self._encoded = None
         self._forget_concepts()
         self.cells_changed.emit(cells)
@@ -213,7 +240,11 @@ class Session:
     def _leave_image(self) -> None:
         if self._image is not None and self._cells is not None:
             self._elsewhere[self._image.sha256] = _Found(
-                self._cells, self._used_settings, self._crops, self._encoded
+                self._cells,
+                self._used_settings,
+                self._used_size,
+                self._crops,
+                self._encoded,
             )
         self._cells = self._crops = self._encoded = None
 
@@ -360,7 +391,6 @@ class Session:
         if self._cells is None or self._image is None:
             return False
         now, used = self._settings, self._used_settings
-        size = self._image.pixel_size
         return (now.shows, now.kinds) != (used.shows, used.kinds) or (
-            size.source == "user" and size.um != self._cells.pixel_size.um
+            self._image.pixel_size.um != self._used_size.um
         )

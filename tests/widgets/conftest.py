@@ -104,7 +104,7 @@ def opened(dock, viewer, smear, until):
 @pytest.fixture
 def segmented(opened, until):
     opened.cells_panel.segment_clicked.emit()
-    until(lambda: opened.session.cells is not None)
+    until(lambda: opened.layers.outlines.layer() is not None)
     return opened
 
 

@@ -51,14 +51,25 @@ def cells():
     return Cells(labels, np.zeros_like(labels), table, PixelSize())
 
 
+def outline(canvas, cells):
+    """What the worker and then the GUI thread do."""
+    results = []
+
+    def drain(steps):
+        results.append((yield from steps))
+
+    list(drain(canvas.outlines.work(cells)()))
+    assert canvas.outlines.show(results[0])
+
+
 def same_place(layer, source):
     for point in ((0, 0), (59, 0), (13, 71)):
         np.testing.assert_allclose(layer.data_to_world(point), source.data_to_world(point))
 
 
 def test_everything_lies_where_the_source_lies_and_follows_it(canvas, source, cells):
-    canvas.show_cells(cells)
-    canvas.show_overlay(0, "12", np.ones((60, 80), np.float32), 2.0, Overlay(12, "cyan"))
+    outline(canvas, cells)
+    canvas.overlays.show(0, "12", np.ones((60, 80), np.float32), 2.0, Overlay(12, "cyan"))
     canvas.show_selection([(0, 0, 10, 10)])
     ours = [layer for layer in canvas._viewer.layers if layer is not source]
     assert len(ours) == 3
@@ -79,8 +90,8 @@ def test_everything_lies_where_the_source_lies_and_follows_it(canvas, source, ce
 
 
 def test_the_hover_shows_the_row_of_the_label_under_the_cursor(canvas, cells):
-    canvas.show_cells(cells)
-    layer = canvas.cells_layer()
+    outline(canvas, cells)
+    layer = canvas.outlines.layer()
     assert list(layer.features["index"]) == [3, 8]
     assert "area_px: 200.0" in layer.get_status((35, 50))["value"] or any(
         "200" in text for text in layer._get_properties((35, 50))
@@ -88,8 +99,8 @@ def test_the_hover_shows_the_row_of_the_label_under_the_cursor(canvas, cells):
 
 
 def test_columns_of_other_plugins_are_kept_and_stay_with_their_cell(canvas, cells):
-    canvas.show_cells(cells)
-    layer = canvas.cells_layer()
+    outline(canvas, cells)
+    layer = canvas.outlines.layer()
     layer.features = layer.features.assign(theirs=["x", "y"])
     fewer = Cells(
         np.where(cells.labels == 8, 8, 0).astype(np.int32),
@@ -97,8 +108,8 @@ def test_columns_of_other_plugins_are_kept_and_stay_with_their_cell(canvas, cell
         cells.table[cells.table.cell_id == 8].assign(area_px=7.0),
         cells.pixel_size,
     )
-    canvas.show_cells(fewer)
-    layer = canvas.cells_layer()
+    outline(canvas, fewer)
+    layer = canvas.outlines.layer()
     assert layer.features.to_dict("records")[0]["theirs"] == "y"
     assert layer.features.to_dict("records")[0]["area_px"] == 7.0
 
@@ -114,49 +125,49 @@ def test_layers_of_others_and_the_active_one_are_left_alone(viewer, canvas, cell
     same_name = viewer.add_image(np.zeros((60, 80)), name="12")
     before = {layer: layer._get_state() for layer in (foreign, same_name)}
     viewer.layers.selection.active = foreign
-    canvas.show_cells(cells)
-    canvas.show_overlay(0, "12", np.ones((60, 80), np.float32), 2.0, Overlay(12, "cyan"))
-    canvas.remove_overlay(0)
+    outline(canvas, cells)
+    canvas.overlays.show(0, "12", np.ones((60, 80), np.float32), 2.0, Overlay(12, "cyan"))
+    canvas.overlays.remove(0)
     assert viewer.layers.selection.active is foreign
     assert foreign in viewer.layers
     assert same_name in viewer.layers
     np.testing.assert_array_equal(foreign.data, before[foreign]["data"])
-    assert canvas.cells_layer() is not foreign
+    assert canvas.outlines.layer() is not foreign
     assert [layer.name for layer in canvas.images()] == ["smear", "12"]
 
 
 def test_a_renamed_layer_is_found_and_a_deleted_one_made_anew(viewer, canvas, cells):
-    canvas.show_cells(cells)
-    layer = canvas.cells_layer()
+    outline(canvas, cells)
+    layer = canvas.outlines.layer()
     layer.name = "my favourites"
-    canvas.show_cells(cells)
-    assert canvas.cells_layer() is layer
+    outline(canvas, cells)
+    assert canvas.outlines.layer() is layer
     viewer.layers.remove(layer)
-    canvas.show_cells(cells)
-    assert canvas.cells_layer().name == "Cells"
+    outline(canvas, cells)
+    assert canvas.outlines.layer().name == "Cells"
 
 
 def test_a_deleted_overlay_is_announced_once_and_ours_not(viewer, canvas):
     deleted = []
-    canvas.overlay_deleted.connect(deleted.append)
+    canvas.overlays.deleted.connect(deleted.append)
     for slot in (0, 1):
-        canvas.show_overlay(
+        canvas.overlays.show(
             slot, str(slot), np.ones((60, 80), np.float32), 1.0, Overlay(slot, "cyan")
         )
-    canvas.remove_overlay(0)
+    canvas.overlays.remove(0)
     assert deleted == []
-    viewer.layers.remove(canvas._overlay(1))
+    viewer.layers.remove(canvas.overlays.layer(1))
     assert deleted == [1]
 
 
 def test_restyling_in_napari_comes_back_and_ours_does_not_echo(canvas):
     heard = []
-    canvas.overlay_restyled.connect(lambda *change: heard.append(change))
+    canvas.overlays.restyled.connect(lambda *change: heard.append(change))
     overlay = Overlay(5, "lime")
-    canvas.show_overlay(2, "5", np.ones((60, 80), np.float32), 1.0, overlay)
-    canvas.style_overlay(2, Overlay(5, "lime", opacity=0.2))
+    canvas.overlays.show(2, "5", np.ones((60, 80), np.float32), 1.0, overlay)
+    canvas.overlays.style(2, Overlay(5, "lime", opacity=0.2))
     assert heard == []
-    canvas._overlay(2).opacity = 0.9
+    canvas.overlays.layer(2).opacity = 0.9
     assert heard == [(2, True, 0.9)]
 
 
@@ -164,11 +175,11 @@ def test_a_large_slide_is_a_pyramid_and_the_layer_changes_kind(canvas):
     import dask.array as da
 
     levels = [da.zeros((4096, 4096), chunks=512), da.zeros((2048, 2048), chunks=512)]
-    canvas.show_overlay(0, "1", levels, 1.0, Overlay(1, "cyan"))
-    assert canvas._overlay(0).multiscale
-    canvas.show_overlay(0, "2", np.ones((60, 80), np.float32), 1.0, Overlay(2, "cyan"))
-    assert not canvas._overlay(0).multiscale
-    assert canvas.shown_concept(0) == 2
+    canvas.overlays.show(0, "1", levels, 1.0, Overlay(1, "cyan"))
+    assert canvas.overlays.layer(0).multiscale
+    canvas.overlays.show(0, "2", np.ones((60, 80), np.float32), 1.0, Overlay(2, "cyan"))
+    assert not canvas.overlays.layer(0).multiscale
+    assert canvas.overlays.shown_concept(0) == 2
 
 
 def test_alpha_follows_activation_and_is_zero_at_zero():

@@ -11,11 +11,13 @@ from qtpy.QtCore import QLocale, Qt
 
 from napari_cytosae.core.types import PixelSize, Progress
 from napari_cytosae.session_values import CellSettings, Overlay
+from napari_cytosae.widgets._concept_rows import ConceptRows
+from napari_cytosae.widgets._thumbnails import Thumbnail
 from napari_cytosae.widgets.cells_panel import CellsPanel, describe_pixel_size
 from napari_cytosae.widgets.concept_model import ConceptTableModel, number
 from napari_cytosae.widgets.concept_table import ConceptTable
 from napari_cytosae.widgets.concepts_panel import ConceptsPanel
-from napari_cytosae.widgets.gallery import Gallery, Thumbnail
+from napari_cytosae.widgets.gallery import Gallery
 from napari_cytosae.widgets.models_panel import ModelSet, ModelsPanel
 from napari_cytosae.widgets.overlay_controls import OverlayControls
 from napari_cytosae.widgets.status_strip import StatusStrip, describe_progress
@@ -50,7 +52,7 @@ def ranking(n=N):
 @pytest.fixture
 def model(make):
     model = ConceptTableModel()
-    model.set_ranking(ranking())
+    model.set_rows(ConceptRows.of(ranking()))
     return model
 
 
@@ -68,7 +70,7 @@ def test_all_concepts_are_sorted_and_searched_at_once(model):
         lambda: model.sort(2, Qt.SortOrder.AscendingOrder),
         lambda: model.set_search("name 4"),
         lambda: model.set_search(""),
-        lambda: model.set_ranking(table),
+        lambda: model.set_rows(ConceptRows.of(table)),
     ):
         began = time.thread_time()
         action()

@@ -6,8 +6,6 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_cytosae.core.types import PixelSize
 from napari_cytosae.widgets import _tasks
 from napari_cytosae.widgets._layer_facts import layer_pixel_size, noted_pixel_size
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets._layers import CanvasLayers
     from napari_cytosae.widgets.cells_panel import CellsPanel
 
-_LANE = "image"
+_LANE, _OUTLINES = "image", "outlines"
 _KIND_NAMES = {"wbc": "WBC", "rbc": "RBC", "platelet": "platelets"}
 
 
@@ -50,6 +48,7 @@ class CellsController:
         desk.busy_changed.connect(self._show_ready)
         layers.choices_changed.connect(self._on_choices)
         layers.source_changed.connect(self._on_source)
+        layers.source_moved.connect(self._on_source_moved)
         session.settings_changed.connect(self._show_settings)
         session.image_changed.connect(self._show_image)
         session.cells_changed.connect(self._show_cells)
@@ -61,6 +60,7 @@ class CellsController:
         """Leave session and canvas."""
         self._layers.choices_changed.disconnect(self._on_choices)
         self._layers.source_changed.disconnect(self._on_source)
+        self._layers.source_moved.disconnect(self._on_source_moved)
         self._session.settings_changed.disconnect(self._show_settings)
         self._session.image_changed.disconnect(self._show_image)
         self._session.cells_changed.disconnect(self._show_cells)
@@ -106,6 +106,7 @@ class CellsController:
             name=layer.name,
             path=layer.source.path,
             size=_pixel_size(layer),
+            rgb=bool(layer.rgb),
         )
 
         def ended(end: Ended) -> None:
@@ -125,11 +126,24 @@ class CellsController:
             on_failed=failed,
         )
 
-    def _on_pixel_size(self, um: float) -> None:
-        image = self._session.image
-        if image is not None:
-            size = PixelSize(um, "user") if um > 0 else PixelSize()
+    def _on_source_moved(self) -> None:
+        """Another scale may say another pixel size; files and analysts know better."""
+        image, source = self._session.image, self._layers.source
+        if image is None or source is None:
+            return
+        size = _pixel_size(source)
+        known = image.pixel_size.source in ("metadata", "user")
+        if not known and size.um is not None and size != image.pixel_size:
             self._session.set_image(replace(image, pixel_size=size))
+
+    def _on_pixel_size(self, um: float) -> None:
+        image, source = self._session.image, self._layers.source
+        if image is None or source is None:
+            return
+        self._session.type_pixel_size(um if um > 0 else None)
+        if um <= 0:
+            # Nothing typed: what the file, the layer or the red cells say holds again.
+            self._open(source)
 
     # --- the cells --------------------------------------------------------------------
 
@@ -139,20 +153,26 @@ class CellsController:
         if image is None:
             self._desk.fail("Choose an image first.")
             return
-        labels = None
+        labels, elsewhere = None, ""
         if settings.shows == "labels":
             layers = self._layers.labels()
             if not 0 <= self._labels_index < len(layers):
                 self._desk.fail("Choose the Labels layer that marks the cells first.")
                 return
-            labels = np.array(layers[self._labels_index].data)
+            layer = layers[self._labels_index]
+            labels = layer.data[0] if layer.multiscale else layer.data
+            if not self._layers.covers_source(layer):
+                elsewhere = (
+                    f"{layer.name} lies elsewhere on the canvas; its pixels were taken for "
+                    f"those of {image.name}, one to one."
+                )
 
         def done(cells: Cells) -> str:
             now = self._session.image
             if now is None or now.sha256 != image.sha256:
                 return f"{image.name} is no longer open; its cells were dropped."
-            self._session.set_cells(cells, settings)
-            return describe_cells(cells)
+            self._session.set_cells(cells, settings, image.pixel_size)
+            return " ".join(filter(None, (describe_cells(cells), elsewhere)))
 
         self._desk.run(
             "Segmenting", lambda: _tasks.find_cells(image, settings, labels), done
@@ -171,18 +191,34 @@ class CellsController:
         self._panel.set_ready(self._session.image is not None, busy=self._desk.busy)
 
     def _show_cells(self, cells: Cells | None) -> None:
+        self._jobs.abandon(_OUTLINES)
         if cells is None:
             self._panel.set_cells("", flagged=0, count=0)
             return
-        if self._layers.source is not None:
-            self._layers.show_cells(cells, self._session.hidden_cells())
+        self._outline()
         flagged = int((cells.table["qc"] != "ok").sum())
         self._panel.set_cells(describe_cells(cells), flagged=flagged, count=len(cells))
 
     def _show_flagged(self, hide: bool) -> None:
         self._panel.set_hide_flagged(hide)
-        if self._session.cells is not None:
-            self._layers.style_cells(self._session.cells, self._session.hidden_cells())
+        self._outline()
+
+    def _outline(self) -> None:
+        cells = self._session.cells
+        if cells is None or self._layers.source is None:
+            return
+
+        def ended(end: Ended) -> None:
+            if not self._layers.outlines.show(end.value):
+                self._outline()
+
+        self._jobs.run(
+            _OUTLINES,
+            "Outlining the cells",
+            self._layers.outlines.work(cells, self._session.hidden_cells()),
+            on_ended=ended,
+            on_failed=lambda error: self._desk.fail(str(error), error.details),
+        )
 
 
 def _pixel_size(layer: ImageLayer) -> PixelSize:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.types import Progress
+from napari_cytosae.widgets._concept_rows import ConceptRows
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -68,9 +69,9 @@ class RankingWork:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
-    """Result of `rank`."""
+    """Result of `rank`: rows for the table, the strongest concept first."""
 
-    table: pd.DataFrame
+    rows: ConceptRows
     summary: Summary
 
 
@@ -129,10 +130,7 @@ def draw_overlays(
 
 
 def rank(work: RankingWork) -> Generator[Progress, None, Ranked]:
-    """Concepts of the rows, or of one patch, the strongest first.
-
-    The table is that of `core.concepts.ranking` with the columns ``where`` and ``flags``.
-    """
+    """Concepts of the rows, or of one patch, the strongest first."""
     from napari_cytosae.core.concepts import flags, patch_ranking, ranking, summarise
 
     yield Progress("Ranking", 0, 0, "concepts")
@@ -145,7 +143,7 @@ def rank(work: RankingWork) -> Generator[Progress, None, Ranked]:
     known = None if work.where is None else work.where["where"]
     table["where"] = "" if known is None else table["concept"].map(known).fillna("")
     table["flags"] = flags(table, summary.n_cells, work.where)
-    return Ranked(table, summary)
+    return Ranked(ConceptRows.of(table), summary)
 
 
 def _latents_of_patch(
@@ -271,17 +269,3 @@ def _is_of_another(folder: Path, image: Image) -> bool:
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         # Damaged, so nobody can say whose it is.
         return True
-
-
-def thumbnail_order(
-    encoded: Encoded, rows: npt.NDArray[np.int64], concept: int | None
-) -> npt.NDArray[np.int64]:
-    """Rows of cells, those that drive the concept most first; silent ones left out."""
-    import numpy as np
-
-    if concept is None:
-        return rows
-    column = np.asarray(encoded.activations.max[:, [concept]].todense()).ravel()
-    values = column[rows]
-    order = np.argsort(-values, kind="stable")
-    return rows[order[values[order] > 0]]

@@ -10,8 +10,6 @@ from napari_cytosae.widgets import _concept_tasks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pandas as pd
-
     from napari_cytosae.core.types import Encoded
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import Selection
@@ -117,9 +115,9 @@ class ConceptsController:
 
         def ended(end: Ended) -> None:
             self._summary = end.value.summary
-            self._panel.model.set_ranking(end.value.table)
+            self._panel.model.set_rows(end.value.rows)
             if self._where is None and self._jobs.running(_WHERE) is None:
-                self._locate(end.value.table["concept"][: _concept_tasks.LOCATED])
+                self._locate(end.value.rows.concept[: _concept_tasks.LOCATED].tolist())
 
         self._jobs.run(
             _LANE,
@@ -129,13 +127,12 @@ class ConceptsController:
             on_failed=lambda error: self._desk.fail(str(error), error.details),
         )
 
-    def _locate(self, concepts: pd.Series[int]) -> None:
+    def _locate(self, concepts: list[int]) -> None:
         """Work out where the strongest concepts fire, and rank again with that."""
         session = self._session
         models, encoded, cells = session.models, session.encoded, session.cells
-        if models is None or encoded is None or cells is None or not len(concepts):
+        if models is None or encoded is None or cells is None or not concepts:
             return
-        chosen = concepts.tolist()
 
         def ended(end: Ended) -> None:
             self._where = end.value
@@ -144,7 +141,7 @@ class ConceptsController:
         self._jobs.run(
             _WHERE,
             "Locating concepts",
-            lambda: _concept_tasks.locate(models, encoded, cells, chosen),
+            lambda: _concept_tasks.locate(models, encoded, cells, concepts),
             on_ended=ended,
             on_failed=lambda error: self._desk.fail(str(error), error.details),
         )

@@ -7,27 +7,34 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cytosae.core.crops import patch_at, patch_box
-from napari_cytosae.widgets._concept_tasks import thumbnail_order
-from napari_cytosae.widgets.gallery import Thumbnail
+from napari_cytosae.widgets import _thumbnails
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import Selection
+    from napari_cytosae.widgets._desk import Desk
+    from napari_cytosae.widgets._jobs import Ended, Jobs
     from napari_cytosae.widgets._layers import CanvasLayers
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 
-GALLERY_CELLS = 500
+_LANE = "gallery"
 
 
 class GalleryController:
     """Keeps the selected cells in step on canvas and in the gallery."""
 
     def __init__(
-        self, session: Session, layers: CanvasLayers, panel: ConceptsPanel
+        self,
+        session: Session,
+        desk: Desk,
+        jobs: Jobs,
+        layers: CanvasLayers,
+        panel: ConceptsPanel,
     ) -> None:
-        self._session, self._layers, self._panel = session, layers, panel
+        self._session, self._desk, self._jobs = session, desk, jobs
+        self._layers, self._panel = layers, panel
         self._selected = session.selection
         self._count = 0
         panel.gallery.cells_selected.connect(session.select_cells)
@@ -112,25 +119,25 @@ class GalleryController:
         session = self._session
         encoded, crops, cells = session.encoded, session.crops, session.cells
         if encoded is None or crops is None or cells is None:
+            self._jobs.abandon(_LANE)
             self._panel.gallery.set_cells((), ())
             self._panel.set_driving("")
             return
-        concept = session.selection.concept
-        rows = thumbnail_order(encoded, session.rows(), concept)
-        self._count = len(rows)
-        qc = dict(zip(cells.table["cell_id"], cells.table["qc"], strict=True))
-        thumbnails = []
-        for row in rows[:GALLERY_CELLS]:
-            cell_id = int(encoded.cell_ids[row])
-            tooltip = f"Cell {cell_id}, {qc.get(cell_id, '')}"
-            caption = str(cell_id)
-            if concept is not None:
-                top = float(encoded.activations.max[row, concept])
-                caption = f"{top:.2f}"
-                tooltip += f"; strongest patch {top:.3g}"
-            thumbnails.append(Thumbnail(cell_id, crops.images[row], caption, tooltip))
-        self._panel.gallery.set_cells(thumbnails, session.selection.cell_ids)
-        self._show_caption()
+        rows, concept = session.rows(), session.selection.concept
+
+        def ended(end: Ended) -> None:
+            self._count = end.value.n_cells
+            selected = self._session.selection.cell_ids
+            self._panel.gallery.set_cells(end.value.thumbnails, selected)
+            self._show_caption()
+
+        self._jobs.run(
+            _LANE,
+            "Looking for cells",
+            lambda: _thumbnails.fill(encoded, crops, cells, rows, concept),
+            on_ended=ended,
+            on_failed=lambda error: self._desk.fail(str(error), error.details),
+        )
 
     def _show_caption(self) -> None:
         if self._session.encoded is None:

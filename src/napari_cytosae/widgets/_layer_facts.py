@@ -59,12 +59,12 @@ def placement(source: Layer) -> dict[str, Any]:
     }
 
 
-def merge_features(present: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+def merge_features(present: pd.DataFrame | None, table: pd.DataFrame) -> pd.DataFrame:
     """Cell features for a Labels layer; columns of other plugins are kept.
 
     Parameters
     ----------
-    present : DataFrame
+    present : DataFrame or None
         What the layer has; rows are matched by its column ``index`` (label id), where it
         has one.
     table : DataFrame
@@ -72,7 +72,7 @@ def merge_features(present: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """
     ours = table.rename(columns={"cell_id": "index"})
     ours = ours[["index", *(c for c in ours.columns if c not in ("index", "image"))]]
-    if "index" not in present.columns:
+    if present is None or "index" not in present.columns:
         return ours.reset_index(drop=True)
     theirs = present[["index", *(c for c in present.columns if c not in ours.columns)]]
     return ours.merge(theirs, on="index", how="left").reset_index(drop=True)

@@ -1,8 +1,9 @@
 """The only place that touches the viewer's layers.
 
-Layers of ours carry a tag in ``layer.metadata["cytosae"]`` and are found by it, so they
-may be renamed, reordered or deleted at any time. Layers of others are read, never changed;
-camera and selection are left as they are unless the analyst asks to go somewhere.
+`_layers_cells` and `_layers_overlays` go through it. Layers of ours carry a tag in
+``layer.metadata["cytosae"]`` and are found by it, so they may be renamed, reordered or
+deleted at any time. Layers of others are read, never changed; camera and selection are left
+as they are unless the analyst asks to go somewhere.
 """
 
 from __future__ import annotations
@@ -14,22 +15,14 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from psygnal import Signal
 
-from napari_cytosae.widgets._colours import outline_colormap, overlay_colormap
-from napari_cytosae.widgets._layer_facts import (
-    MOVES,
-    TAG,
-    merge_features,
-    placement,
-    role_of,
-)
+from napari_cytosae.widgets._layer_facts import MOVES, TAG, placement, role_of
+from napari_cytosae.widgets._layers_cells import CellOutlines
+from napari_cytosae.widgets._layers_overlays import OverlayLayers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterator
+    from collections.abc import Generator, Iterator
 
     from napari.components import ViewerModel
-
-    from napari_cytosae.core.types import Cells
-    from napari_cytosae.session_values import Overlay
 
 SELECTION_COLOUR = "white"
 _CLICK_PX = 4
@@ -44,24 +37,27 @@ class CanvasLayers:
     choices_changed
         Image or Labels layers were added, removed or renamed.
     source_changed : the source layer's pixels were replaced or it was deleted
-    overlay_deleted : slot
-    overlay_restyled : slot, visible, opacity
-        By napari's own controls.
+    source_moved
+        Its scale, another transform or its units changed.
+    removed : layer, by_us
+        A layer was taken away, by us or by the analyst.
     clicked : y, x, patch
         In pixels of the source image; `patch` where Shift was held.
     """
 
     choices_changed = Signal()
     source_changed = Signal()
-    overlay_deleted = Signal(int)
-    overlay_restyled = Signal(int, bool, float)
+    source_moved = Signal()
+    removed = Signal(object, bool)
     clicked = Signal(float, float, bool)
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._source: Image | None = None
         self._named: list[Layer] = []
-        self._quiet = False
+        self._removing = False
+        self.outlines = CellOutlines(self)
+        self.overlays = OverlayLayers(self)
         viewer.layers.events.inserted.connect(self._on_layers)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.mouse_drag_callbacks.append(self._on_drag)
@@ -77,9 +73,7 @@ class CanvasLayers:
             layer.events.name.disconnect(self._on_name)
         self._named = []
         self.set_source(None)
-        for layer in self._tagged("overlay"):
-            layer.events.visible.disconnect(self._on_restyled)
-            layer.events.opacity.disconnect(self._on_restyled)
+        self.overlays.close()
 
     # --- layers of others -------------------------------------------------------------
 
@@ -100,6 +94,11 @@ class CanvasLayers:
         """Labels layers, our own cells included: they may have been corrected by hand."""
         return [layer for layer in self._viewer.layers if isinstance(layer, Labels)]
 
+    def covers_source(self, layer: Layer) -> bool:
+        """Whether a layer's pixels lie on those of the source image."""
+        wanted = self.placement()
+        return all(_same(here, wanted[key]) for key, here in placement(layer).items())
+
     @property
     def source(self) -> Image | None:
         """The image layer that is analysed."""
@@ -118,155 +117,14 @@ class CanvasLayers:
             for name in MOVES:
                 layer.events[name].connect(self._on_source_moved)
 
-    # --- cells ------------------------------------------------------------------------
-
-    def cells_layer(self) -> Labels | None:
-        """Our Labels layer for the source image, or None."""
-        for layer in self._tagged("cells"):
-            if role_of(layer).get("source") is self._source_id() and isinstance(
-                layer, Labels
-            ):
-                return layer
-        return None
-
-    def show_cells(self, cells: Cells, hidden: Collection[int] = ()) -> None:
-        """Outline the cells, with their feature table.
-
-        A layer that was corrected by hand since is let go, not overwritten.
-        """
-        layer = self.cells_layer()
-        if layer is not None and self._edited(layer, cells):
-            layer.metadata = {k: v for k, v in layer.metadata.items() if k != TAG}
-            layer = None
-        if layer is None:
-            layer = Labels(
-                cells.labels.copy(),
-                name="Cells",
-                opacity=0.9,
-                metadata={TAG: {"role": "cells", "source": self._source_id()}},
-                **self._placement(),
-            )
-            layer.contour = 2
-            self._add(layer)
-        elif not np.array_equal(layer.data, cells.labels):
-            layer.data = cells.labels.copy()
-        layer.metadata[TAG]["shown"] = cells.labels
-        layer.features = merge_features(layer.features, cells.table)
-        self.style_cells(cells, hidden)
-
-    def style_cells(self, cells: Cells, hidden: Collection[int] = ()) -> None:
-        """Colour the outlines by kind and flags; hidden cells get none."""
-        layer = self.cells_layer()
-        if layer is not None:
-            layer.colormap = outline_colormap(cells, hidden)
-
-    @staticmethod
-    def _edited(layer: Labels, cells: Cells) -> bool:
-        shown = role_of(layer).get("shown")
-        return (
-            shown is not None
-            and not np.array_equal(layer.data, shown)
-            and not np.array_equal(layer.data, cells.labels)
-        )
-
-    # --- overlays ---------------------------------------------------------------------
-
-    def show_overlay(
-        self, slot: int, name: str, data: Any, top: float, overlay: Overlay
-    ) -> None:
-        """Lay an activation map over the source image.
-
-        Parameters
-        ----------
-        slot : int
-            Each slot has one layer, re-used.
-        name : str
-            Of the layer.
-        data : array (H, W) or list of arrays
-            A list is a pyramid, shown lazily.
-        top : float
-            Activation at the end of the colour scale.
-        overlay : Overlay
-            How it looks.
-        """
-        multiscale = isinstance(data, list)
-        layer = self._overlay(slot)
-        if layer is not None and layer.multiscale != multiscale:
-            self._remove(layer)
-            layer = None
-        limits = (0.0, max(float(top), 1e-6))
-        if layer is None:
-            layer = Image(
-                data,
-                name=name,
-                multiscale=multiscale,
-                rgb=False,
-                blending="translucent",
-                contrast_limits=limits,
-                colormap=overlay_colormap(overlay.colour, overlay.threshold),
-                metadata={TAG: {"role": "overlay", "slot": slot}},
-                **self._placement(),
-            )
-            self._style(layer, overlay)
-            self._add(layer)
-            layer.events.visible.connect(self._on_restyled)
-            layer.events.opacity.connect(self._on_restyled)
-        else:
-            layer.data = data
-            layer.name = name
-            self._place(layer)
-            self._style(layer, overlay)
-        layer.contrast_limits_range = limits
-        layer.contrast_limits = limits
-        layer.metadata[TAG]["concept"] = overlay.concept
-
-    def style_overlay(self, slot: int, overlay: Overlay) -> None:
-        """Change how an overlay looks, not what it shows."""
-        layer = self._overlay(slot)
-        if layer is not None:
-            self._style(layer, overlay)
-
-    def name_overlay(self, slot: int, name: str) -> None:
-        """Give an overlay's layer another name."""
-        layer = self._overlay(slot)
-        if layer is not None:
-            layer.name = name
-
-    def remove_overlay(self, slot: int) -> None:
-        """Take an overlay away."""
-        layer = self._overlay(slot)
-        if layer is not None:
-            self._remove(layer)
-
-    def shown_concept(self, slot: int) -> int | None:
-        """The concept whose map a slot's layer holds."""
-        layer = self._overlay(slot)
-        return None if layer is None else role_of(layer).get("concept")
-
-    def _overlay(self, slot: int) -> Image | None:
-        for layer in self._tagged("overlay"):
-            if role_of(layer).get("slot") == slot and isinstance(layer, Image):
-                return layer
-        return None
-
-    def _style(self, layer: Image, overlay: Overlay) -> None:
-        self._quiet = True
-        try:
-            layer.colormap = overlay_colormap(overlay.colour, overlay.threshold)
-            layer.interpolation2d = "linear" if overlay.smooth else "nearest"
-            layer.opacity = overlay.opacity
-            layer.visible = overlay.visible
-        finally:
-            self._quiet = False
-
     # --- selection and camera ---------------------------------------------------------
 
     def show_selection(self, boxes: list[tuple[float, float, float, float]]) -> None:
         """Frame crops and patches, given as ``y0, x0, y1, x1`` edges; none: no frame."""
-        layer = next(iter(self._tagged("selection")), None)
+        layer = next(iter(self.tagged("selection")), None)
         if not boxes:
             if layer is not None:
-                self._remove(layer)
+                self.remove(layer)
             return
         corners = [
             np.array([[y0, x0], [y0, x1], [y1, x1], [y1, x0]]) - 0.5
@@ -274,17 +132,18 @@ class CanvasLayers:
         ]
         if isinstance(layer, Shapes):
             layer.data = corners
-            self._place(layer)
+            layer.metadata[TAG]["source"] = self.source_id()
+            self.place(layer)
         else:
-            self._add(
+            self.add(
                 Shapes(
                     corners,
                     name="Selected cell",
                     edge_color=SELECTION_COLOUR,
                     face_color="transparent",
                     edge_width=1.5,
-                    metadata={TAG: {"role": "selection"}},
-                    **self._placement(),
+                    metadata={TAG: {"role": "selection", "source": self.source_id()}},
+                    **self.placement(),
                 )
             )
 
@@ -305,34 +164,46 @@ class CanvasLayers:
         assert self._source is not None
         return (*[0.0] * (self._source.ndim - 2), y, x)
 
-    # --- helpers ----------------------------------------------------------------------
+    # --- for our own layers -----------------------------------------------------------
 
-    def _source_id(self) -> Any:
+    def source_id(self) -> Any:
+        """What tells the source layer from all others, also after renaming."""
         return None if self._source is None else self._source.unique_id
 
-    def _tagged(self, role: str) -> list[Layer]:
+    def tagged(self, role: str) -> list[Layer]:
+        """Our layers of a role."""
         return [
             layer for layer in self._viewer.layers if role_of(layer).get("role") == role
         ]
 
-    def _placement(self) -> dict[str, Any]:
+    def of_source(self, role: str) -> list[Layer]:
+        """Our layers of a role that belong to the source image."""
+        here = self.source_id()
+        return [la for la in self.tagged(role) if role_of(la).get("source") == here]
+
+    def placement(self) -> dict[str, Any]:
+        """Transforms that lay a 2-d layer over the source image."""
         return {} if self._source is None else placement(self._source)
 
-    def _place(self, layer: Layer) -> None:
-        for key, value in self._placement().items():
-            setattr(layer, key, value)
+    def place(self, layer: Layer) -> None:
+        """Lay a layer over the source image; what is right already is not touched."""
+        for key, value in self.placement().items():
+            if not _same(getattr(layer, key), value):
+                setattr(layer, key, value)
 
-    def _add(self, layer: Layer) -> None:
+    def add(self, layer: Layer) -> None:
+        """Add a layer of ours; the active layer stays the active one."""
         with self._same_active_layer():
             self._viewer.add_layer(layer)
 
-    def _remove(self, layer: Layer) -> None:
-        self._quiet = True
+    def remove(self, layer: Layer) -> None:
+        """Take a layer of ours away."""
+        self._removing = True
         try:
             with self._same_active_layer():
                 self._viewer.layers.remove(layer)
         finally:
-            self._quiet = False
+            self._removing = False
 
     @contextmanager
     def _same_active_layer(self) -> Iterator[None]:
@@ -363,9 +234,7 @@ class CanvasLayers:
         if layer is self._source:
             self.set_source(None)
             self.source_changed.emit()
-        tag = role_of(layer)
-        if tag.get("role") == "overlay" and not self._quiet:
-            self.overlay_deleted.emit(tag["slot"])
+        self.removed.emit(layer, self._removing)
         self._on_layers()
 
     def _on_source_data(self, event: Any = None) -> None:
@@ -375,19 +244,10 @@ class CanvasLayers:
             self.source_changed.emit()
 
     def _on_source_moved(self, event: Any = None) -> None:
-        for role in ("overlay", "selection"):
-            for layer in self._tagged(role):
-                self._place(layer)
-        cells = self.cells_layer()
-        if cells is not None:
-            self._place(cells)
-
-    def _on_restyled(self, event: Any) -> None:
-        layer = event.source
-        if not self._quiet:
-            self.overlay_restyled.emit(
-                role_of(layer)["slot"], bool(layer.visible), float(layer.opacity)
-            )
+        for role in ("cells", "overlay", "selection"):
+            for layer in self.of_source(role):
+                self.place(layer)
+        self.source_moved.emit()
 
     def _on_drag(self, viewer: ViewerModel, event: Any) -> Generator[None, None, None]:
         if event.button != 1 or self._source is None:
@@ -404,3 +264,10 @@ class CanvasLayers:
             yield
         y, x = self._source.world_to_data(event.position)[-2:]
         self.clicked.emit(float(y), float(x), patch)
+
+
+def _same(here: Any, wanted: Any) -> bool:
+    """Whether two transforms, or two tuples of units, are the same."""
+    if isinstance(wanted, tuple):
+        return bool(here == wanted)
+    return np.array_equal(np.asarray(here), np.asarray(wanted))

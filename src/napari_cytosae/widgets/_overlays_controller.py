@@ -48,8 +48,8 @@ class OverlaysController:
             (session.selection_changed, self._show_controls),
             (session.overlays_changed, self._on_overlays),
             (session.names_changed, self._on_names),
-            (layers.overlay_deleted, self._on_overlay_deleted),
-            (layers.overlay_restyled, self._on_overlay_restyled),
+            (layers.overlays.deleted, self._on_overlay_deleted),
+            (layers.overlays.restyled, self._on_overlay_restyled),
         ]
         for signal, slot in self._connections:
             signal.connect(slot)
@@ -67,7 +67,7 @@ class OverlaysController:
     def _on_names(self) -> None:
         for slot, overlay in enumerate(self._session.overlays):
             if overlay is not None:
-                self._layers.name_overlay(slot, self._session.title_of(overlay.concept))
+                self._layers.overlays.rename(slot, self._session.title_of(overlay.concept))
         self._show_controls()
 
     def _on_overlays(self, overlays: tuple[Overlay | None, ...]) -> None:
@@ -77,9 +77,9 @@ class OverlaysController:
         for slot, overlay in enumerate(overlays):
             if overlay is None:
                 self._drawn.pop(slot, None)
-                self._layers.remove_overlay(slot)
+                self._layers.overlays.remove(slot)
             elif self._drawn.get(slot) == (overlay.concept, overlay.smooth):
-                self._layers.style_overlay(slot, overlay)
+                self._layers.overlays.style(slot, overlay)
         self._show_controls()
         self._draw()
 
@@ -118,7 +118,7 @@ class OverlaysController:
             return
         self._grids[drawn.concept] = drawn.grids
         self._drawn[slot] = (drawn.concept, drawn.smooth)
-        self._layers.show_overlay(
+        self._layers.overlays.show(
             slot, self._session.title_of(drawn.concept), drawn.data, drawn.top, overlay
         )
 

@@ -16,8 +16,6 @@ from napari_cytosae.widgets._quiet import preload_torch
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    import numpy.typing as npt
-
     from napari_cytosae.core.concepts import ConceptNames
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.types import (
@@ -42,12 +40,15 @@ class LayerPixels:
         The file it came from.
     size : PixelSize
         By the layer's metadata or scale.
+    rgb : bool
+        Whether the last axis is colour; a layer shows it as rows or columns otherwise.
     """
 
     data: Any
     name: str
     path: str | None
     size: PixelSize
+    rgb: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +73,12 @@ def open_image(pixels: LayerPixels) -> Generator[Progress, None, Image]:
 
     yield Progress("Reading", 0, 0, "images")
     name = pixels.name if pixels.path is None else Path(pixels.path).name
+    if not pixels.rgb and len(pixels.data.shape) > 2:
+        sides = " x ".join(map(str, pixels.data.shape))
+        raise CytoError(
+            f"{name} is a stack of {sides} without colour; "
+            "choose a flat layer, or add it again as an RGB image if an axis is colour."
+        )
     image = as_image(np.asarray(pixels.data), name)
     if pixels.path is not None and Path(pixels.path).is_file():
         try:
@@ -95,17 +102,20 @@ def open_image(pixels: LayerPixels) -> Generator[Progress, None, Image]:
 
 
 def find_cells(
-    image: Image, settings: CellSettings, labels: npt.NDArray[Any] | None
+    image: Image, settings: CellSettings, labels: Any
 ) -> Generator[Progress, None, Cells]:
-    """The cells of `image`, as `settings` say."""
+    """The cells of `image`, as `settings` say; `labels` as the layer has them, or None."""
     yield Progress("Loading the segmentation", 0, 0)
+    import numpy as np
+
     from napari_cytosae.core import segmentation
 
     yield Progress("Segmenting", 0, 0)
     if settings.shows == "labels":
         if labels is None:
             raise CytoError("Choose the Labels layer that marks the cells.")
-        return segmentation.measure(image, labels)
+        # A copy: the analyst may go on painting.
+        return segmentation.measure(image, np.array(labels))
     if settings.shows == "single_cell":
         return segmentation.single_cell(image)
     return segmentation.segment(image, kinds=settings.kinds)

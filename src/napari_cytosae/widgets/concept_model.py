@@ -1,6 +1,6 @@
 """The table of concepts: up to 49,152 rows, sorted and searched in a few milliseconds.
 
-The model keeps numpy columns and one array of row numbers; sorting and searching only
+The model keeps `ConceptRows` and one array of row numbers; sorting and searching only
 replace that array, and Qt asks for the few rows in view.
 """
 
@@ -12,11 +12,12 @@ import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
 
+from napari_cytosae.widgets._concept_rows import ConceptRows
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy.typing as npt
-    import pandas as pd
     from qtpy.QtCore import QPersistentModelIndex
     from qtpy.QtWidgets import QWidget
 
@@ -39,16 +40,6 @@ HEADERS = {
     ),
 }
 _ROOT = QModelIndex()
-KEEP: dict[str, tuple[str, tuple[str, ...]]] = {
-    "all": ("all concepts", ()),
-    "background": ("no background", ("background",)),
-    "always": ("no always-on", ("always-on",)),
-    "both": ("neither", ("background", "always-on")),
-}
-"""Optional filters and the flags they leave out; nothing is left out unless asked for."""
-
-_PLACES = {"nucleus": "nuc", "cytoplasm": "cyt", "outside": "out"}
-_NUMBERS = ("here", "prevalence", "specificity")
 SWATCH_PX = 12
 
 
@@ -66,53 +57,29 @@ class ConceptTableModel(QAbstractTableModel):
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._columns: dict[str, npt.NDArray[Any]] = {
-            "concept": np.empty(0, np.int64),
-            **{key: np.empty(0) for key in _NUMBERS},
-        }
-        self._names: list[str] = []
-        self._lower: npt.NDArray[np.str_] = np.empty(0, dtype=str)
+        self._rows = ConceptRows.empty()
         self._order: npt.NDArray[np.int64] = np.empty(0, np.int64)
         self._keys = list(HEADERS)
         self._sorted_by, self._sorted = 3, Qt.SortOrder.DescendingOrder
         self._search = ""
         self._keep = "all"
-        self._where: npt.NDArray[np.str_] = np.array([], str)
-        self._flags: list[str] = []
-        self._left_out: dict[str, npt.NDArray[np.bool_]] = {}
         self._colours: dict[int, str] = {}
 
     # --- content ----------------------------------------------------------------------
 
-    def set_ranking(self, ranking: pd.DataFrame) -> None:
-        """Show another ranking: the columns of `HEADERS` but ``show``, and ``flags``."""
-        self.beginResetModel()
-        self._columns = {
-            "concept": ranking["concept"].to_numpy(np.int64),
-            **{key: ranking[key].to_numpy(float) for key in _NUMBERS},
-        }
-        self._where = np.array([_short(place) for place in ranking["where"]], str)
-        self._flags = list(ranking["flags"])
-        self._left_out = {
-            key: np.array([any(f in text for f in flags) for text in self._flags], bool)
-            for key, (_, flags) in KEEP.items()
-        }
-        self._names = [str(name) for name in ranking["name"]]
-        self._index_names()
+    def set_rows(self, rows: ConceptRows) -> None:
+        """Show another ranking."""
+        self._rows = rows
         self._arrange()
-        self.endResetModel()
 
     def set_keep(self, keep: str) -> None:
         """Leave concepts out, by a key of `KEEP`."""
-        self.beginResetModel()
         self._keep = keep
         self._arrange()
-        self.endResetModel()
 
     def set_names(self, names: Mapping[int, str]) -> None:
         """Show other names."""
-        self._names = [names.get(int(c), "") for c in self._columns["concept"]]
-        self._index_names()
+        self._rows = self._rows.renamed(names)
         self._refresh(NAME)
 
     def set_colours(self, colours: Mapping[int, str]) -> None:
@@ -122,53 +89,30 @@ class ConceptTableModel(QAbstractTableModel):
 
     def set_search(self, text: str) -> None:
         """Keep only concepts whose number starts with, or whose name contains, `text`."""
-        self.beginResetModel()
-        self._search = text.strip().lower()
+        self._search = text
         self._arrange()
-        self.endResetModel()
 
     def concept_at(self, row: int) -> int | None:
         """The concept in a row of the view."""
         if not 0 <= row < len(self._order):
             return None
-        return int(self._columns["concept"][self._order[row]])
+        return int(self._rows.concept[self._order[row]])
 
     def row_of(self, concept: int) -> int | None:
         """The row of the view that shows a concept, or None where it is filtered out."""
-        found = np.flatnonzero(self._columns["concept"][self._order] == concept)
+        found = np.flatnonzero(self._rows.concept[self._order] == concept)
         return int(found[0]) if found.size else None
 
-    def _index_names(self) -> None:
-        self._lower = np.array([name.lower() for name in self._names], dtype=str)
-
     def _arrange(self) -> None:
-        rows = np.arange(len(self._names), dtype=np.int64)
-        if self._search:
-            ids = self._columns["concept"].astype(str)
-            hits = np.char.startswith(ids, self._search)
-            hits |= np.char.find(self._lower, self._search) >= 0
-            rows = rows[hits]
-        if self._left_out:
-            rows = rows[~self._left_out[self._keep][rows]]
-        key = self._keys[self._sorted_by]
-        descending = self._sorted == Qt.SortOrder.DescendingOrder
-        if key == "name":
-            # Unnamed concepts come last either way.
-            values = self._lower[rows]
-            order = np.argsort(values, kind="stable")
-            order = order[::-1] if descending else order
-            order = np.concatenate([order[values[order] != ""], order[values[order] == ""]])
-        elif key == "where":
-            order = np.argsort(self._where[rows], kind="stable")
-            order = order[::-1] if descending else order
-        elif key == "show":
-            shown = np.isin(self._columns["concept"][rows], list(self._colours))
-            order = np.argsort(~shown if descending else shown, kind="stable")
-        else:
-            sizes = self._columns[key][rows].astype(float)
-            sizes = np.where(np.isnan(sizes), -np.inf, sizes)
-            order = np.argsort(-sizes if descending else sizes, kind="stable")
-        self._order = rows[order]
+        self.beginResetModel()
+        self._order = self._rows.order(
+            self._keys[self._sorted_by],
+            descending=self._sorted == Qt.SortOrder.DescendingOrder,
+            search=self._search,
+            keep=self._keep,
+            shown=self._colours,
+        )
+        self.endResetModel()
 
     def _refresh(self, column: int) -> None:
         if len(self._order):
@@ -191,7 +135,7 @@ class ConceptTableModel(QAbstractTableModel):
             return None
         row, key = self._order[index.row()], self._keys[index.column()]
         if key == "show":
-            return self._show_data(int(self._columns["concept"][row]), role)
+            return self._show_data(int(self._rows.concept[row]), role)
         if role == Qt.ItemDataRole.TextAlignmentRole and key != "name":
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if key == "name":
@@ -200,15 +144,17 @@ class ConceptTableModel(QAbstractTableModel):
                 Qt.ItemDataRole.EditRole,
                 Qt.ItemDataRole.ToolTipRole,
             ):
-                return self._names[row]
+                return self._rows.name.shown[row]
             return None
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self._flags[row] or None
+            return self._rows.flags[row] or None
         if key == "where":
-            return str(self._where[row]) if role == Qt.ItemDataRole.DisplayRole else None
+            shown = self._rows.where.shown[row]
+            return shown if role == Qt.ItemDataRole.DisplayRole else None
         if role == Qt.ItemDataRole.DisplayRole:
-            value = self._columns[key][row]
-            return str(int(value)) if key == "concept" else number(float(value))
+            if key == "concept":
+                return str(self._rows.ids[row])
+            return number(float(self._rows.numbers[key][row]))
         return None
 
     def _show_data(self, concept: int, role: int) -> Any:
@@ -260,16 +206,8 @@ class ConceptTableModel(QAbstractTableModel):
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by a column."""
-        self.beginResetModel()
         self._sorted_by, self._sorted = column, order
         self._arrange()
-        self.endResetModel()
-
-
-def _short(place: str) -> str:
-    """``nucleus 82%`` -> ``nuc 82``."""
-    part, _, share = str(place).partition(" ")
-    return f"{_PLACES.get(part, part)} {share.rstrip('%')}".strip()
 
 
 def number(value: float) -> str:

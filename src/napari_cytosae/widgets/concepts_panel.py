@@ -20,8 +20,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_cytosae.widgets._concept_rows import KEEP
 from napari_cytosae.widgets.cells_panel import encode_label
-from napari_cytosae.widgets.concept_model import KEEP, ConceptTableModel
+from napari_cytosae.widgets.concept_model import ConceptTableModel
 from napari_cytosae.widgets.concept_table import ConceptTable
 from napari_cytosae.widgets.empty_state import EmptyState
 from napari_cytosae.widgets.gallery import Gallery

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,30 +23,12 @@ if TYPE_CHECKING:
     from qtpy.QtCore import QPersistentModelIndex
 
     from napari_cytosae.core.types import UInt8Array
+    from napari_cytosae.widgets._thumbnails import Thumbnail
 
     Index = QModelIndex | QPersistentModelIndex
 
 THUMBNAIL_PX = 64
 _ROOT = QModelIndex()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Thumbnail:
-    """One cell of the gallery.
-
-    Attributes
-    ----------
-    cell_id : int
-    crop : ndarray of uint8, (h, w, 3)
-    caption : str
-        Short, below the picture.
-    tooltip : str
-    """
-
-    cell_id: int
-    crop: UInt8Array
-    caption: str = ""
-    tooltip: str = ""
 
 
 class GalleryModel(QAbstractListModel):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
     QApplication,
     QFrame,
+    QMainWindow,
     QScrollArea,
     QTabWidget,
     QVBoxLayout,
@@ -64,6 +65,7 @@ class CytoSAEWidget(QWidget):
 
     def __init__(self, napari_viewer: napari.Viewer, parent: QWidget | None = None) -> None:
         self._closed = True
+        self._window: QMainWindow | None = None
         super().__init__(parent)
         self.session = Session()
         self._viewer = napari_viewer
@@ -99,7 +101,7 @@ class CytoSAEWidget(QWidget):
             self.cells,
             ConceptsController(self.session, self.desk, self._jobs, panel),
             OverlaysController(self.session, self.desk, self._jobs, self.layers, panel),
-            GalleryController(self.session, self.layers, panel),
+            GalleryController(self.session, self.desk, self._jobs, self.layers, panel),
         ]
         panel.export_clicked.connect(self.encoding.export)
         self.cells_panel.sample_clicked.connect(self._open_sample)
@@ -166,7 +168,32 @@ class CytoSAEWidget(QWidget):
         """Leave the viewer when napari takes the widget out of its dock for good."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.leave()
+        elif event.type() == QEvent.Type.Show:
+            self._watch_window()
         return bool(super().event(event))
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Leave when the viewer's window closes, though the application goes on."""
+        if event.type() == QEvent.Type.Close and watched is self._window:
+            if event.spontaneous():
+                # napari may ask, and stay.
+                QTimer.singleShot(0, self, self._leave_closed_window)
+            else:
+                self.leave()
+        return bool(super().eventFilter(watched, event))
+
+    def _watch_window(self) -> None:
+        window = self.window()
+        # A floating dock is a window too, but not the one whose end is ours.
+        if not self._closed and isinstance(window, QMainWindow):
+            if self._window is not None:
+                self._window.removeEventFilter(self)
+            self._window = window
+            window.installEventFilter(self)
+
+    def _leave_closed_window(self) -> None:
+        if self._window is not None and not self._window.isVisible():
+            self.leave()
 
     def leave(self) -> None:
         """Stop all jobs and leave the viewer; harmless at any time, and when repeated."""
@@ -174,6 +201,9 @@ class CytoSAEWidget(QWidget):
             return
         self._closed = True
         self._quitting.disconnect(self.leave)
+        if self._window is not None:
+            self._window.removeEventFilter(self)
+            self._window = None
         self._jobs.close()
         for signal in self._state_signals():
             signal.disconnect(self._show_states)

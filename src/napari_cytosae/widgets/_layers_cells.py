@@ -1,0 +1,135 @@
+"""The Labels layer that outlines the cells, with their feature table.
+
+Copying, comparing, colouring and outlining a large label image take long, so a worker does
+it all beforehand; the GUI thread only hands the finished layer to napari.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+
+from napari_cytosae.core.types import Progress
+from napari_cytosae.widgets._colours import outline_colormap
+from napari_cytosae.widgets._layer_facts import TAG, merge_features, placement, role_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Generator
+
+    import pandas as pd
+    from napari.layers import Image
+    from napari.utils.colormaps import DirectLabelColormap
+
+    from napari_cytosae.core.types import Cells, Int32Array
+    from napari_cytosae.widgets._layers import CanvasLayers
+
+_CONTOUR_PX = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outlines:
+    """What a worker has made ready for the GUI thread.
+
+    Attributes
+    ----------
+    layer : Labels
+        To be added where `present` is None; else `present` itself.
+    present : Labels or None
+        Our layer that was there when the work began, where it can be used again.
+    former : Labels or None
+        Our layer that was corrected by hand since, and is let go.
+    labels : ndarray of int32, (H, W), or None
+        New content of `present`; None where it shows these cells already.
+    features : DataFrame
+    colormap : DirectLabelColormap
+    shown : ndarray of int32, (H, W)
+        The cells' own label image.
+    """
+
+    layer: Labels
+    present: Labels | None
+    former: Labels | None
+    labels: Int32Array | None
+    features: pd.DataFrame
+    colormap: DirectLabelColormap
+    shown: Int32Array
+
+
+class CellOutlines:
+    """Our Labels layers, one an image."""
+
+    def __init__(self, canvas: CanvasLayers) -> None:
+        self._canvas = canvas
+
+    def layer(self) -> Labels | None:
+        """Our Labels layer for the source image, or None."""
+        for layer in self._canvas.of_source("cells"):
+            if isinstance(layer, Labels):
+                return layer
+        return None
+
+    def work(
+        self, cells: Cells, hidden: Collection[int] = ()
+    ) -> Callable[[], Generator[Progress, None, Outlines]]:
+        """What a worker has to do before `show`; `hidden` cells get no outline."""
+        source, layer = self._canvas.source, self.layer()
+        return lambda: _prepare(cells, frozenset(hidden), source, layer)
+
+    def show(self, outlines: Outlines) -> bool:
+        """Outline the cells; False where the layer has come or gone since `work`.
+
+        A layer that was corrected by hand since is let go, not overwritten.
+        """
+        if self.layer() is not (outlines.former or outlines.present):
+            return False
+        layer = outlines.layer
+        if outlines.former is not None:
+            metadata = outlines.former.metadata
+            outlines.former.metadata = {k: v for k, v in metadata.items() if k != TAG}
+        if outlines.present is None:
+            layer.metadata[TAG] = {"role": "cells", "source": self._canvas.source_id()}
+            self._canvas.place(layer)
+            self._canvas.add(layer)
+        else:
+            if outlines.labels is not None:
+                layer.data = outlines.labels
+            layer.features = outlines.features
+            layer.colormap = outlines.colormap
+        layer.metadata[TAG]["shown"] = outlines.shown
+        return True
+
+
+def _prepare(
+    cells: Cells, hidden: frozenset[int], source: Image | None, layer: Labels | None
+) -> Generator[Progress, None, Outlines]:
+    yield Progress("Outlining the cells", 0, 0)
+    colormap = outline_colormap(cells, hidden)
+    former = None
+    same = layer is not None and np.array_equal(layer.data, cells.labels)
+    if layer is not None and not same and _edited(layer):
+        former, layer = layer, None
+    if layer is not None:
+        features = merge_features(layer.features, cells.table)
+        labels = None if same else cells.labels.copy()
+        return Outlines(layer, layer, None, labels, features, colormap, cells.labels)
+    present = None if former is None else former.features
+    features = merge_features(present, cells.table)
+    where: dict[str, Any] = {} if source is None else placement(source)
+    layer = Labels(
+        cells.labels.copy(),
+        name="Cells",
+        opacity=0.9,
+        features=features,
+        colormap=colormap,
+        **where,
+    )
+    layer.contour = _CONTOUR_PX
+    return Outlines(layer, None, former, None, features, colormap, cells.labels)
+
+
+def _edited(layer: Labels) -> bool:
+    shown = role_of(layer).get("shown")
+    return shown is not None and not np.array_equal(layer.data, shown)
