@@ -161,10 +161,42 @@ def test_an_interrupted_run_goes_on(tiny_models, reference_images, tmp_path, mon
     resumed = catalogue.load(drain(job))
     np.testing.assert_array_equal(resumed.values, whole.values)
     np.testing.assert_array_equal(resumed.mean_acts, whole.mean_acts)
-    assert not (tmp_path / "part" / "unfinished.npz").exists()
+    # Nothing is left to do.
+    again = catalogue.build(tiny_models, labelled, tmp_path / "part", batch_size=2)
+    assert next(again).done == len(labelled)
     # Another list of images is another run.
     other = catalogue.build(tiny_models, labelled[:3], tmp_path / "part", batch_size=2)
     assert next(other).done == 0
+
+
+def test_new_images_are_added_to_a_finished_catalogue(
+    tiny_models, reference_images, tmp_path
+):
+    copies = []
+    for path in reference_images[:5]:
+        copies.append((tmp_path / path.name, "a"))
+        copies[-1][0].write_bytes(path.read_bytes())
+    whole = catalogue.load(drain(catalogue.build(tiny_models, copies, tmp_path / "whole")))
+    drain(catalogue.build(tiny_models, copies[:3], tmp_path / "grown"))
+    job = catalogue.build(tiny_models, copies, tmp_path / "grown")
+    assert next(job).done == 3
+    grown = catalogue.load(drain(job))
+    assert grown.images == whole.images
+    for field in ("values", "indices", "labels", "mean_acts", "sparsity", "entropy"):
+        np.testing.assert_allclose(getattr(grown, field), getattr(whole, field), rtol=1e-6)
+    # An image that was changed, or has another label, cannot be taken out of the sums.
+    copies[1][0].write_bytes(reference_images[6].read_bytes())
+    assert next(catalogue.build(tiny_models, copies, tmp_path / "grown")).done == 0
+    relabelled = [(copies[0][0], "b"), *copies[1:]]
+    assert next(catalogue.build(tiny_models, relabelled, tmp_path / "whole")).done == 0
+
+
+def test_a_damaged_state_is_no_state(tiny_models, reference_images, tmp_path):
+    labelled = [(path, "x") for path in reference_images[:2]]
+    drain(catalogue.build(tiny_models, labelled, tmp_path))
+    state = tmp_path / "state.npz"
+    state.write_bytes(state.read_bytes()[:500])
+    assert next(catalogue.build(tiny_models, labelled, tmp_path)).done == 0
 
 
 def test_labels_come_from_folders_and_tables(tmp_path):

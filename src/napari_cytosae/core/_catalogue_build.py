@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 INFO_FILE = "catalogue.json"
 """Which SAE and which images a catalogue is of."""
 
-_STATE_FILE = "unfinished.npz"
+_STATE_FILE = "state.npz"
+"""What has been counted so far: a run goes on from it, interrupted or finished."""
+
 _SAVE_EVERY = 512
 """Images after which an interrupted run can go on."""
 
@@ -74,8 +78,10 @@ def build(
 ) -> Generator[Progress, None, Path]:
     """Compute a catalogue in one pass over single-cell images.
 
-    Broken images are skipped and listed in ``catalogue.json``. An interrupted run goes on
-    where it was when started again with the same images and models.
+    Broken images are skipped and listed in ``catalogue.json``. Images that `folder` has
+    been built of by the same models are not encoded again: an interrupted run goes on where
+    it was, and new images are added to a finished one. Where an image was changed or is no
+    longer wanted, all of it is built anew.
 
     Parameters
     ----------
@@ -106,72 +112,101 @@ def build(
         If no image can be read.
     """
     folder = Path(folder)
-    fingerprint = _fingerprint(models, images, top)
-    run = _Run.resume(folder / _STATE_FILE, fingerprint, models.sae_info.d_sae, top)
+    run = _Run.resume(folder / _STATE_FILE, _fingerprint(models, top), images, models, top)
+    missing = run.missing(images)
     size = batch_size or models.batch_size
-    yield Progress("Catalogue", run.done, len(images), "images")
+    done, total = len(images) - len(missing), len(images)
+    yield Progress("Catalogue", done, total, "images")
     since_save = 0
-    while run.done < len(images):
+    for start in range(0, len(missing), size):
+        batch = missing[start : start + size]
         crops = []
-        for path, label in images[run.done : run.done + size]:
+        for path, label in batch:
             try:
                 crops.append(read_image(path).rgb)
             except ImageError as error:
-                run.skipped.append({"image": str(path), "reason": str(error)})
+                run.skipped[str(path)] = str(error)
             else:
-                run.used.append((str(path), label))
+                run.used.append((str(path), label, _stamp(path)))
         if crops:
             run.statistics.add(models.encode(crops).mean_with_cls)
-        run.done = min(run.done + size, len(images))
         since_save += size
         if since_save >= _SAVE_EVERY:
             run.save(folder / _STATE_FILE)
             since_save = 0
-        yield Progress("Catalogue", run.done, len(images), "images")
+        yield Progress("Catalogue", done + start + len(batch), total, "images")
     if not run.used:
         raise CytoError("None of the images could be read: give single-cell images.")
     _write(folder, run, models)
-    (folder / _STATE_FILE).unlink(missing_ok=True)
+    run.save(folder / _STATE_FILE)
     return folder
 
 
 @dataclass(slots=True)
 class _Run:
-    """How far a build has come; all of it can be saved and read back."""
+    """How far a build has come; all of it can be saved and read back.
+
+    `used` are path, label and stamp of each image; `skipped` says why of each broken one,
+    which is tried again every time.
+    """
 
     fingerprint: str
     statistics: Statistics
-    done: int = 0
-    used: list[tuple[str, str]] = field(default_factory=list)
-    skipped: list[dict[str, str]] = field(default_factory=list)
+    used: list[tuple[str, str, str]] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def resume(cls, state: Path, fingerprint: str, d_sae: int, top: int) -> _Run:
-        """What was saved of the same run, else a new one."""
-        run = cls(fingerprint, Statistics(d_sae, top))
+    def resume(
+        cls,
+        state: Path,
+        fingerprint: str,
+        images: Sequence[tuple[Path, str]],
+        models: Models,
+        top: int,
+    ) -> _Run:
+        """What was saved, where all of it is still wanted; else a new one."""
+        statistics = Statistics(models.sae_info.d_sae, top)
+        run = cls(fingerprint, statistics)
         if not state.is_file():
             return run
         try:
-            with np.load(state, allow_pickle=False) as saved:
+            # Opened here: numpy leaves a damaged file open.
+            with state.open("rb") as f, np.load(f, allow_pickle=False) as saved:
                 about = json.loads(str(saved["about"]))
-                if about["fingerprint"] != fingerprint:
-                    return run
-                statistics = Statistics(d_sae, top)
-                statistics.values, statistics.indices = saved["values"], saved["indices"]
-                statistics.sums, statistics.counts = saved["sums"], saved["counts"]
-        except (OSError, ValueError, KeyError, EOFError):
+                arrays = {
+                    key: saved[key] for key in ("values", "indices", "sums", "counts")
+                }
+            used = [
+                (str(path), str(label), str(stamp)) for path, label, stamp in about["used"]
+            ]
+            known = about["fingerprint"] == fingerprint
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
             return run
-        statistics.n_images = len(about["used"])
-        used = [(path, label) for path, label in about["used"]]
-        return cls(fingerprint, statistics, about["done"], used, about["skipped"])
+        wanted = {(str(path), label) for path, label in images}
+        unchanged = all(
+            (path, label) in wanted and stamp == _stamp(Path(path))
+            for path, label, stamp in used
+        )
+        if not known or not unchanged:
+            return run
+        for key, array in arrays.items():
+            setattr(statistics, key, array)
+        statistics.n_images = len(used)
+        return cls(fingerprint, statistics, used)
+
+    def missing(self, images: Sequence[tuple[Path, str]]) -> list[tuple[Path, str]]:
+        """Those of `images` not counted yet; one that is listed twice counts twice."""
+        counted = Counter((path, label) for path, label, _ in self.used)
+        left = []
+        for path, label in images:
+            if counted[str(path), label]:
+                counted[str(path), label] -= 1
+            else:
+                left.append((path, label))
+        return left
 
     def save(self, state: Path) -> None:
-        about = {
-            "fingerprint": self.fingerprint,
-            "done": self.done,
-            "used": self.used,
-            "skipped": self.skipped,
-        }
+        about = {"fingerprint": self.fingerprint, "used": self.used}
         with atomic_file(state) as temporary:
             np.savez(
                 temporary,
@@ -183,19 +218,27 @@ class _Run:
             )
 
 
-def _fingerprint(models: Models, images: Sequence[tuple[Path, str]], top: int) -> str:
-    """Of everything that changes the result; precision is left to the user."""
-    weights = [models.backbone_info.sha256, models.sae_info.sha256, models.layer, top]
-    listed = [(str(path), label) for path, label in images]
-    return hashlib.sha256(json.dumps([weights, listed]).encode()).hexdigest()
+def _fingerprint(models: Models, top: int) -> str:
+    """Of everything but the images that changes the result; precision is the user's."""
+    parts = [models.backbone_info.sha256, models.sae_info.sha256, models.layer, top]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _stamp(path: Path) -> str:
+    """Changes when the file does."""
+    try:
+        status = path.stat()
+    except OSError:
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _write(folder: Path, run: _Run, models: Models) -> None:
     """The published files, with the published types, and what they are of."""
     statistics = run.statistics
-    classnames = sorted({label for _, label in run.used})
+    classnames = sorted({label for _, label, _ in run.used})
     number = {name: index for index, name in enumerate(classnames)}
-    label_of = np.array([number[label] for _, label in run.used], dtype=np.int64)
+    label_of = np.array([number[label] for _, label, _ in run.used], dtype=np.int64)
     labels = label_of[statistics.indices]
     tensors = {
         "max_activating_image_values": statistics.values,
@@ -215,8 +258,10 @@ def _write(folder: Path, run: _Run, models: Models) -> None:
             "name": models.backbone_info.name,
             "sha256": models.backbone_info.sha256,
         },
-        "images": [path for path, _ in run.used],
-        "skipped": run.skipped,
+        "images": [path for path, _, _ in run.used],
+        "skipped": [
+            {"image": path, "reason": reason} for path, reason in run.skipped.items()
+        ],
     }
     with atomic_file(folder / "classnames.txt") as temporary:
         temporary.write_text("".join(f"{name}\n" for name in classnames), encoding="utf-8")

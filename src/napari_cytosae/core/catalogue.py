@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 __all__ = [
     "ALWAYS_ON",
     "HIGH_MAGNITUDE",
+    "VALUES_FILE",
     "Catalogue",
     "Description",
     "build",
     "labelled_images",
     "load",
 ]
+
+VALUES_FILE = "max_activating_image_values.pt"
+"""Every catalogue has this file."""
 
 HIGH_MAGNITUDE = 0.1
 """Mean activation above which the reference's demo calls a latent noisy."""
