@@ -64,7 +64,8 @@ class Shares:
                 self._total = 0.0
             self._stack.append(ours)
         elif event == "return" and self._stack:
-            if self._stack.pop() and not any(k is not None for k in self._stack):
+            ours = self._stack.pop()
+            if ours and not any(kind is not None for kind in self._stack):
                 where = f"{Path(frame.f_code.co_filename).name}:{frame.f_code.co_qualname}"
                 self.spent[where] = max(self.spent.get(where, 0.0), self._total)
         self._since = time.thread_time()
@@ -207,7 +208,7 @@ def test_nothing_of_ours_blocks_the_gui_thread(dock, viewer, wide_models, until,
 
 def test_the_measure_sees_what_blocks(dock, monkeypatch):
     monkeypatch.setattr(
-        dock.strip, "show_message", lambda text: sum(i * i for i in range(2_000_000))
+        dock.strip, "show_message", lambda text: sum(i * i for i in range(400_000))
     )
     with shares() as spent:
         dock.desk.say("hello")

@@ -154,7 +154,9 @@ def test_a_cell_and_a_patch_rank_what_fires_there(encoded, until):
     crop = session.image.rgb[y0:y1, x0:x1]
     latents = session.models.latents([crop])[0, 1 + 16 * row + column]
     best = np.argsort(-latents)[:2]
-    assert ranked() == pytest.approx({int(c): latents[c] for c in best}, rel=0.02, abs=0.006)
+    assert ranked() == pytest.approx(
+        {int(c): latents[c] for c in best}, rel=0.02, abs=0.006
+    )
 
 
 def test_naming_a_concept_reaches_table_layer_and_file(encoded, viewer, until, tmp_path):
@@ -272,6 +274,16 @@ def test_closing_the_dock_mid_run_is_harmless(slow, segmented, viewer, qtbot):
     viewer.layers.clear()
     viewer.add_image(np.zeros((8, 8, 3), np.uint8))
     qtbot.wait(50)
+
+
+def test_closing_the_window_mid_run_ends_the_job(slow, segmented, viewer, until, qtbot):
+    viewer.window._qt_window.show()
+    until(segmented.isVisible)
+    viewer.close()
+    assert not segmented.desk.busy
+    slow.gate.release(100)
+    qtbot.wait(100)
+    assert segmented.session.encoded is None
 
 
 def test_quitting_mid_run_ends_the_job(slow, segmented, qtbot):

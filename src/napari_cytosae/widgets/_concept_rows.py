@@ -7,6 +7,7 @@ lowered, shortened and ordered once, when the rows are made.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class _Texts:
     @classmethod
     def of(cls, texts: Sequence[str]) -> _Texts:
         shown = tuple(texts)
-        lower = np.array([text.lower() for text in shown], dtype=str)
+        lower = np.char.lower(np.array(shown, dtype=str))
         present = np.flatnonzero(lower != "")
         rank = np.zeros(len(shown), np.int64)
         rank[present] = 1 + np.unique(lower[present], return_inverse=True)[1]
@@ -110,9 +111,8 @@ class ConceptRows:
 
     def renamed(self, names: Mapping[int, str]) -> ConceptRows:
         """Return the rows with other names."""
-        return replace(
-            self, name=_Texts.of([names.get(c, "") for c in self.concept.tolist()])
-        )
+        new = tuple(map(names.get, self.concept.tolist(), repeat("")))
+        return self if new == self.name.shown else replace(self, name=_Texts.of(new))
 
     def order(
         self,

@@ -1,0 +1,132 @@
+"""Layers that are no smear, or oddly made: one sentence, or the right pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "says"),
+    [
+        (np.zeros((5, 60, 80), np.uint8), {}, "stack of 5 x 60 x 80"),
+        (np.zeros((5, 60, 80, 3), np.uint8), {}, "stack of images (5 x 60 x 80 x 3)"),
+        (np.zeros((60, 80, 3), np.uint8), {"rgb": False}, "stack of 60 x 80 x 3"),
+        (np.zeros((4, 60, 80), np.float32), {}, "stack of 4 x 60 x 80"),
+        (np.full((60, 80), np.nan), {}, "NaN"),
+        (np.full((60, 80, 3), np.inf), {}, "NaN or infinite"),
+    ],
+    ids=["stack", "rgb stack", "not rgb", "fluorescence", "nan", "inf"],
+)
+def test_what_is_no_smear_is_refused_in_a_sentence(
+    dock, viewer, smear, until, data, options, says
+):
+    viewer.add_image(data, name="odd", contrast_limits=(0, 1), **options)
+    until(lambda: "odd" in dock.strip.text)
+    assert says in dock.strip.text
+    assert dock.session.image is None
+    assert not dock.cells_panel._segment.isEnabled()
+    viewer.add_image(smear, name="smear.png", scale=(0.1, 0.1))
+    dock.cells_panel.image_chosen.emit(1)
+    until(lambda: dock.session.image is not None)
+    assert dock.session.image.name == "smear.png"
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda smear: smear[..., 0],
+        lambda smear: np.dstack([smear, np.full(smear.shape[:2], 255, np.uint8)]),
+        lambda smear: smear.astype(np.uint16) * 257,
+        lambda smear: smear / 255.0,
+    ],
+    ids=["grey", "rgba", "16-bit", "float"],
+)
+def test_other_kinds_of_pixels_are_the_same_smear(dock, viewer, smear, until, convert):
+    viewer.add_image(convert(smear), name="smear", scale=(0.1, 0.1))
+    until(lambda: dock.session.image is not None)
+    rgb = dock.session.image.rgb
+    assert rgb.shape == smear.shape
+    wanted = smear if convert(smear).ndim == 3 else np.dstack([smear[..., 0]] * 3)
+    assert np.abs(rgb.astype(int) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        np.zeros((1, 1, 3), np.uint8),
+        np.zeros((60, 80), bool),
+        np.full((60, 80, 3), 255, np.uint8),
+    ],
+    ids=["1x1", "bool", "white"],
+)
+def test_an_image_without_cells_is_no_error_of_the_program(dock, viewer, until, data):
+    viewer.add_image(data, name="nothing")
+    until(lambda: dock.session.image is not None or "nothing" in dock.strip.text)
+    if dock.session.image is not None:
+        dock.cells_panel.segment_clicked.emit()
+        until(lambda: dock.session.cells is not None or dock.strip.text.endswith("."))
+        until(lambda: not dock.desk.busy)
+    assert "failed" not in dock.strip.text
+    assert "Traceback" not in dock.strip.text
+
+
+def test_labels_that_lie_elsewhere_are_taken_and_said(segmented, viewer, until):
+    labels = np.zeros(segmented.session.image.rgb.shape[:2], np.uint16)
+    labels[20:80, 100:170] = 7
+    viewer.add_labels(labels, name="theirs", translate=(3, 0))
+    panel = segmented.cells_panel
+    panel.labels_chosen.emit([la.name for la in segmented.layers.labels()].index("theirs"))
+    panel._ways["labels"].click()
+    panel.segment_clicked.emit()
+    until(lambda: len(segmented.session.cells) == 1)
+    assert "theirs lies elsewhere on the canvas" in segmented.strip.text
+
+
+def test_labels_of_another_size_are_refused(segmented, viewer, until):
+    viewer.add_labels(np.ones((10, 10), np.uint8), name="theirs")
+    panel = segmented.cells_panel
+    panel.labels_chosen.emit([la.name for la in segmented.layers.labels()].index("theirs"))
+    panel._ways["labels"].click()
+    panel.segment_clicked.emit()
+    until(lambda: "shape (10, 10)" in segmented.strip.text)
+    assert len(segmented.session.cells) == 5
+
+
+# --- the pixel size ---------------------------------------------------------------------
+
+
+def test_a_layer_scaled_later_has_another_pixel_size(segmented, viewer, until):
+    assert segmented.session.image.pixel_size.source == "layer"
+    assert segmented.session.state_of("cells") == "done"
+    viewer.layers["smear.png"].scale = (0.2, 0.2)
+    size = segmented.session.image.pixel_size
+    assert (size.um, size.source) == (0.2, "layer")
+    assert segmented.session.state_of("cells") == "attention"
+    viewer.layers["smear.png"].units = ("nm", "nm")
+    assert segmented.session.image.pixel_size.um == pytest.approx(0.0002)
+
+
+def test_a_typed_pixel_size_stays_with_its_image_until_it_is_taken_back(
+    segmented, viewer, smear, until
+):
+    panel, session = segmented.cells_panel, segmented.session
+    panel.pixel_size_edited.emit(0.3)
+    assert (session.image.pixel_size.um, session.image.pixel_size.source) == (0.3, "user")
+    assert session.state_of("cells") == "attention"
+    viewer.layers["smear.png"].scale = (0.2, 0.2)
+    assert session.image.pixel_size.um == 0.3
+
+    viewer.add_image(smear[:200], name="other.png", scale=(0.1, 0.1))
+    panel.image_chosen.emit(1)
+    until(lambda: session.image is not None and session.image.name == "other.png")
+    assert session.image.pixel_size.source == "layer"
+    panel.image_chosen.emit(0)
+    until(lambda: session.image is not None and session.image.name == "smear.png")
+    assert session.image.pixel_size.um == 0.3
+
+    panel.pixel_size_edited.emit(0)
+    until(lambda: session.image is not None and session.image.pixel_size.um == 0.2)
+    assert session.state_of("cells") == "attention"
+    viewer.layers["smear.png"].scale = (0.1, 0.1)
+    assert session.state_of("cells") == "done"
