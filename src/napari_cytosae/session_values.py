@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ class Overlay:
         Fraction (0 to 1) of the concept's scale below which nothing is drawn.
     smooth : bool
         Interpolate between patches; else each patch is one square.
+    bar : bool
+        Show the colour scale, in activation.
     """
 
     concept: int
@@ -102,6 +104,7 @@ class Overlay:
     opacity: float = 0.7
     threshold: float = 0.0
     smooth: bool = False
+    bar: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +115,12 @@ class Look:
     opacity: float | None = None
     threshold: float | None = None
     smooth: bool | None = None
+    bar: bool | None = None
 
     def applied_to(self, overlay: Overlay) -> Overlay:
         """Return the changed overlay."""
-        return Overlay(
-            overlay.concept,
-            overlay.colour,
-            overlay.visible if self.visible is None else self.visible,
-            overlay.opacity if self.opacity is None else self.opacity,
-            overlay.threshold if self.threshold is None else self.threshold,
-            overlay.smooth if self.smooth is None else self.smooth,
-        )
+        changes = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(overlay, **{k: v for k, v in changes.items() if v is not None})
 
 
 def slot_of(overlays: Sequence[Overlay | None], concept: int) -> int | None:

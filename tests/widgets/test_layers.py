@@ -167,6 +167,9 @@ def test_restyling_in_napari_comes_back_and_ours_does_not_echo(canvas):
     canvas.overlays.show(2, "5", np.ones((60, 80), np.float32), 1.0, overlay)
     canvas.overlays.style(2, Overlay(5, "lime", opacity=0.2))
     assert heard == []
+    assert not canvas.overlays.layer(2).colorbar.visible
+    canvas.overlays.style(2, Overlay(5, "lime", opacity=0.2, bar=True))
+    assert canvas.overlays.layer(2).colorbar.visible
     canvas.overlays.layer(2).opacity = 0.9
     assert heard == [(2, True, 0.9)]
 

@@ -153,8 +153,7 @@ class CanvasLayers:
             return
         here = np.asarray(self._source.data_to_world(self._pixel(y, x)))
         edge = np.asarray(self._source.data_to_world(self._pixel(y, x + size)))
-        # The camera moved from the viewer to its scene in napari 0.9.
-        camera = getattr(self._viewer, "scene", self._viewer).camera
+        camera = self._viewer.scene.camera
         camera.center = tuple(here[-2:])
         on_screen = float(np.linalg.norm(edge - here)) * camera.zoom
         if 0 < on_screen < _CELL_PX_ON_SCREEN:

@@ -129,6 +129,7 @@ class OverlayLayers:
                 layer.colormap = colormap
             layer.interpolation2d = "linear" if overlay.smooth else "nearest"
             layer.opacity = overlay.opacity
+            layer.colorbar.visible = overlay.bar
             layer.visible = overlay.visible
         finally:
             self._quiet = False

@@ -43,6 +43,7 @@ class OverlaysController:
         controls.opacity_changed.connect(lambda v: self._restyle(Look(opacity=v)))
         controls.threshold_changed.connect(lambda v: self._restyle(Look(threshold=v)))
         controls.smooth_toggled.connect(lambda v: self._restyle(Look(smooth=v)))
+        controls.bar_toggled.connect(lambda v: self._restyle(Look(bar=v)))
         self._connections: list[tuple[Any, Callable[..., None]]] = [
             (session.encoded_changed, self._on_encoded),
             (session.selection_changed, self._show_controls),

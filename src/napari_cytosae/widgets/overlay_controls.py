@@ -27,13 +27,14 @@ class OverlayControls(QWidget):
     Signals
     -------
     opacity_changed, threshold_changed : float, 0 to 1
-    smooth_toggled : bool
+    smooth_toggled, bar_toggled : bool
     renamed : str
     """
 
     opacity_changed = Signal(float)
     threshold_changed = Signal(float)
     smooth_toggled = Signal(bool)
+    bar_toggled = Signal(bool)
     renamed = Signal(str)
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
@@ -52,6 +53,9 @@ class OverlayControls(QWidget):
         self._smooth = QCheckBox("Smooth")
         self._smooth.setToolTip("Blend between patches; off: one square a patch")
         self._smooth.toggled.connect(self.smooth_toggled)
+        self._bar = QCheckBox("Scale")
+        self._bar.setToolTip("Show the colour scale on the canvas: activation by colour")
+        self._bar.toggled.connect(self.bar_toggled)
         layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setVerticalSpacing(2)
@@ -62,7 +66,8 @@ class OverlayControls(QWidget):
         layout.addWidget(self._opacity, 1, 2)
         layout.addWidget(self._smooth, 1, 3)
         layout.addWidget(QLabel("Threshold"), 2, 0, 1, 2)
-        layout.addWidget(self._threshold, 2, 2, 1, 2)
+        layout.addWidget(self._threshold, 2, 2)
+        layout.addWidget(self._bar, 2, 3)
         layout.setColumnStretch(2, 1)
         layout.setColumnMinimumWidth(1, self.fontMetrics().horizontalAdvance("000000"))
 
@@ -73,7 +78,7 @@ class OverlayControls(QWidget):
             if not (self._name.hasFocus() and self._name.isModified()):
                 self._name.setText(name)
         self._name.setEnabled(concept is not None)
-        for widget in (self._opacity, self._threshold, self._smooth):
+        for widget in (self._opacity, self._threshold, self._smooth, self._bar):
             widget.setEnabled(overlay is not None)
         if overlay is None:
             self._swatch.clear()
@@ -86,6 +91,8 @@ class OverlayControls(QWidget):
             self._threshold.setValue(round(100 * overlay.threshold))
         with QSignalBlocker(self._smooth):
             self._smooth.setChecked(overlay.smooth)
+        with QSignalBlocker(self._bar):
+            self._bar.setChecked(overlay.bar)
 
     def _on_name(self) -> None:
         self._name.setModified(False)
