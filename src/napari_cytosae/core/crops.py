@@ -82,7 +82,7 @@ def crop_cells(
         return Crops((), empty, ids, field_of_view_um if um else None, source)
     side, source = crop_side(cells, field_of_view_um)
     boxes = crop_boxes(cells.table, side, cells.labels.shape)
-    images = tuple(_cut(rgb, box) for box in boxes)
+    images = tuple(cut(rgb, box) for box in boxes)
     return Crops(images, boxes, ids, field_of_view_um if um else None, source)
 
 
@@ -187,7 +187,7 @@ def _patch_index(position: float, start: int, stop: int, grid: int) -> int | Non
     return index + (position >= _patch_edge(index + 1, start, stop, grid))
 
 
-def _cut(rgb: UInt8Array, box: Int64Array) -> UInt8Array:
+def cut(rgb: UInt8Array, box: Int64Array) -> UInt8Array:
     """The pixels of a box: a view, padded copies only where it reaches outside."""
     height, width = rgb.shape[:2]
     y0, x0, y1, x1 = (int(edge) for edge in box)

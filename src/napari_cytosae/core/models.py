@@ -244,6 +244,19 @@ class Models:
             maps = encoding.columns(self._sae, tokens, concepts, gates)
         return maps.reshape(*maps.shape[:2], self.grid, self.grid)
 
+    def similar_concepts(self, concept: int, limit: int = 10) -> list[tuple[int, float]]:
+        """Concepts that write nearly the same into the tokens, the most similar first.
+
+        With each the cosine of the angle between the two rows of the decoder, -1 to 1.
+        Raises `CytoError` where the SAE has no such concept.
+        """
+        self._sae.require([concept])
+        with torch.inference_mode():
+            cosine = self._sae.decoder_cosine(concept)
+            cosine[concept] = -torch.inf
+            top = cosine.topk(min(limit, len(cosine) - 1))
+        return list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
+
     def _tokens(self, crops: Sequence[UInt8Array]) -> torch.Tensor:
         pixels = preprocess(crops, self.backbone_info.image_size)
         tokens: torch.Tensor = self._backbone(pixels.to(self.device))

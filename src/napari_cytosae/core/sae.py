@@ -161,6 +161,12 @@ class Sae(nn.Module):
         """Reconstructed tokens: (n, t, d_sae) to (n, t, d_in)."""
         return latents @ self.W_dec + self.b_dec
 
+    def decoder_cosine(self, concept: int) -> torch.Tensor:
+        """Cosine of one decoder row with each, float32, (d_sae,); 0 with a row of zeros."""
+        rows = self.W_dec.float()
+        norms = rows.norm(dim=1) * rows[concept].norm()
+        return (rows @ rows[concept] / norms.clamp(min=1e-12)).clamp_(-1, 1)
+
     def columns(
         self,
         tokens: torch.Tensor,
