@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.types import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
     from pathlib import Path
 
+    from napari_cytosae.core.geojson import Outline
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.overlay import OverlayMap
     from napari_cytosae.core.types import (
@@ -34,16 +35,29 @@ class CellSource:
         To be found by segmentation, where neither of the others holds.
     labels : ndarray of int32, (H, W), or None
         Cells as somebody outlined them.
+    outlines : tuple of Outline
+        The same as polygons; drawn when the image is there.
     labels_name : str
-        File of `labels`.
+        File of `labels` or `outlines`.
     single_cell : bool
         The whole image is one cell.
     """
 
     kinds: tuple[CellKind, ...] = ("wbc",)
     labels: Int32Array | None = None
+    outlines: tuple[Outline, ...] = ()
     labels_name: str = ""
     single_cell: bool = False
+
+    def of(self, image: Image) -> CellSource:
+        """Draw the outlines, if there are any, on the pixels of `image`."""
+        if not self.outlines:
+            return self
+        from napari_cytosae.core.geojson import draw_outlines
+
+        height, width = image.rgb.shape[:2]
+        labels = draw_outlines(self.outlines, (height, width))
+        return replace(self, labels=labels, outlines=())
 
     def find(self, image: Image) -> Cells:
         """Return the cells of `image`."""
@@ -103,6 +117,7 @@ def analyze_image(
     models: Models,
     threshold: float = 0.2,
     concepts: Sequence[int] | Callable[[Cells, Encoded], Sequence[int]] = (),
+    extras: Collection[str] = (),
 ) -> Generator[Progress, None, Report]:
     """Find and encode the cells of `image`, and write all results to `folder`.
 
@@ -120,6 +135,8 @@ def analyze_image(
         Activation above which a patch counts.
     concepts : sequence of int, or callable
         Whose overlays are written too; a callable chooses them from the activations.
+    extras : collection of str
+        Of `core.types.EXTRAS`, written beside the files of the contract.
 
     Raises
     ------
@@ -133,8 +150,10 @@ def analyze_image(
     from napari_cytosae.core import pipeline
     from napari_cytosae.core.concepts import ConceptNames
     from napari_cytosae.core.export import provenance, write_results
+    from napari_cytosae.core.extras import Written, write_extras
     from napari_cytosae.core.overlay import OverlayMap
 
+    source = source.of(image)
     found = yield from pipeline.analyze_image(
         image,
         models,
@@ -166,7 +185,12 @@ def analyze_image(
         "precision": models.precision,
     }
     record = provenance([image], parameters, models.backbone_info, models.sae_info)
-    write_results(folder, cells, record, encoded, names, overlays)
+    results = Written(image, cells, crops, encoded, record, names, overlays)
+
+    def more(place: Path) -> None:
+        write_extras(place, extras, results)
+
+    write_results(folder, cells, record, encoded, names, overlays, more)
     return Report(image, cells, crops, encoded, names, overlays)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_cytosae.core.types import CELL_KINDS, CytoError
+from napari_cytosae.core.types import CELL_KINDS, EXTRAS, CytoError
 
 if TYPE_CHECKING:
     from napari_cytosae.core.models import Models
@@ -69,6 +69,20 @@ def parse_concepts(text: str | None) -> str | None:
     return ",".join(map(str, dict.fromkeys(concepts)))
 
 
+def parse_extras(text: str | None) -> str | None:
+    """Names of `core.types.EXTRAS` with commas, or ``all``."""
+    if text is None:
+        return None
+    wanted = [name.strip() for name in text.split(",")]
+    if wanted == ["all"]:
+        return ",".join(EXTRAS)
+    for name in wanted:
+        if name not in EXTRAS:
+            known = ", ".join(EXTRAS)
+            raise typer.BadParameter(f"{name!r} is none of {known}, all")
+    return ",".join(dict.fromkeys(wanted))
+
+
 Images = Annotated[
     list[Path],
     typer.Argument(
@@ -108,6 +122,16 @@ Kinds = Annotated[
         metavar="KINDS",
         help=f"Cells to find, of {', '.join(CELL_KINDS)}; with commas.",
         callback=parse_kinds,
+    ),
+]
+Also = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help=f"Write more: {', '.join(EXTRAS)}, with commas, or all. Overlays and figures "
+        "are those of --concepts.",
+        callback=parse_extras,
+        show_default=False,
     ),
 ]
 Backbone = Annotated[

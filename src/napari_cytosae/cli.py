@@ -17,6 +17,7 @@ from napari_cytosae import (
 from napari_cytosae._cli_console import OneLineErrors, drive, say
 from napari_cytosae._cli_images import each_image, find_images, read_labels
 from napari_cytosae._cli_options import (
+    Also,
     Backbone,
     Device,
     DeviceOption,
@@ -130,7 +131,8 @@ def analyze(
         Path | None,
         typer.Option(
             metavar="TIF",
-            help="Cells as outlined by hand or elsewhere: whole numbers, 0 is background.",
+            help="Cells as outlined by hand or elsewhere: whole numbers, 0 is background; "
+            "or GeoJSON, as QuPath exports it.",
             show_default=False,
         ),
     ] = None,
@@ -147,6 +149,7 @@ def analyze(
             show_default=False,
         ),
     ] = None,
+    also: Also = None,
     backbone: Backbone = None,
     sae: SaeReference = "starter",
     device: DeviceOption = Device.auto,
@@ -162,6 +165,7 @@ def analyze(
     from napari_cytosae._analysis import analyze_image
 
     source = _source(images, labels, single_cell, kinds)
+    extras = also.split(",") if also else []
     wanted = [int(concept) for concept in concepts.split(",")] if concepts else []
     options = ModelOptions(backbone, sae, device, precision)
 
@@ -173,7 +177,9 @@ def analyze(
     def work(
         image: Image, folder: Path, models: Models
     ) -> Generator[Progress, None, Cells]:
-        done = yield from analyze_image(image, folder, source, models, threshold, wanted)
+        done = yield from analyze_image(
+            image, folder, source, models, threshold, wanted, extras
+        )
         return done.cells
 
     each_image(images, output, pixel_size, prepare, work)
@@ -190,6 +196,10 @@ def _source(
         raise typer.BadParameter("--labels and --single-cell exclude each other")
     if len(find_images(images)) > 1:
         raise typer.BadParameter("--labels goes with one image: run one after the other")
+    if labels.suffix.lower() in (".geojson", ".json"):
+        from napari_cytosae.core.geojson import read_geojson
+
+        return CellSource(outlines=tuple(read_geojson(labels)), labels_name=labels.name)
     return CellSource(labels=read_labels(labels), labels_name=labels.name)
 
 

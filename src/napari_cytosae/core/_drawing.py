@@ -119,8 +119,7 @@ def fit(rgb: UInt8Array, width: int, height: int) -> PillowImage.Image:
 def scale_bar(picture: PillowImage.Image, um_per_px: float) -> None:
     """Draw a bar of a round length, about a sixth of the width, into the lower right."""
     width, height = picture.size
-    wanted = width * um_per_px / 6
-    length = min(_SCALE_BARS_UM, key=lambda um: abs(np.log(um / wanted)))
+    length = scale_bar_um(width, um_per_px)
     pixels = round(length / um_per_px)
     size = max(13, min(width, height) // 40)
     margin, thick = size, max(3, size // 4)
@@ -133,6 +132,12 @@ def scale_bar(picture: PillowImage.Image, um_per_px: float) -> None:
     draw.rectangle((left, bottom - thick, right - 1, bottom - 1), fill="black")
     middle = ((left + right) / 2, bottom - thick - size * 0.35)
     text(draw, middle, f"{length:g} um", size, "black", anchor="ms")
+
+
+def scale_bar_um(width: int, um_per_px: float) -> float:
+    """A round length of about a sixth of `width` px."""
+    wanted = width * um_per_px / 6
+    return min(_SCALE_BARS_UM, key=lambda um: abs(np.log(um / wanted)))
 
 
 def colour_bar(

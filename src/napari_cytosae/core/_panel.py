@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_cytosae.core.overlay import OverlayMap
-    from napari_cytosae.core.types import Crops, UInt8Array
+    from napari_cytosae.core.types import Crops, Float32Array, UInt8Array
 
 OVERLAY_COLOURS = ("#00e5ff", "#ffe600", "#76ff03", "#ff00c8")
 """Cyan, yellow, lime, magenta: none of them is a colour of a Romanowsky stain."""
@@ -113,18 +113,32 @@ def _gallery_row(
     strength = shown.overlay.grids.max(axis=(1, 2), initial=0)
     order = np.argsort(-strength, kind="stable")[: (panel.width - gap) // (side + gap)]
     for place, index in enumerate(order[strength[order] > 0]):
-        thumbnail = _thumbnail(crops[int(index)], shown, int(index), side)
+        grid = shown.overlay.grids[index]
+        thumbnail = drawn_crop(crops[int(index)], grid, shown.colour, shown.vmax, side)
         panel.paste(thumbnail, (gap + place * (side + gap), top + 36))
 
 
-def _thumbnail(
-    crop: UInt8Array, shown: FigureConcept, index: int, side: int
+def drawn_crop(
+    crop: UInt8Array, grid: Float32Array, colour: str, vmax: float, side: int
 ) -> PillowImage.Image:
-    """A cell with its own patches, whatever its neighbours' crops say there."""
-    grid = shown.overlay.grids[index]
+    """A cell with its own patches drawn in, whatever its neighbours' crops say there.
+
+    Parameters
+    ----------
+    crop : ndarray of uint8, (h, w, 3)
+        The cell.
+    grid : ndarray of float32, (grid, grid)
+        A concept's activation in its patches.
+    colour : str
+        Of the strongest activation.
+    vmax : float
+        Activation that gets it.
+    side : int
+        Of the square picture in px.
+    """
     rows = np.arange(crop.shape[0]) * len(grid) // crop.shape[0]
     cols = np.arange(crop.shape[1]) * len(grid) // crop.shape[1]
-    lit = blend(crop, grid[np.ix_(rows, cols)], shown.colour, shown.vmax)
+    lit = blend(crop, grid[np.ix_(rows, cols)], colour, vmax)
     square = PillowImage.new("RGB", (side, side), CARD)
     small = fit(lit, side, side)
     square.paste(small, ((side - small.width) // 2, (side - small.height) // 2))

@@ -21,7 +21,7 @@ from napari_cytosae.core.provenance import as_json, as_uns, provenance
 from napari_cytosae.core.types import CELL_COLUMNS, CONCEPT_COLUMNS, OccupiedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import numpy.typing as npt
     from scipy.sparse import csr_array
@@ -77,6 +77,7 @@ def write_results(
     encoded: Encoded | None = None,
     names: Mapping[int, str] | None = None,
     overlays: Mapping[int, OverlayMap] | None = None,
+    more: Callable[[Path], None] | None = None,
 ) -> Path:
     """Write the files of one image; `folder` is replaced when all of them are complete.
 
@@ -94,6 +95,8 @@ def write_results(
         Concepts without one get an empty name.
     overlays : mapping from concept to OverlayMap, optional
         One ``overlay_<concept>.tif`` each.
+    more : callable, optional
+        Writes further files into the folder it is given, which becomes `folder`.
 
     Returns
     -------
@@ -119,6 +122,8 @@ def write_results(
         for concept, overlay in (overlays or {}).items():
             metadata = {"concept": concept, "name": (names or {}).get(concept, "")}
             write_tiff(temporary / f"overlay_{concept}.tif", overlay, um, metadata)
+        if more is not None:
+            more(temporary)
         text = json.dumps(as_json(record), indent=2, ensure_ascii=False, allow_nan=False)
         (temporary / RUN_FILE).write_text(text + "\n", encoding="utf-8")
     return folder

@@ -83,6 +83,17 @@ CONCEPT_COLUMNS: tuple[str, ...] = (
 """Columns of ``concepts.csv``, in order."""
 
 
+EXTRAS: dict[str, str] = {
+    "wide": "concepts_wide.csv: a row a cell, a column a concept (patches over threshold)",
+    "patches": "patches.csv: a row a patch in which a chosen concept is over threshold",
+    "geojson": "cells.geojson: outlines and measurements, for QuPath",
+    "ome-tiff": "overlays.ome.tif: a channel a chosen concept, at the slide's scale",
+    "figures": "figure_<id>.png and .svg of each chosen concept, with its scales",
+    "report": "report.html: methods, quality, versions and results on one page",
+}
+"""What can be written beside the files of the contract: name, and what it is."""
+
+
 # --- errors ---------------------------------------------------------------------------
 
 

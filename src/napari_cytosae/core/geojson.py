@@ -1,0 +1,249 @@
+"""Cells as GeoJSON that QuPath opens, and that comes back after it was corrected there.
+
+A point of QuPath counts pixels from the image's corner: pixel ``i`` spans ``[i, i + 1)``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid5
+
+import numpy as np
+
+from napari_cytosae.core.files import atomic_file
+from napari_cytosae.core.types import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from napari_cytosae.core.types import BoolArray, Cells, Float64Array, Int32Array
+
+    Rings = list[list[list[float]]]
+
+_NAMESPACE = UUID("6b1f6b5e-8a34-5e0c-9d0a-2f3f1d9c7e51")
+CELL_ID = "cell id"
+"""The measurement that tells which cell an outline was."""
+
+COLOURS = {"wbc": (0, 114, 178), "rbc": (213, 94, 0), "platelet": (240, 228, 66)}
+"""Of Okabe and Ito: told apart by colour-blind eyes."""
+
+MEASURED = (
+    "area_px",
+    "area_um2",
+    "nucleus_area_px",
+    "nc_ratio",
+    "eccentricity",
+    "solidity",
+    "focus",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outline:
+    """One object of a GeoJSON file.
+
+    Attributes
+    ----------
+    polygons : tuple of tuple of ndarray of float64, (n, 2)
+        Each polygon's outer ring, then its holes; x, y in px from the image's corner.
+    cell_id : int or None
+        As it was exported.
+    kind : str
+        Its classification, empty where it has none.
+    """
+
+    polygons: tuple[tuple[Float64Array, ...], ...]
+    cell_id: int | None
+    kind: str
+
+
+def write_geojson(
+    path: Path | str,
+    cells: Cells,
+    image_sha256: str,
+    measurements: Mapping[str, Sequence[float]] | None = None,
+) -> None:
+    """Write each cell as a detection with its measurements and classification.
+
+    Parameters
+    ----------
+    path : path-like
+        Replaced only when the new file is complete.
+    cells : Cells
+        All of them; the class is their kind, flagged ones also say why.
+    image_sha256 : str
+        The same cell of the same image has the same UUID in every export.
+    measurements : mapping of name to values, one a row of `cells.table`, optional
+        More of them, for example activations of concepts; NaN is left out.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    table = cells.table
+    own = {name: table[name].to_numpy(dtype=float) for name in MEASURED}
+    own |= {
+        name: np.asarray(values, float) for name, values in (measurements or {}).items()
+    }
+    features = []
+    for row, ((cell_id, polygons), kind, qc) in enumerate(
+        zip(outline_rings(cells), table["kind"], table["qc"], strict=True)
+    ):
+        values = {CELL_ID: cell_id} | {
+            name: float(column[row])
+            for name, column in own.items()
+            if math.isfinite(column[row])
+        }
+        features.append(
+            {
+                "type": "Feature",
+                "id": str(uuid5(_NAMESPACE, f"{image_sha256}/{cell_id}")),
+                "geometry": _geometry(polygons),
+                "properties": {
+                    "objectType": "detection",
+                    "name": f"cell {cell_id}" + ("" if qc == "ok" else f" ({qc})"),
+                    "classification": {"name": kind, "color": list(COLOURS[kind])},
+                    "measurements": values,
+                },
+            }
+        )
+    with atomic_file(path) as temporary:
+        content = {"type": "FeatureCollection", "features": features}
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_geojson(path: Path | str) -> list[Outline]:
+    """Read polygons, as QuPath and others write them; lines and points are left out.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, is no GeoJSON, or holds no polygon.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        features = (
+            content if isinstance(content, list) else content.get("features", [content])
+        )
+        outlines = [found for each in features if (found := _outline(each)) is not None]
+    except FileNotFoundError as error:
+        raise ImageError(f"There is no file {path}: check the path.") from error
+    except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise ImageError(f"{path} cannot be read as GeoJSON outlines of cells.") from error
+    if not outlines:
+        raise ImageError(f"{path} holds no polygons: export the cells as GeoJSON.")
+    return outlines
+
+
+def draw_outlines(outlines: Sequence[Outline], shape: tuple[int, int]) -> Int32Array:
+    """Outlines as a label image; where they overlap, the later one wins.
+
+    Parameters
+    ----------
+    outlines : sequence of Outline
+        Of `read_geojson`. They keep their ids; new ones, and those whose id was given
+        twice (cells that were split), get the next free numbers.
+    shape : (int, int)
+        Of the image.
+
+    Returns
+    -------
+    ndarray of int32, (H, W)
+        A pixel belongs to an outline that its centre lies in.
+    """
+    from skimage.draw import polygon
+
+    labels = np.zeros(shape, np.int32)
+    taken: set[int] = set()
+    following = max((o.cell_id or 0 for o in outlines), default=0) + 1
+    for outline in outlines:
+        number = outline.cell_id
+        if number is None or number in taken:
+            number, following = following, following + 1
+        taken.add(number)
+        for outer, *holes in outline.polygons:
+            # Only the rows and columns around it: outlines are many, images large.
+            low = np.maximum(np.floor(outer.min(axis=0)).astype(int), 0)
+            high = np.minimum(np.ceil(outer.max(axis=0)).astype(int), shape[::-1])
+            if (high <= low).any():
+                continue
+            inside = np.zeros((high - low)[::-1], bool)
+            for ring, value in ((outer, True), *((hole, False) for hole in holes)):
+                x, y = (ring - low - 0.5).T
+                inside[polygon(y, x, inside.shape)] = value
+            labels[low[1] : high[1], low[0] : high[0]][inside] = number
+    return labels
+
+
+def outline_rings(cells: Cells) -> Iterator[tuple[int, list[Rings]]]:
+    """Outlines of all cells, in the order of the table.
+
+    Yields
+    ------
+    (cell_id, polygons)
+        A polygon is its outer ring, then its holes; a ring is closed, points are x, y in px
+        from the image's corner, half-way between pixels, so that `draw_outlines` gives the
+        same pixels again.
+    """
+    from scipy.ndimage import binary_fill_holes, find_objects
+    from skimage.measure import label
+
+    slices = find_objects(cells.labels)
+    for cell_id in cells.table["cell_id"].tolist():
+        place = slices[cell_id - 1]
+        y, x = place[0].start, place[1].start
+        # Diagonal neighbours are two polygons that touch: QuPath takes no bow-ties.
+        parts = label(cells.labels[place] == cell_id, connectivity=1)
+        polygons = []
+        for part in range(1, parts.max() + 1):
+            own = parts == part
+            filled = binary_fill_holes(own)
+            holes = label(filled & ~own, connectivity=1)
+            rings = [filled, *(holes == hole for hole in range(1, holes.max() + 1))]
+            polygons.append([_ring(ring, y, x) for ring in rings])
+        yield cell_id, polygons
+
+
+def _geometry(polygons: list[Rings]) -> dict[str, Any]:
+    if len(polygons) == 1:
+        return {"type": "Polygon", "coordinates": polygons[0]}
+    return {"type": "MultiPolygon", "coordinates": polygons}
+
+
+def _ring(mask: BoolArray, y: int, x: int) -> list[list[float]]:
+    from skimage.measure import approximate_polygon, find_contours
+
+    # One pixel of nothing around, so that the contour closes.
+    contour = max(find_contours(np.pad(mask, 1), 0.5), key=len)
+    corners = approximate_polygon(contour, 0) - 0.5 + (y, x)
+    ring: list[list[float]] = corners[:, ::-1].tolist()
+    return ring
+
+
+def _outline(feature: dict[str, Any]) -> Outline | None:
+    geometry = feature.get("geometry") or {}
+    coordinates = geometry.get("coordinates")
+    if geometry.get("type") == "Polygon":
+        coordinates = [coordinates]
+    elif geometry.get("type") != "MultiPolygon":
+        return None
+    properties = feature.get("properties") or {}
+    number = properties.get("measurements") or {}
+    if isinstance(number, list):  # as QuPath wrote them before version 0.4
+        number = {each["name"]: each["value"] for each in number}
+    cell_id = number.get(CELL_ID)
+    return Outline(
+        tuple(
+            tuple(np.asarray(ring, dtype=np.float64)[:, :2] for ring in polygon)
+            for polygon in coordinates
+        ),
+        int(cell_id) if cell_id and float(cell_id) > 0 else None,
+        str((properties.get("classification") or {}).get("name", "")),
+    )

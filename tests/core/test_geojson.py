@@ -1,0 +1,126 @@
+"""Outlines go to QuPath and come back as the same pixels."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+import napari_cytosae as cyto
+from napari_cytosae.core.geojson import (
+    CELL_ID,
+    draw_outlines,
+    read_geojson,
+    write_geojson,
+)
+from napari_cytosae.core.segmentation import measure
+from napari_cytosae.core.types import Image, ImageError, PixelSize
+
+
+@pytest.fixture(scope="module")
+def labels() -> np.ndarray:
+    labels = np.zeros((60, 90), np.int32)
+    y, x = np.mgrid[:60, :90]
+    labels[np.hypot(y - 20, x - 22) < 14] = 3
+    labels[np.hypot(y - 20, x - 22) < 4] = 0  # a hole
+    labels[40:50, 50:70] = 8
+    labels[50:55, 70:75] = 8  # only a corner touches
+    labels[0:12, 80:90] = 5  # at the image's corner
+    labels[30, 40] = 9  # one pixel
+    return labels
+
+
+@pytest.fixture(scope="module")
+def cells(labels):
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 255, (*labels.shape, 3)).astype(np.uint8)
+    return measure(Image(rgb, "a.png", PixelSize(0.2, "user"), "ab" * 32), labels)
+
+
+def test_the_same_pixels_come_back(cells, tmp_path):
+    write_geojson(tmp_path / "cells.geojson", cells, "ab" * 32)
+    outlines = read_geojson(tmp_path / "cells.geojson")
+    np.testing.assert_array_equal(draw_outlines(outlines, cells.labels.shape), cells.labels)
+    assert {o.kind for o in outlines} == set(cells.table["kind"])
+
+
+def test_real_outlines_come_back(data_dir, tmp_path):
+    image = cyto.read_image(sorted((data_dir / "bccd").rglob("*.jpg"))[0])
+    cells = cyto.segment(image, kinds=("wbc", "rbc"))
+    assert len(cells) > 5
+    write_geojson(tmp_path / "cells.geojson", cells, image.sha256)
+    back = draw_outlines(read_geojson(tmp_path / "cells.geojson"), cells.labels.shape)
+    np.testing.assert_array_equal(back, cells.labels)
+
+
+def test_what_qupath_needs_is_there(cells, tmp_path):
+    path = tmp_path / "cells.geojson"
+    more = {"12 granules": [np.nan, *range(1, len(cells))]}
+    write_geojson(path, cells, "ab" * 32, more)
+    content = json.loads(path.read_text())
+    assert content["type"] == "FeatureCollection"
+    ids = [UUID(feature["id"]) for feature in content["features"]]
+    assert len(set(ids)) == len(cells) == 4
+    first, second = content["features"][:2]
+    table = cells.table
+    assert first["properties"]["objectType"] == "detection"
+    assert first["properties"]["classification"]["name"] == table["kind"].iloc[0]
+    measured = first["properties"]["measurements"]
+    assert measured[CELL_ID] == 3
+    assert measured["area_um2"] == pytest.approx(table["area_um2"].iloc[0])
+    assert "12 granules" not in measured
+    assert second["properties"]["measurements"]["12 granules"] == 1
+    # Pixels are counted from the corner: the cell in it starts at (80, 0), ends at 90, 12.
+    ring = np.array(second["geometry"]["coordinates"][0])
+    assert ring.min(axis=0) == pytest.approx([80, 0], abs=0.5)
+    assert ring.max(axis=0) == pytest.approx([90, 12], abs=0.5)
+    np.testing.assert_array_equal(ring[0], ring[-1])
+    # The same cell, the same id; another image's cell another one.
+    write_geojson(path, cells, "ab" * 32)
+    assert json.loads(path.read_text())["features"][0]["id"] == str(ids[0])
+    write_geojson(path, cells, "cd" * 32)
+    assert json.loads(path.read_text())["features"][0]["id"] != str(ids[0])
+
+
+def square(x, y, side, **properties) -> dict:
+    ring = [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    return {"type": "Feature", "geometry": geometry, "properties": properties}
+
+
+def test_what_was_edited_elsewhere_is_read(tmp_path):
+    path = tmp_path / "edited.geojson"
+    line = {"type": "LineString", "coordinates": [[0, 0], [9, 9]]}
+    objects = [
+        square(2, 3, 4, measurements={CELL_ID: 6}),
+        square(10, 3, 4, measurements={CELL_ID: 6}),  # split in two
+        square(20, 3, 4, measurements=[{"name": CELL_ID, "value": 2.0}]),
+        square(28, -2, 10, classification={"name": "Tumor"}),  # new, reaches outside
+        square(500, 500, 4),  # wholly outside
+        {"type": "Feature", "geometry": line, "properties": {}},
+    ]
+    path.write_text(json.dumps(objects))
+    outlines = read_geojson(path)
+    assert [o.cell_id for o in outlines] == [6, 6, 2, None, None]
+    assert outlines[3].kind == "Tumor"
+    labels = draw_outlines(outlines, (20, 32))
+    expected = np.zeros((20, 32), np.int32)
+    expected[3:7, 2:6] = 6
+    expected[3:7, 10:14] = 7
+    expected[3:7, 20:24] = 2
+    expected[0:8, 28:32] = 8
+    np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[1]", '{"features": []}', '{"features": 5}', "5"]
+)
+def test_what_is_no_geojson_is_said(tmp_path, content):
+    path = tmp_path / "x.geojson"
+    path.write_text(content)
+    with pytest.raises(ImageError, match=r"x\.geojson (cannot be read|holds no polygons)"):
+        read_geojson(path)
+    with pytest.raises(ImageError, match="no file"):
+        read_geojson(tmp_path / "y.geojson")
