@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WIDTH, DEPTH, HEADS = 768, 12, 12
-BATCH = 4
+BATCH = 8
 TARGETS = {"float32": 1.5, "bfloat16": 3.0}
 
 clock = time.perf_counter

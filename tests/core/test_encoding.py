@@ -10,6 +10,7 @@ import torch
 from scipy.sparse import csr_array
 
 from napari_cytosae.core import encoding
+from napari_cytosae.core._products import Product
 from napari_cytosae.core.checkpoints import SaeFile
 from napari_cytosae.core.sae import CHUNK, Sae
 from napari_cytosae.core.types import CytoError, Encoded, SaeInfo
@@ -89,14 +90,14 @@ def test_dense_activations_never_exist(tokens, monkeypatch):
     """No tensor is made of more than a chunk's latents for the tokens of a batch."""
     sae = make_sae()
     seen = []
-    original = Sae.pre_activations
+    original = Product.forward
 
     def watched(self, *args):
         result = original(self, *args)
         seen.append(result.numel())
         return result
 
-    monkeypatch.setattr(Sae, "pre_activations", watched)
+    monkeypatch.setattr(Product, "forward", watched)
     encoding.activations(sae, tokens, 0.2)
     assert max(seen) == CELLS * (1 + PATCHES) * CHUNK
     assert sum(seen) == CELLS * (1 + PATCHES) * D_SAE

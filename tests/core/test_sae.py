@@ -126,17 +126,25 @@ def test_only_topk_has_gates(kind, tokens):
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_is_close_and_its_bias_exact(kind, tokens):
     sae, exact = make_sae(kind), make_sae(kind)
-    sae.to_bfloat16()
-    assert sae.W_enc.dtype == torch.bfloat16
+    sae.use(torch.bfloat16)
     got, expected = sae.encode(tokens), exact.encode(tokens)
     assert got.dtype == torch.float32
+    assert torch.equal(got, got.bfloat16().float())
     assert (got - expected).abs().sum() / expected.sum() < 0.02
-    # A token at b_dec leaves the bias alone, which bfloat16 would round by up to 0.4 %.
-    everything = slice(0, D_SAE)
-    at_centre = sae.centre(sae.b_dec.view(1, 1, -1))
-    product = at_centre.float() @ sae.W_enc.float()
-    torch.testing.assert_close(product[0, 0], exact.b_enc, rtol=2e-5, atol=1e-6)
-    assert sae.pre_activations(at_centre, everything).dtype == torch.bfloat16
+    # A token at b_dec leaves the bias alone, rounded once at the end and not before.
+    at_centre = sae.b_dec.view(1, 1, -1)
+    alone, bias = sae.encode(at_centre), exact.encode(at_centre)
+    torch.testing.assert_close(alone, bias.bfloat16().float(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_columns_in_bfloat16_are_those_of_all(kind, tokens):
+    sae = make_sae(kind)
+    sae.use(torch.bfloat16)
+    concepts = [5, 0, CHUNK + 7]
+    torch.testing.assert_close(
+        sae.columns(tokens, concepts), sae.encode(tokens)[..., concepts], rtol=8e-3, atol=0
+    )
 
 
 def test_chunks_cover_all_latents_once():

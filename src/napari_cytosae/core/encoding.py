@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from napari_cytosae.core.sae import CHUNK, slices
+from napari_cytosae.core.sae import slices
 from napari_cytosae.core.types import ConceptActivations, CytoError, Encoded
 
 if TYPE_CHECKING:
@@ -48,15 +48,9 @@ def activations(
     ConceptActivations
         n rows.
     """
-    cells, length, _ = tokens.shape
-    shape = (len(STATISTICS), cells, sae.info.d_sae)
+    shape = (len(STATISTICS), len(tokens), sae.info.d_sae)
     summary = torch.empty(shape, device=tokens.device)
-    centred = sae.centre(tokens)
-    # One buffer for all chunks: fresh pages for each would cost as much as the sums.
-    buffer = centred.new_empty(cells * length * CHUNK)
-    for latents in slices(sae.info.d_sae):
-        pre = sae.pre_activations(centred, latents, buffer)
-        f = sae.activate(pre, latents, gates)
+    for latents, f in sae.chunks(tokens, gates):
         _summarise(f, threshold, summary[:, :, latents])
     return _sparse(summary.cpu().numpy(), sae.info, threshold)
 

@@ -10,7 +10,7 @@ import torch
 from napari_cytosae.core import encoding, pipeline
 from napari_cytosae.core._loading import open_pair, pick_device, require_fit
 from napari_cytosae.core.backbone import Backbone, preprocess
-from napari_cytosae.core.precision import agree, faster_in_bfloat16, probes, to_bfloat16
+from napari_cytosae.core.precision import agree, faster_in_bfloat16, probes, use
 from napari_cytosae.core.sae import Sae, slices
 from napari_cytosae.core.types import CytoError
 
@@ -71,10 +71,9 @@ class Models:
         self.precision: Precision = dtype
         self._backbone = Backbone(backbone.info, backbone.tensors, sae.info.layer)
         self._sae = Sae(sae)
-        if dtype == "bfloat16":
-            to_bfloat16(self._backbone, self._sae)
         self._backbone.to(device)
         self._sae.to(device)
+        use(self._backbone, self._sae, dtype)
 
     @property
     def backbone_info(self) -> BackboneInfo:

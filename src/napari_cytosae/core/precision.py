@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from timm.layers.mlp import Mlp
 from torch import nn
 
+from napari_cytosae.core._products import Product
+
 if TYPE_CHECKING:
+    from napari_cytosae.core._products import Activation
     from napari_cytosae.core.backbone import Backbone
     from napari_cytosae.core.sae import Sae
-    from napari_cytosae.core.types import ConceptActivations, UInt8Array
+    from napari_cytosae.core.types import ConceptActivations, Precision, UInt8Array
 
 MIN_SPEED_UP = 1.5
 MAX_COUNT_ERROR = 0.01
@@ -20,21 +24,35 @@ MIN_TOP_OVERLAP = 0.95
 TOP = 10
 
 
-def to_bfloat16(backbone: Backbone, sae: Sae) -> None:
-    """Run the products in bfloat16, in place; residual stream and norms stay float32.
+def use(backbone: Backbone, sae: Sae, precision: Precision) -> None:
+    """Run the products in one precision, in place; residual stream and norms are float32.
 
     Parameters
     ----------
     backbone : Backbone
         Its linear layers are replaced; the patch embedding, cheap and first, is not.
     sae : Sae
-        Its encoder is replaced.
+        On the same device.
+    precision : {"float32", "bfloat16"}
+        Of the products.
     """
-    for module in backbone.modules():
-        if isinstance(module, nn.Linear):
-            module.bfloat16()
-            module.register_forward_pre_hook(_round_input)
-    sae.to_bfloat16()
+    dtype = torch.float32 if precision == "float32" else torch.bfloat16
+    block: Any
+    for block in backbone.vit.blocks:
+        if dtype == torch.bfloat16 and sae.b_dec.device.type == "cpu":
+            # Two products and a softmax are twice as fast as torch's fused attention.
+            block.attn.fused_attn = False
+        activations: dict[str, Activation] = {}
+        if isinstance(block.mlp, Mlp) and _is_exact_gelu(block.mlp.act):
+            activations["mlp.fc1"] = "gelu"
+            block.mlp.act = nn.Identity()
+        for name, layer in list(block.named_modules()):
+            if isinstance(layer, nn.Linear):
+                product = Product(
+                    layer.weight, layer.bias, dtype, activations.get(name, "none")
+                )
+                block.set_submodule(name, product)
+    sae.use(dtype)
 
 
 def faster_in_bfloat16(device: torch.device) -> bool:
@@ -82,8 +100,8 @@ def probes() -> list[UInt8Array]:
     return cells
 
 
-def _round_input(module: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-    return (inputs[0].bfloat16(),)
+def _is_exact_gelu(module: nn.Module) -> bool:
+    return isinstance(module, nn.GELU) and module.approximate == "none"
 
 
 def _seconds(matrix: torch.Tensor) -> float:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from napari_cytosae.core._products import Product
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from napari_cytosae.core._products import Activation
     from napari_cytosae.core.checkpoints import SaeFile
 
 CHUNK = 1024
@@ -53,6 +56,7 @@ class Sae(nn.Module):
     def __init__(self, file: SaeFile) -> None:
         super().__init__()
         self.info = file.info
+        self._dtype = torch.float32
         for name, tensor in file.tensors.items():
             self.register_buffer(name, tensor)
         if "threshold" not in file.tensors:
@@ -73,56 +77,46 @@ class Sae(nn.Module):
                     f"{self.info.d_sae - 1}."
                 )
 
-    def to_bfloat16(self) -> None:
-        """Encode in bfloat16 from now on; the bias keeps its precision.
+    def use(self, dtype: torch.dtype) -> None:
+        """Encode in this precision from now on; float32 until then."""
+        self._dtype = dtype
+        self.__dict__.pop("_products", None)
 
-        The bias becomes two more rows of the encoder, its bfloat16 value and the rest, so
-        that it is added in the float32 the product accumulates in.
-        """
-        high = self.b_enc.bfloat16()
-        low = (self.b_enc - high.float()).bfloat16()
-        self.W_enc = torch.cat([self.W_enc.bfloat16(), high[None], low[None]])
+    @cached_property
+    def _products(self) -> list[Product]:
+        """The encoder in runs of `CHUNK` latents, on the device it is first used on."""
+        activation: Activation = "relu" if self.info.kind == "relu" else "none"
+        return [
+            Product(
+                self.W_enc[:, latents].t(), self.b_enc[latents], self._dtype, activation
+            )
+            for latents in slices(self.info.d_sae)
+        ]
 
-    def centre(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens as the encoder takes them: less the decoder bias, in its precision."""
-        centred = tokens - self.b_dec
-        if self.W_enc.dtype == torch.float32:
-            return centred
-        ones = centred.new_ones((*centred.shape[:-1], 2))
-        return torch.cat([centred, ones], dim=-1).to(self.W_enc.dtype)
-
-    def pre_activations(
-        self,
-        centred: torch.Tensor,
-        latents: slice | torch.Tensor,
-        buffer: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Pre-activations of some latents.
+    def chunks(
+        self, tokens: torch.Tensor, gates: torch.Tensor | None = None
+    ) -> Iterator[tuple[slice, torch.Tensor]]:
+        """All latents, `CHUNK` of them at a time.
 
         Parameters
         ----------
-        centred : Tensor, (n, t, d)
-            As `centre` gives them.
-        latents : slice or Tensor of int64, (k,)
+        tokens : Tensor of float32, (n, t, d_in)
+            Residual stream.
+        gates : Tensor, (n, t), optional
+            For topk, as `gates` gives them.
+
+        Yields
+        ------
+        slice
             Which latents.
-        buffer : Tensor, (at least n * t * k,), optional
-            Where to put the result.
-
-        Returns
-        -------
         Tensor, (n, t, k)
+            In the precision in use; the caller may overwrite it.
         """
-        cells, length, _ = centred.shape
-        rows, weights = centred.flatten(0, 1), self.W_enc[:, latents]
-        shape = (len(rows), weights.shape[1])
-        out = None if buffer is None else buffer[: shape[0] * shape[1]].view(shape)
-        if weights.dtype == torch.float32:
-            pre = torch.addmm(self.b_enc[latents], rows, weights, out=out)
-        else:
-            pre = torch.mm(rows, weights, out=out)
-        return pre.view(cells, length, -1)
+        centred = tokens - self.b_dec
+        for latents, product in zip(slices(self.info.d_sae), self._products, strict=True):
+            yield latents, self._activate(product(centred), latents, gates)
 
-    def activate(
+    def _activate(
         self,
         pre: torch.Tensor,
         latents: slice | torch.Tensor,
@@ -133,7 +127,7 @@ class Sae(nn.Module):
         Parameters
         ----------
         pre : Tensor, (n, t, k)
-            As `pre_activations` gives them.
+            Of the relu kind already cut off at 0.
         latents : slice or Tensor of int64, (k,)
             Which latents these are.
         gates : Tensor, (n, t), optional
@@ -149,13 +143,12 @@ class Sae(nn.Module):
         if self.info.kind in ("batchtopk", "jumprelu"):
             floor = self.threshold if self.threshold.ndim == 0 else self.threshold[latents]
             return pre.masked_fill_(pre <= floor.clamp(min=0), 0)
-        return pre.clamp_(min=0)
+        return pre
 
     def encode(self, tokens: torch.Tensor) -> torch.Tensor:
         """All latents, dense: (n, t, d_in) to (n, t, d_sae), float32."""
-        everything = slice(0, self.info.d_sae)
-        pre = self.pre_activations(self.centre(tokens), everything)
-        return self.activate(pre, everything, self.gates(tokens)).float()
+        parts = [f.float() for _, f in self.chunks(tokens, self.gates(tokens))]
+        return torch.cat(parts, dim=-1)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Reconstructed tokens: (n, t, d_sae) to (n, t, d_in)."""
@@ -191,8 +184,13 @@ class Sae(nn.Module):
         chosen = torch.tensor(concepts, dtype=torch.int64, device=self.W_enc.device)
         if gates is None:
             gates = self.gates(tokens)
-        pre = self.pre_activations(self.centre(tokens), chosen)
-        return self.activate(pre, chosen, gates).float()
+        # So few latents are quick in float32; rounded as those of `chunks` are.
+        rows = (tokens - self.b_dec).to(self._dtype).float()
+        weights = self.W_enc[:, chosen].to(self._dtype).float()
+        pre = (rows @ weights + self.b_enc[chosen]).to(self._dtype)
+        if self.info.kind == "relu":
+            pre = pre.relu_()
+        return self._activate(pre, chosen, gates).float()
 
     def gates(self, tokens: torch.Tensor) -> torch.Tensor | None:
         """For topk: what a pre-activation must exceed to be among its token's k largest.
@@ -213,11 +211,11 @@ class Sae(nn.Module):
         if self.info.kind != "topk" or self.info.k is None:
             return None
         count = self.info.k + 1
-        centred = self.centre(tokens)
+        centred = tokens - self.b_dec
         top = centred.new_empty((*centred.shape[:-1], 0))
-        for latents in slices(self.info.d_sae):
-            top = torch.cat([top, self.pre_activations(centred, latents)], dim=-1)
+        for product in self._products:
+            top = torch.cat([top, product(centred).float()], dim=-1)
             top = top.topk(min(count, top.shape[-1]), dim=-1).values
         if top.shape[-1] < count:
-            return torch.zeros_like(top[..., 0], dtype=torch.float32)
-        return top[..., -2:].float().mean(dim=-1).clamp_(min=0)
+            return torch.zeros_like(top[..., 0])
+        return top[..., -2:].mean(dim=-1).clamp_(min=0)
