@@ -91,9 +91,7 @@ def passport_page(passport: Passport) -> str:
     if passport.grids is not None and passport.crops is not None:
         parts.append(_cells(passport.grids, passport.crops))
     if passport.statistics is not None:
-        parts.append(
-            html.section("In this image", html.facts(passport.statistics.to_dict()))
-        )
+        parts.append(html.section("In this image", html.facts(_named(passport.statistics))))
     if passport.location is not None:
         shares = passport.location.drop("where").astype(float)
         parts.append(html.section("Where in the cell", html.facts(_percent(shares))))
@@ -102,7 +100,7 @@ def passport_page(passport: Passport) -> str:
             "Share of the activation that stays in the same cells after a shift by half a "
             "patch, a turn by 10 degrees and a change of the stain by 5 % (1: all of it)."
         )
-        numbers = html.facts(passport.stability.astype(float).to_dict())
+        numbers = html.facts(_named(passport.stability))
         parts.append(html.section("Stability", html.paragraph(text), numbers))
     if passport.catalogues:
         parts.append(_catalogues(passport.concept, passport.catalogues))
@@ -169,6 +167,10 @@ def _catalogues(concept: int, catalogues: Mapping[str, Catalogue]) -> str:
         html.paragraph("Labels of the images in which it is strongest:"),
         html.table(distribution(catalogues, concept)),
     )
+
+
+def _named(values: pd.Series[Any]) -> dict[str, object]:
+    return {str(name): value for name, value in values.items()}
 
 
 def _percent(shares: pd.Series[float]) -> dict[str, object]:

@@ -156,9 +156,8 @@ class Sae(nn.Module):
 
     def decoder_cosine(self, concept: int) -> torch.Tensor:
         """Cosine of one decoder row with each, float32, (d_sae,); 0 with a row of zeros."""
-        rows = self.W_dec.float()
-        norms = rows.norm(dim=1) * rows[concept].norm()
-        return (rows @ rows[concept] / norms.clamp(min=1e-12)).clamp_(-1, 1)
+        rows = nn.functional.normalize(self.W_dec.float(), dim=1)
+        return rows @ rows[concept]
 
     def columns(
         self,
