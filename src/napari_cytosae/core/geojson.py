@@ -229,20 +229,19 @@ def _ring(mask: BoolArray, y: int, x: int) -> list[list[float]]:
 
 def _outline(feature: dict[str, Any]) -> Outline | None:
     geometry = feature.get("geometry") or {}
-    coordinates = geometry.get("coordinates")
-    if geometry.get("type") == "Polygon":
-        coordinates = [coordinates]
-    elif geometry.get("type") != "MultiPolygon":
+    if geometry.get("type") not in ("Polygon", "MultiPolygon"):
         return None
+    coordinates = geometry["coordinates"]
+    polygons = [coordinates] if geometry["type"] == "Polygon" else coordinates
     properties = feature.get("properties") or {}
-    number = properties.get("measurements") or {}
-    if isinstance(number, list):  # as QuPath wrote them before version 0.4
-        number = {each["name"]: each["value"] for each in number}
-    cell_id = number.get(CELL_ID)
+    measured = properties.get("measurements") or {}
+    if isinstance(measured, list):  # as QuPath wrote them before version 0.4
+        measured = {each["name"]: each["value"] for each in measured}
+    cell_id = measured.get(CELL_ID)
     return Outline(
         tuple(
             tuple(np.asarray(ring, dtype=np.float64)[:, :2] for ring in polygon)
-            for polygon in coordinates
+            for polygon in polygons
         ),
         int(cell_id) if cell_id and float(cell_id) > 0 else None,
         str((properties.get("classification") or {}).get("name", "")),
