@@ -30,6 +30,36 @@ def demo_smear() -> SyntheticSmear:
     return render_smear((768, 1024), pixel_size=0.1, seed=7, wbc=DEMO_WBC)
 
 
+DEMO_PATIENTS = {
+    "Synthetic patient A": "synthetic granular",
+    "Synthetic patient B": "synthetic control",
+}
+"""Patients that the built-in head has not seen, and what they have."""
+
+
+@cache
+def demo_patients() -> tuple[tuple[str, SyntheticSmear], ...]:
+    """Smears of the synthetic patients, drawn once."""
+    from napari_cytosae.synthetic.patients import patient_slides
+
+    return tuple(
+        (patient, slide.render())
+        for patient, subtype in DEMO_PATIENTS.items()
+        for slide in patient_slides(subtype, seed=1)
+    )
+
+
+def patients() -> list[tuple[Any, dict[str, Any], str]]:
+    """Napari sample "Synthetic patients": the smears of two, the owner in the metadata."""
+    layers = []
+    for number, (patient, drawn) in enumerate(demo_patients()):
+        data, options, kind = _image_layer(drawn)
+        options["name"] = f"{patient}, smear {number % 2 + 1}"
+        options["metadata"]["cytosae"]["patient"] = patient
+        layers.append((data, options, kind))
+    return layers
+
+
 def smear() -> list[tuple[Any, dict[str, Any], str]]:
     """Napari sample "Synthetic smear": the image and nothing more, as a file would be."""
     return [_image_layer(demo_smear())]

@@ -237,6 +237,35 @@ class Session:
         self._forget_concepts()
         self._announce_results()
 
+    def keep(
+        self,
+        sha256: str,
+        cells: Cells,
+        settings: CellSettings,
+        crops: Crops,
+        encoded: Encoded,
+    ) -> None:
+        """Keep what was found on an image elsewhere, for when it is looked at."""
+        if self._image is None or self._image.sha256 != sha256:
+            self._elsewhere[sha256] = _Found(cells, settings, crops, encoded)
+
+    def encoded_images(self) -> dict[str, tuple[Cells, Crops, Encoded]]:
+        """All images whose cells are encoded completely, by their sha256."""
+        known = {
+            sha256: (found.cells, found.crops, found.encoded)
+            for sha256, found in self._elsewhere.items()
+        }
+        if self._image is not None:
+            known[self._image.sha256] = (self._cells, self._crops, self._encoded)
+        return {
+            sha256: (cells, crops, encoded)
+            for sha256, (cells, crops, encoded) in known.items()
+            if cells is not None
+            and crops is not None
+            and encoded is not None
+            and encoded.complete
+        }
+
     def _leave_image(self) -> None:
         if self._image is not None and self._cells is not None:
             self._elsewhere[self._image.sha256] = _Found(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.types import CellKind
 
-Step = Literal["models", "cells", "concepts"]
+Step = Literal["models", "cells", "concepts", "patient"]
 StepState = Literal["todo", "done", "attention"]
 Scope = Literal["image", "cells", "patch"]
 Shows = Literal["smear", "single_cell", "labels"]

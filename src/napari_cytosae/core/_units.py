@@ -12,11 +12,12 @@ import numpy as np
 from scipy import sparse
 
 from napari_cytosae.core import pipeline
+from napari_cytosae.core.crops import crop_cells
 from napari_cytosae.core.files import atomic_file, sha256_file
 from napari_cytosae.core.images import read_image
 from napari_cytosae.core.patients import token_counts
 from napari_cytosae.core.segmentation import single_cell as as_single_cell
-from napari_cytosae.core.types import ImageError
+from napari_cytosae.core.types import CytoError, ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -95,27 +96,33 @@ def encode_unit(
     images, problems = [], []
     for position, row in enumerate(unit.rows):
         try:
-            images.append(read_image(row.image, settings.pixel_size))
+            images.append((position, read_image(row.image, settings.pixel_size)))
         except ImageError as error:
             problems.append((position, str(error)))
     parts, ok = [], []
     if settings.single_cell:
-        tables = [as_single_cell(image).table for image in images]
-        crops = [image.rgb for image in images]
+        tables = [as_single_cell(image).table for _, image in images]
+        crops = [image.rgb for _, image in images]
         encoded = yield from pipeline.encode(
             models, crops, settings.threshold, keep_tokens=False
         )
         parts.append(token_counts(encoded.activations, settings.include_cls))
         ok += [table["qc"].to_numpy() == "ok" for table in tables]
-    else:
-        for image in images:
-            found = yield from pipeline.analyze_image(
-                image, models, threshold=settings.threshold, keep_tokens=False
-            )
-            activations = found.encoded.activations
-            parts.append(token_counts(activations, settings.include_cls))
-            ok.append(found.cells.table["qc"].to_numpy() == "ok")
-    return joined(parts, ok, len(images), problems, models.sae_info.d_sae)
+        return joined(parts, ok, len(images), problems, models.sae_info.d_sae)
+    read = 0
+    for position, image in images:
+        try:
+            cells = yield from pipeline.segment(image)
+        except CytoError as error:
+            problems.append((position, str(error)))
+            continue
+        read += 1
+        encoded = yield from pipeline.encode(
+            models, crop_cells(image, cells), settings.threshold, keep_tokens=False
+        )
+        parts.append(token_counts(encoded.activations, settings.include_cls))
+        ok.append(cells.table["qc"].to_numpy() == "ok")
+    return joined(parts, ok, read, problems, models.sae_info.d_sae)
 
 
 class Finished:

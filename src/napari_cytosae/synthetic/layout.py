@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cytosae.synthetic.places import EDGE, Places
-from napari_cytosae.synthetic.recipes import RECIPES
+from napari_cytosae.synthetic.recipes import DRAWN
 from napari_cytosae.synthetic.red_cells import RED_TYPES
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Placed:
 def diameter_of(kind: CellKind, cell_type: str, rng: np.random.Generator) -> float:
     """A diameter in um, within 2.5 standard deviations of the type's mean."""
     if kind == "wbc":
-        mean, spread = RECIPES[cell_type].diameter
+        mean, spread = DRAWN[cell_type].diameter
     elif kind == "rbc":
         mean, spread = RBC_DIAMETER
         if cell_type == "spherocyte":
@@ -136,11 +136,11 @@ def kind_of(cell_type: str) -> CellKind:
     ValueError
         For a type that is not drawn here.
     """
-    if cell_type in RECIPES:
+    if cell_type in DRAWN:
         return "wbc"
     if cell_type in RED_TYPES:
         return "rbc"
     if cell_type == "platelet":
         return "platelet"
-    known = ", ".join([*RECIPES, *RED_TYPES, "platelet"])
+    known = ", ".join([*DRAWN, *RED_TYPES, "platelet"])
     raise ValueError(f"There is no cell type {cell_type!r}; choose one of: {known}.")

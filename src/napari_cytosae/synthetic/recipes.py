@@ -6,7 +6,7 @@ are um on a dried film.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_cytosae.synthetic import nuclei
@@ -258,3 +258,36 @@ RECIPES: dict[str, Recipe] = {
 """White cell types and how they are drawn."""
 
 WBC_TYPES = tuple(RECIPES)
+
+VARIANTS: dict[str, Recipe] = {
+    "granular_blast": replace(
+        RECIPES["blast"],
+        nucleus=(nuclei.kidney, nuclei.small_round),
+        azure=(0.12, 0.24),
+        granules=(AZUROPHILIC,),
+        nucleoli=0.3,
+    ),
+    "folded_blast": replace(
+        RECIPES["blast"],
+        diameter=(17.0, 1.4),
+        nucleus=(nuclei.kidney,),
+        azure=(0.08, 0.2),
+        lace=0.18,
+        ragged=1.0,
+        granules=(DUST,),
+        vacuoles=0.4,
+    ),
+    "small_blast": replace(
+        RECIPES["blast"],
+        diameter=(11.5, 0.9),
+        nucleus=(nuclei.round_nucleus,),
+        dna=(0.65, 0.95),
+        azure=(0.28, 0.5),
+        rim=0.5,
+        nucleoli=0.4,
+    ),
+}
+"""Blasts of the synthetic patients' subtypes; no model is trained on them."""
+
+DRAWN = RECIPES | VARIANTS
+"""All that can be drawn."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cytosae.synthetic import shapes
-from napari_cytosae.synthetic.recipes import RECIPES
+from napari_cytosae.synthetic.recipes import DRAWN
 from napari_cytosae.synthetic.red_cells import HALO, refract
 from napari_cytosae.synthetic.stain import Dye, Stain
 from napari_cytosae.synthetic.textures import clumps, grains, noise
@@ -25,7 +25,7 @@ class _Tones:
 
     def __init__(self, cell: Placed, rng: np.random.Generator) -> None:
         slide, _ = cell.seed
-        self._slide = np.random.default_rng([slide, 5, list(RECIPES).index(cell.cell_type)])
+        self._slide = np.random.default_rng([slide, 5, list(DRAWN).index(cell.cell_type)])
         self._cell = rng
 
     def __call__(self, span: Range) -> float:
@@ -36,7 +36,7 @@ class _Tones:
 
 def draw_white_cell(canvas: Canvas, cell: Placed, stain: Stain) -> None:
     """Cytoplasm, granules, vacuoles and nucleus of one white cell."""
-    recipe = RECIPES[cell.cell_type]
+    recipe = DRAWN[cell.cell_type]
     rng = np.random.default_rng(cell.seed)
     tones = _Tones(cell, rng)
     radius = cell.diameter / 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.types import PixelSize
 from napari_cytosae.widgets import _tasks
-from napari_cytosae.widgets._layer_facts import layer_pixel_size, noted_pixel_size
+from napari_cytosae.widgets._layer_facts import layer_pixels
 
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
@@ -82,8 +82,13 @@ class CellsController:
 
     def _on_image_chosen(self, index: int) -> None:
         images = self._layers.images()
-        if 0 <= index < len(images) and images[index] is not self._layers.source:
-            self._open(images[index])
+        if 0 <= index < len(images):
+            self.look_at(images[index])
+
+    def look_at(self, layer: ImageLayer) -> None:
+        """Analyse a layer of the viewer, unless that is being done."""
+        if layer is not self._layers.source:
+            self._open(layer)
 
     def _on_labels_chosen(self, index: int) -> None:
         self._labels_index = index
@@ -101,13 +106,7 @@ class CellsController:
         self._layers.set_source(layer)
         self._session.set_image(None)
         self._panel.set_reading()
-        pixels = _tasks.LayerPixels(
-            data=layer.data[0] if layer.multiscale else layer.data,
-            name=layer.name,
-            path=layer.source.path,
-            size=_pixel_size(layer),
-            rgb=bool(layer.rgb),
-        )
+        pixels = layer_pixels(layer)
 
         def ended(end: Ended) -> None:
             self._session.set_image(end.value)
@@ -219,14 +218,6 @@ class CellsController:
             on_ended=ended,
             on_failed=lambda error: self._desk.fail(str(error), error.details),
         )
-
-
-def _pixel_size(layer: ImageLayer) -> PixelSize:
-    noted = noted_pixel_size(layer)
-    if noted is not None:
-        return PixelSize(noted, "metadata")
-    um = layer_pixel_size(layer)
-    return PixelSize() if um is None else PixelSize(um, "layer")
 
 
 def describe_cells(cells: Cells) -> str:

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cytosae.core.types import PixelSize
+from napari_cytosae.widgets._tasks import LayerPixels
+
 if TYPE_CHECKING:
     import pandas as pd
-    from napari.layers import Layer
+    from napari.layers import Image, Layer
 
 TAG = "cytosae"
 """Key of our entry in ``layer.metadata``."""
@@ -41,6 +44,22 @@ def noted_pixel_size(layer: Layer) -> float | None:
     """Micrometres a pixel as the built-in samples note it, or None."""
     tag = layer.metadata.get(TAG)
     return tag.get("pixel_size_um") if isinstance(tag, dict) else None
+
+
+def layer_pixels(layer: Image) -> LayerPixels:
+    """What an image layer holds, for a job to read."""
+    noted, um = noted_pixel_size(layer), layer_pixel_size(layer)
+    if noted is not None:
+        size = PixelSize(noted, "metadata")
+    else:
+        size = PixelSize() if um is None else PixelSize(um, "layer")
+    return LayerPixels(
+        data=layer.data[0] if layer.multiscale else layer.data,
+        name=layer.name,
+        path=layer.source.path,
+        size=size,
+        rgb=bool(layer.rgb),
+    )
 
 
 MOVES = ("scale", "translate", "rotate", "shear", "affine", "units")

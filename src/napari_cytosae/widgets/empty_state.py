@@ -23,8 +23,16 @@ class EmptyState(QWidget):
         self._text.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.button = QPushButton(button)
         self.button.clicked.connect(self.clicked)
-        layout = QVBoxLayout(self)
-        layout.addStretch(1)
-        layout.addWidget(self._text)
-        layout.addWidget(self.button, 0, Qt.AlignmentFlag.AlignHCenter)
-        layout.addStretch(2)
+        self._layout = QVBoxLayout(self)
+        self._layout.addStretch(1)
+        self._layout.addWidget(self._text)
+        self._layout.addWidget(self.button, 0, Qt.AlignmentFlag.AlignHCenter)
+        self._layout.addStretch(2)
+
+    def offer(self, text: str) -> QPushButton:
+        """Add another way on, below the first."""
+        button = QPushButton(text)
+        self._layout.insertWidget(
+            self._layout.count() - 1, button, 0, Qt.AlignmentFlag.AlignHCenter
+        )
+        return button

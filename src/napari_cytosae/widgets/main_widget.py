@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cytosae.core.types import Progress
+from napari_cytosae.patient_session import PatientSession
 from napari_cytosae.session import Session
 from napari_cytosae.widgets._cells_controller import CellsController
 from napari_cytosae.widgets._concepts_controller import ConceptsController
@@ -26,9 +27,13 @@ from napari_cytosae.widgets._jobs import Jobs
 from napari_cytosae.widgets._layers import CanvasLayers
 from napari_cytosae.widgets._models_controller import ModelsController
 from napari_cytosae.widgets._overlays_controller import OverlaysController
+from napari_cytosae.widgets._patient_controller import PatientController
+from napari_cytosae.widgets._patient_layers import PatientLayers
+from napari_cytosae.widgets._why_controller import WhyController
 from napari_cytosae.widgets.cells_panel import CellsPanel
 from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 from napari_cytosae.widgets.models_panel import ModelsPanel
+from napari_cytosae.widgets.patient_panel import PatientPanel
 from napari_cytosae.widgets.status_strip import StatusStrip
 
 if TYPE_CHECKING:
@@ -46,7 +51,12 @@ class Controller(Protocol):
         """Stop listening."""
 
 
-TITLES: dict[Step, str] = {"models": "Models", "cells": "Cells", "concepts": "Concepts"}
+TITLES: dict[Step, str] = {
+    "models": "Models",
+    "cells": "Cells",
+    "concepts": "Concepts",
+    "patient": "Patient",
+}
 MARKS = {"done": "\N{BLACK CIRCLE}", "todo": "\N{WHITE CIRCLE}", "attention": "!"}
 MEANINGS = {"done": "done", "todo": "not yet", "attention": "needs attention"}
 SAMPLE = "smear"
@@ -68,6 +78,7 @@ class CytoSAEWidget(QWidget):
         self._window: QMainWindow | None = None
         super().__init__(parent)
         self.session = Session()
+        self.patients = PatientSession()
         self._viewer = napari_viewer
         self._jobs = Jobs(parent=self)
         self.layers = CanvasLayers(napari_viewer)
@@ -76,11 +87,13 @@ class CytoSAEWidget(QWidget):
         self.models_panel = ModelsPanel()
         self.cells_panel = CellsPanel()
         self.concepts_panel = ConceptsPanel()
+        self.patient_panel = PatientPanel()
         self.tabs = QTabWidget()
         self._steps: list[Step] = []
         self._add_step("models", self.models_panel)
         self._add_step("cells", self.cells_panel)
         self._add_step("concepts", self.concepts_panel)
+        self._add_step("patient", self.patient_panel)
         self.setMinimumWidth(WIDTH_PX)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
@@ -102,6 +115,7 @@ class CytoSAEWidget(QWidget):
             ConceptsController(self.session, self.desk, self._jobs, panel),
             OverlaysController(self.session, self.desk, self._jobs, self.layers, panel),
             GalleryController(self.session, self.desk, self._jobs, self.layers, panel),
+            *self._patient_controllers(),
         ]
         panel.export_clicked.connect(self.encoding.export)
         self.cells_panel.sample_clicked.connect(self._open_sample)
@@ -119,6 +133,30 @@ class CytoSAEWidget(QWidget):
         self._quitting = application.aboutToQuit
         self._quitting.connect(self.leave)
         self._closed = False
+
+    def _patient_controllers(self) -> list[Controller]:
+        """Those of step 4, which share its own session."""
+        images, panel = PatientLayers(self._viewer), self.patient_panel
+        return [
+            PatientController(
+                self.session,
+                self.patients,
+                self.desk,
+                images,
+                self._viewer,
+                panel,
+                self.models.why_not_ready,
+            ),
+            WhyController(
+                self.session,
+                self.patients,
+                self.desk,
+                self.layers,
+                images,
+                self.cells,
+                panel.why,
+            ),
+        ]
 
     def go_to_step(self, step: Step) -> None:
         """Show a step's panel."""
@@ -141,11 +179,14 @@ class CytoSAEWidget(QWidget):
             session.settings_changed,
             session.cells_changed,
             session.encoded_changed,
+            self.patients.reading_changed,
         ]
 
     def _show_states(self, _: Any = None) -> None:
         for index, step in enumerate(self._steps):
-            state = self.session.state_of(step)
+            state = (
+                self.patients.state if step == "patient" else self.session.state_of(step)
+            )
             self.tabs.setTabText(index, f"{index + 1} {TITLES[step]} {MARKS[state]}")
             self.tabs.setTabToolTip(index, f"{TITLES[step]}: {MEANINGS[state]}")
 

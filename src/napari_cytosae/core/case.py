@@ -1,0 +1,203 @@
+"""One patient, all images encoded: which cell lies where, and what it shows.
+
+The dock keeps a `Case` for as long as the patient is looked at, so that every figure of a
+prediction leads back to a cell on its slide; for cohorts see `core.cohort`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from napari_cytosae.core import pipeline
+from napari_cytosae.core._barcode_files import record_of
+from napari_cytosae.core.crops import FIELD_OF_VIEW_UM, crop_cells
+from napari_cytosae.core.images import read_image
+from napari_cytosae.core.patients import Barcodes, PatientCells, collect
+from napari_cytosae.core.types import CytoError, Encoded, Image, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+    from pathlib import Path
+
+    from napari_cytosae.core.models import Models
+    from napari_cytosae.core.types import BoolArray, Cells, Crops
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CaseImage:
+    """One image of the patient, without its pixels."""
+
+    name: str
+    sha256: str
+    cells: Cells
+    crops: Crops
+    encoded: Encoded
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """The cells of one patient.
+
+    Attributes
+    ----------
+    patient : str
+    images : tuple of CaseImage
+    counts : csr_array of float32, (n_cells, d_sae)
+        Token counts; cells in the order of the images and of their `Encoded`.
+    ok : ndarray of bool, (n_cells,)
+        Cells without a quality flag.
+    record : dict
+        What made them, as ``uns["cytosae"]``.
+    problems : tuple of str
+        One sentence for each image that was left out.
+    """
+
+    patient: str
+    images: tuple[CaseImage, ...]
+    counts: sparse.csr_array
+    ok: BoolArray
+    record: dict[str, Any] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ok)
+
+    def where(self, row: int) -> tuple[int, int]:
+        """Index of the image, and of the cell in its `Encoded`, that a row stands for."""
+        for index, image in enumerate(self.images):
+            if row < len(image.encoded):
+                return index, row
+            row -= len(image.encoded)
+        raise IndexError("there is no such cell")
+
+    def barcodes(self, kept: BoolArray | None = None) -> Barcodes:
+        """The patient as a table of one row.
+
+        Parameters
+        ----------
+        kept : ndarray of bool, (n_cells,), optional
+            Cells that count; all by default.
+
+        Raises
+        ------
+        CytoError
+            If none does.
+        """
+        chosen = np.ones(len(self), bool) if kept is None else kept
+        cells = PatientCells(
+            self.patient, self.counts[chosen], self.ok[chosen], len(self.images)
+        )
+        return collect([cells], self.record)
+
+
+def examine(
+    models: Models,
+    patient: str,
+    sources: Sequence[Path | Image],
+    *,
+    single_cell: bool = False,
+    pixel_size: float | None = None,
+    field_of_view_um: float = FIELD_OF_VIEW_UM,
+    threshold: float = 0.2,
+    known: Mapping[str, tuple[Cells, Crops, Encoded]] | None = None,
+) -> Generator[Progress, None, Case]:
+    """Find and encode the cells of all images of a patient.
+
+    Parameters
+    ----------
+    models : Models
+        As `load_models` gives them.
+    patient : str
+        Name.
+    sources : sequence of Path or Image
+        Files are read one at a time; those that cannot be read are named and left out.
+    single_cell : bool
+        Each image shows one cell.
+    pixel_size : float, optional
+        um; overrides what the files say.
+    field_of_view_um : float
+        Side of the crops.
+    threshold : float
+        Activation above which a patch counts.
+    known : mapping of str to (Cells, Crops, Encoded), optional
+        Images that these models have encoded already, by sha256; those of another
+        threshold are done again.
+
+    Yields
+    ------
+    Progress
+        In images, within one too.
+
+    Raises
+    ------
+    CytoError
+        If no cell is found in any image.
+    """
+    images: list[CaseImage] = []
+    problems: list[str] = []
+    inputs: dict[str, str] = {}
+    for done, source in enumerate(sources):
+        yield Progress("Examining", done, len(sources), "images")
+        try:
+            image = source if isinstance(source, Image) else read_image(source, pixel_size)
+            former = (known or {}).get(image.sha256)
+            if former is not None and former[2].activations.threshold == threshold:
+                images.append(CaseImage(image.name, image.sha256, *former))
+                inputs[image.name] = image.sha256
+                continue
+            cells = yield from _quietly(
+                pipeline.segment(image, single_cell=single_cell), done, len(sources)
+            )
+        except CytoError as error:
+            problems.append(str(error))
+            continue
+        crops = crop_cells(image, cells, field_of_view_um)
+        encoded = yield from _quietly(
+            pipeline.encode(models, crops, threshold), done, len(sources)
+        )
+        inputs[image.name] = image.sha256
+        images.append(CaseImage(image.name, image.sha256, cells, crops, encoded))
+    parts = [image.encoded.activations.n_patches for image in images if len(image.encoded)]
+    if not parts:
+        why = f" {problems[0]}" if problems else ""
+        raise CytoError(f"No cells were found in the images of {patient}.{why}")
+    parameters = {
+        "threshold": threshold,
+        "cells": "single cell" if single_cell else "segmentation",
+        "tokens": models.grid**2,
+        "device": models.device.type,
+        "precision": models.precision,
+    }
+    record = record_of(
+        parameters, inputs, backbone=models.backbone_info, sae=models.sae_info
+    )
+    return Case(
+        patient,
+        tuple(images),
+        sparse.csr_array(sparse.vstack(parts, format="csr")),
+        np.concatenate([_unflagged(image) for image in images]),
+        record,
+        tuple(problems),
+    )
+
+
+def _unflagged(image: CaseImage) -> BoolArray:
+    table = image.cells.table.set_index("cell_id")["qc"]
+    flags: BoolArray = table.loc[list(image.encoded.cell_ids)].to_numpy() == "ok"
+    return flags
+
+
+def _quietly(
+    job: Generator[Progress, None, Any], done: int, total: int
+) -> Generator[Progress, None, Any]:
+    """The steps inside an image as steps of the whole, so that a cancel need not wait."""
+    while True:
+        try:
+            next(job)
+        except StopIteration as finished:
+            return finished.value
+        yield Progress("Examining", done, total, "images")

@@ -1,0 +1,174 @@
+"""What a head says of one patient, taken apart: what the patient panel shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_cytosae.core._calibration import prediction_sets
+from napari_cytosae.core.builtin_head import is_synthetic
+from napari_cytosae.core.explanation import (
+    cell_changes,
+    class_probabilities,
+    contributions,
+    scores_without,
+    waterfall,
+)
+from napari_cytosae.core.heads import predict
+from napari_cytosae.core.types import ModelMismatchError, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator, Mapping
+
+    import pandas as pd
+    from scipy import sparse
+
+    from napari_cytosae.core.case import Case
+    from napari_cytosae.core.heads import Head
+    from napari_cytosae.core.patients import Barcodes
+    from napari_cytosae.core.types import BoolArray, Float64Array, Int64Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """A prediction and all it is made of.
+
+    Attributes
+    ----------
+    head : Head
+    case : Case
+    rows : ndarray of int64, (n,)
+        Cells of the case that count.
+    barcodes : Barcodes
+        The patient's row.
+    table : DataFrame
+        One row of ``predictions.csv``.
+    probabilities : ndarray of float64, (n_classes,)
+    in_set : ndarray of bool, (n_classes,)
+        Classes of the prediction set.
+    counts : csr_array of float32, (n, k)
+        Token counts of the cells, columns as the head's.
+    contributions : ndarray of float64, (n_classes, k)
+    changes : ndarray of float64, (n, n_classes)
+        Score with a cell minus score without it; zeros where there is a single cell.
+    """
+
+    head: Head
+    case: Case
+    rows: Int64Array
+    barcodes: Barcodes
+    table: pd.DataFrame
+    probabilities: Float64Array
+    in_set: BoolArray
+    counts: sparse.csr_array
+    contributions: Float64Array
+    changes: Float64Array
+
+    @property
+    def predicted(self) -> str:
+        """The most probable class."""
+        return str(self.table["predicted"].iloc[0])
+
+    @property
+    def reason(self) -> str:
+        """Why there is no answer; empty where there is one."""
+        return str(self.table["reason"].iloc[0])
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the head was trained on patients that were drawn."""
+        return is_synthetic(self.head)
+
+    def score(self, label: str) -> float:
+        """The score of a class, which its contributions add up to."""
+        index = self.head.classes.index(label)
+        return float(self.head.intercept[index] + self.contributions[index].sum())
+
+    def waterfall(
+        self, label: str, names: Mapping[int, str] | None = None, top: int = 12
+    ) -> pd.DataFrame:
+        """`explanation.waterfall` of a class."""
+        return waterfall(self.head, self.counts_row(), label, names, top)
+
+    def counts_row(self) -> sparse.csr_array:
+        """The barcode, columns as the head's, (1, k)."""
+        return self.head.columns(self.barcodes)
+
+    def without(
+        self, cells: Collection[int] = (), concepts: Collection[int] = ()
+    ) -> tuple[Float64Array, Float64Array]:
+        """Scores and probabilities if some cells (positions in `rows`) or concepts left."""
+        scores = scores_without(self.head, self.counts, sorted(cells), sorted(concepts))
+        return scores, class_probabilities(scores)
+
+    def cells_of(self, concept: int) -> Int64Array:
+        """Positions of the cells that show a concept, the strongest first."""
+        column = int(np.flatnonzero(self.head.concepts == concept)[0])
+        strength = self.counts[:, [column]].toarray()[:, 0]
+        order = np.argsort(-strength, kind="stable")
+        return order[strength[order] > 0].astype(np.int64)
+
+    def cells_for(self, label: str) -> Int64Array:
+        """Positions of all cells, those that change a class's score most first."""
+        change = np.abs(self.changes[:, self.head.classes.index(label)])
+        return np.argsort(-change, kind="stable").astype(np.int64)
+
+
+def read(
+    head: Head, case: Case, leave_out_flagged: bool = False
+) -> Generator[Progress, None, Reading]:
+    """Let a head read a patient.
+
+    Parameters
+    ----------
+    head : Head
+        The classifier.
+    case : Case
+        The patient.
+    leave_out_flagged : bool
+        Count cells without a quality flag only.
+
+    Raises
+    ------
+    ModelMismatchError
+        If the head is of another SAE.
+    CytoError
+        If no cell counts.
+    """
+    yield Progress("Predicting", 0, 2, "steps")
+    kept = case.ok if leave_out_flagged else np.ones(len(case), bool)
+    barcodes = case.barcodes(kept)
+    values = head.columns(barcodes)
+    if threshold_of(head) not in (None, case.images[0].encoded.activations.threshold):
+        raise ModelMismatchError(
+            f"The head was trained with threshold {threshold_of(head)}; encode with it."
+        )
+    table = predict(head, barcodes)
+    p = table[[f"p_{name}" for name in head.classes]].to_numpy(np.float64)
+    counts = case.counts[kept]
+    if not np.array_equal(head.concepts, np.arange(counts.shape[1])):
+        counts = counts[:, head.concepts]
+    yield Progress("Predicting", 1, 2, "steps")
+    changes = np.zeros((1, len(head.classes)))
+    if counts.shape[0] > 1:
+        changes = cell_changes(head, counts)
+    return Reading(
+        head,
+        case,
+        np.flatnonzero(kept),
+        barcodes,
+        table,
+        p[0],
+        prediction_sets(p, head.limit)[0],
+        counts,
+        contributions(head, values),
+        changes,
+    )
+
+
+def threshold_of(head: Head) -> float | None:
+    """Threshold of the barcodes that a head was trained on; None where unknown."""
+    value = head.about.get("threshold")
+    return None if value is None else float(value)

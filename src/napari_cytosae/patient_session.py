@@ -1,0 +1,233 @@
+"""State of step 4: patients and their images, what a head says, what if.
+
+Like `session`, it knows neither Qt nor napari, and changes only through its methods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from napari_cytosae.core.case import Case
+    from napari_cytosae.core.heads import Head
+    from napari_cytosae.core.reading import Reading
+    from napari_cytosae.session_values import StepState
+
+
+@dataclass(frozen=True, slots=True)
+class PatientImage:
+    """An image of a patient.
+
+    Attributes
+    ----------
+    name : str
+    path : str
+        Empty for a layer without a file.
+    layer : str
+        Identity of the layer, where it is open in the viewer and has no file.
+    """
+
+    name: str
+    path: str = ""
+    layer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What is left out to see what then.
+
+    Attributes
+    ----------
+    concepts : frozenset of int
+    cells : frozenset of int
+        Positions in `Reading.rows`.
+    """
+
+    concepts: frozenset[int] = frozenset()
+    cells: frozenset[int] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.concepts or self.cells)
+
+
+class PatientSession:
+    """Patients, their images, the head, and what it says of the patient looked at."""
+
+    patients_changed = Signal()
+    current_changed = Signal(str)
+    head_changed = Signal(object)
+    reading_changed = Signal(object)
+    label_changed = Signal(str)
+    what_if_changed = Signal(object)
+    types_changed = Signal()
+
+    def __init__(self) -> None:
+        self._images: dict[str, tuple[PatientImage, ...]] = {}
+        self._current = ""
+        self._head: Head | None = None
+        self._cases: dict[str, Case] = {}
+        self._readings: dict[str, Reading] = {}
+        self._label = ""
+        self._what_if = WhatIf()
+        self._types: dict[str, dict[int, str]] = {}
+
+    # --- patients ---------------------------------------------------------------------
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """All that have images, in the order they were assigned."""
+        return tuple(self._images)
+
+    @property
+    def current(self) -> str:
+        """The patient looked at; empty before there is one."""
+        return self._current
+
+    def images_of(self, patient: str) -> tuple[PatientImage, ...]:
+        """A patient's images."""
+        return self._images.get(patient, ())
+
+    def assign(self, assigned: Sequence[tuple[PatientImage, str]]) -> None:
+        """Say whose images these are; what is known of a patient whose images change goes.
+
+        The images given replace all that were assigned before.
+        """
+        images: dict[str, list[PatientImage]] = {}
+        for image, patient in assigned:
+            if patient:
+                images.setdefault(patient, []).append(image)
+        new = {patient: tuple(of) for patient, of in images.items()}
+        for patient in [p for p in self._images if new.get(p) != self._images[p]]:
+            for known in (self._cases, self._readings, self._types):
+                known.pop(patient, None)
+        self._images = new
+        self.patients_changed.emit()
+        if self._current not in new:
+            self._current = next(iter(new), "")
+        self._look()
+
+    def look_at(self, patient: str) -> None:
+        """Look at another patient."""
+        if patient in self._images and patient != self._current:
+            self._current = patient
+            self._look()
+
+    # --- what is known of them --------------------------------------------------------
+
+    @property
+    def head(self) -> Head | None:
+        """The classifier, once one is loaded."""
+        return self._head
+
+    @property
+    def case(self) -> Case | None:
+        """The present patient's cells, once they are examined."""
+        return self._cases.get(self._current)
+
+    @property
+    def reading(self) -> Reading | None:
+        """What the head says of the present patient."""
+        return self._readings.get(self._current)
+
+    @property
+    def readings(self) -> Mapping[str, Reading]:
+        """What it says of each patient it has read."""
+        return self._readings
+
+    def set_head(self, head: Head | None) -> None:
+        """Use another head; what the former one said is let go, the cells are kept."""
+        if head is self._head:
+            return
+        self._head = head
+        self._readings = {}
+        self.head_changed.emit(head)
+        self._look()
+
+    def set_reading(self, reading: Reading) -> None:
+        """Keep what the head says of a patient."""
+        patient = reading.case.patient
+        if patient not in self._images or reading.head is not self._head:
+            return
+        if self._cases.get(patient) is not reading.case:
+            self._types.pop(patient, None)
+        self._cases[patient] = reading.case
+        self._readings[patient] = reading
+        if patient == self._current:
+            self._look()
+
+    def forget_cells(self) -> None:
+        """Other models or settings: nothing that was examined holds any more."""
+        if self._cases:
+            self._cases, self._readings, self._types = {}, {}, {}
+            self._look()
+
+    @property
+    def state(self) -> StepState:
+        """Done or to do; attention: there is no answer, or images are missing."""
+        reading = self.reading
+        if reading is None:
+            return "todo"
+        return "attention" if reading.reason or reading.case.problems else "done"
+
+    # --- the explanation --------------------------------------------------------------
+
+    @property
+    def label(self) -> str:
+        """The class that is explained."""
+        return self._label
+
+    def explain(self, label: str) -> None:
+        """Explain another class."""
+        if label != self._label:
+            self._label = label
+            self.label_changed.emit(label)
+
+    @property
+    def what_if(self) -> WhatIf:
+        """What is left out to see what then."""
+        return self._what_if
+
+    def leave_out(
+        self, concepts: Iterable[int] | None = None, cells: Iterable[int] | None = None
+    ) -> None:
+        """Leave out these concepts or cells, and no others; None keeps what is left out."""
+        new = self._what_if
+        if concepts is not None:
+            new = replace(new, concepts=frozenset(concepts))
+        if cells is not None:
+            new = replace(new, cells=frozenset(cells))
+        if new != self._what_if:
+            self._what_if = new
+            self.what_if_changed.emit(new)
+
+    # --- the differential -------------------------------------------------------------
+
+    @property
+    def types(self) -> Mapping[int, str]:
+        """What the analyst called the present patient's cells: row of the case -> type."""
+        return self._types.get(self._current, {})
+
+    def call(self, row: int, cell_type: str) -> None:
+        """Say what a cell of the present patient is; empty takes it back."""
+        known = self._types.setdefault(self._current, {})
+        if cell_type:
+            known[row] = cell_type
+        else:
+            known.pop(row, None)
+        self.types_changed.emit()
+
+    def _look(self) -> None:
+        """Announce the present patient, nothing left out and its own class explained."""
+        reading = self.reading
+        self._what_if = WhatIf()
+        self._label = "" if reading is None else reading.predicted
+        self.current_changed.emit(self._current)
+        self.reading_changed.emit(reading)
+        self.label_changed.emit(self._label)
+        self.what_if_changed.emit(self._what_if)
+        self.types_changed.emit()

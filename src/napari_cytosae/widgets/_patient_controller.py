@@ -1,0 +1,264 @@
+"""Connects step 4 with the sessions: whose images, which head, the prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cytosae.core.types import RESEARCH_USE
+from napari_cytosae.widgets import _patient_tasks
+from napari_cytosae.widgets._bars import AGAINST, FOR, TOTAL, Bar
+from napari_cytosae.widgets.assign_dialog import AssignDialog
+from napari_cytosae.widgets.cells_panel import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import napari
+
+    from napari_cytosae.core.reading import Reading
+    from napari_cytosae.patient_session import PatientSession
+    from napari_cytosae.session import Session
+    from napari_cytosae.widgets._desk import Desk
+    from napari_cytosae.widgets._patient_layers import PatientLayers
+    from napari_cytosae.widgets.patient_panel import PatientPanel
+
+BUILT_IN = "synthetic"
+BUILT_IN_NAME = "Synthetic patients (built in)"
+SAMPLE = "patients"
+
+
+class PatientController:
+    """Keeps `panel` and `patients` in step, and runs the predictions."""
+
+    def __init__(
+        self,
+        session: Session,
+        patients: PatientSession,
+        desk: Desk,
+        layers: PatientLayers,
+        viewer: napari.Viewer,
+        panel: PatientPanel,
+        why_not_ready: Callable[[], str],
+    ) -> None:
+        self._session, self._patients, self._desk = session, patients, desk
+        self._layers, self._viewer, self._panel = layers, viewer, panel
+        self._why_not_ready = why_not_ready
+        self._heads = {BUILT_IN: BUILT_IN_NAME}
+        self._head = BUILT_IN
+        panel.assign_clicked.connect(self.open_dialog)
+        panel.sample_clicked.connect(self.open_sample)
+        panel.predict_clicked.connect(self.predict)
+        panel.patient_chosen.connect(patients.look_at)
+        panel.head_chosen.connect(self.choose_head)
+        panel.class_picked.connect(patients.explain)
+        panel.export_clicked.connect(self.export)
+        desk.busy_changed.connect(panel.set_busy)
+        self._connections: list[tuple[Any, Callable[..., None]]] = [
+            (session.choice_changed, self._forget),
+            (session.settings_changed, self._forget),
+            (session.hide_flagged_changed, self._read_again),
+            (patients.patients_changed, self._show_patients),
+            (patients.current_changed, self._show_patients),
+            (patients.reading_changed, self._show),
+            (patients.label_changed, self._show),
+        ]
+        for signal, slot in self._connections:
+            signal.connect(slot)
+        self._show_heads()
+        self._show_patients()
+
+    def close(self) -> None:
+        """Leave the sessions."""
+        for signal, slot in self._connections:
+            signal.disconnect(slot)
+
+    # --- whose images -----------------------------------------------------------------
+
+    def open_dialog(self) -> None:
+        """Let the analyst say which image is whose; open images are offered."""
+        known = [
+            (image, patient)
+            for patient in self._patients.patients
+            for image in self._patients.images_of(patient)
+        ]
+        dialog = AssignDialog([*known, *self._layers.images()], parent=self._panel)
+        dialog.assigned.connect(self._patients.assign)
+        dialog.open()
+
+    def open_sample(self) -> None:
+        """Open the smears of the synthetic patients, and assign them."""
+        self._desk.run(
+            "Drawing the patients", _patient_tasks.draw_patients, self._show_sample
+        )
+
+    def _show_sample(self, _: None) -> str:
+        self._viewer.open_sample("napari-cytosae", SAMPLE)
+        self._patients.assign(self._layers.images())
+        return "Two synthetic patients are open, for trying out only."
+
+    # --- the prediction ---------------------------------------------------------------
+
+    def choose_head(self, reference: str) -> None:
+        """Use another head, built in or from a file; loaded with the next prediction."""
+        if reference != self._head:
+            self._head = reference
+            self._heads.setdefault(reference, Path(reference).name)
+            self._patients.set_head(None)
+            self._show_heads()
+
+    def predict(self) -> None:
+        """Examine the patient where that has not been done, and let the head read."""
+        session, patients = self._session, self._patients
+        patient, head, missing = patients.current, self._head, self._why_not_ready()
+        if missing or not patient:
+            self._desk.fail(missing or "Assign images to a patient first.")
+            return
+        sources, absent = [], []
+        for image in patients.images_of(patient):
+            source = self._layers.pixels(image) or (
+                Path(image.path) if image.path else None
+            )
+            if source is None:
+                absent.append(image.name)
+            else:
+                sources.append(source)
+        if absent and patients.case is None:
+            self._desk.fail(
+                f"{absent[0]} is no longer open: open it again, or take it off the list."
+            )
+            return
+        loaded = None
+        if session.models is not None and session.names is not None:
+            loaded = (session.models, session.names)
+        work = _patient_tasks.PatientWork(
+            patient,
+            session.choice,
+            loaded,
+            patients.head or head,
+            patients.case,
+            sources,
+            session.settings.shows == "single_cell",
+            session.settings.field_of_view_um,
+            session.encoded_images() if session.models is not None else {},
+            session.hide_flagged,
+        )
+
+        def done(result: _patient_tasks.Predicted) -> str:
+            if session.choice != work.choice or self._head != head:
+                return "Models or head were changed meanwhile; the prediction was dropped."
+            if session.models is not result.models:
+                session.set_models(result.models, result.names)
+            self._keep(result.reading)
+            patients.set_head(result.reading.head)
+            patients.set_reading(result.reading)
+            problems = result.reading.case.problems
+            return problems[0] if problems else f"{patient}: {describe(result.reading)}"
+
+        self._desk.run("Predicting", lambda: _patient_tasks.predict(work), done)
+
+    def export(self, path: str) -> None:
+        """Write ``predictions.csv``, of all patients that were predicted."""
+        readings = list(self._patients.readings.values())
+        self._desk.run(
+            "Exporting",
+            lambda: _patient_tasks.export(Path(path), readings),
+            lambda written: f"{counted(len(readings), 'patient')} saved in {written}.",
+        )
+
+    def _keep(self, reading: Reading) -> None:
+        """Let steps 2 and 3 have what was found, so that an image opens with its cells."""
+        settings = self._session.settings
+        for image in reading.case.images:
+            self._session.keep(
+                image.sha256, image.cells, settings, image.crops, image.encoded
+            )
+
+    def _forget(self, _: Any = None) -> None:
+        self._patients.forget_cells()
+
+    def _read_again(self, _: Any = None) -> None:
+        if self._patients.reading is not None and not self._desk.busy:
+            self.predict()
+
+    # --- session -> panel -------------------------------------------------------------
+
+    def _show_heads(self) -> None:
+        self._panel.set_heads(
+            [(name, reference) for reference, name in self._heads.items()], self._head
+        )
+
+    def _show_patients(self, _: Any = None) -> None:
+        self._panel.set_patients(self._patients.patients, self._patients.current)
+
+    def _show(self, _: Any = None) -> None:
+        patients = self._patients
+        reading = patients.reading
+        images = patients.images_of(patients.current)
+        if reading is None:
+            self._panel.set_about(f"{counted(len(images), 'image')}, not yet predicted")
+            self._panel.set_result((), "", "", "", found=False)
+            return
+        self._panel.set_about(describe_case(reading))
+        banner = (
+            "Synthetic: trained on drawn patients, for trying out only."
+            if reading.synthetic
+            else ""
+        )
+        self._panel.set_result(
+            class_bars(reading), patients.label, describe_set(reading), banner, found=True
+        )
+
+
+def describe_case(reading: Reading) -> str:
+    """E.g. ``12 images, 431 cells (6 left out by QC)``."""
+    case = reading.case
+    text = f"{counted(len(case.images), 'image')}, {counted(len(reading.rows), 'cell')}"
+    flagged, left_out = int((~case.ok).sum()), len(case) - len(reading.rows)
+    if left_out:
+        text += f" ({left_out:,} left out by QC)"
+    elif flagged:
+        text += f" ({flagged:,} flagged, counted)"
+    if case.problems:
+        text += f"; {counted(len(case.problems), 'image')} could not be used"
+    return text
+
+
+def describe_set(reading: Reading) -> str:
+    """The prediction set, and why there is no answer where there is none."""
+    classes = [
+        c for c, inside in zip(reading.head.classes, reading.in_set, strict=True) if inside
+    ]
+    text = f"Set at 90 %: {', '.join(classes)}. "
+    if reading.reason:
+        return f"{text}No answer: {reading.reason}."
+    return f"{text}In range of the training data."
+
+
+def describe(reading: Reading) -> str:
+    """One line for the strip."""
+    p = reading.probabilities.max()
+    if reading.reason:
+        return f"no answer ({reading.reason})."
+    return f"{reading.predicted}, {p:.2f}. {RESEARCH_USE}"
+
+
+def class_bars(reading: Reading) -> list[Bar]:
+    """A bar a class, the most probable first."""
+    rows = sorted(
+        zip(reading.head.classes, reading.probabilities, reading.in_set, strict=True),
+        key=lambda row: -row[1],
+    )
+    return [
+        Bar(
+            name,
+            name,
+            0.0,
+            float(p),
+            f"{p:.2f}" + (" in set" if inside else ""),
+            (AGAINST if reading.reason else FOR) if inside else TOTAL,
+            f"{name}: probability {p:.3f}"
+            + (", in the prediction set at 90 %" if inside else ""),
+        )
+        for name, p, inside in rows
+    ]

@@ -1,0 +1,125 @@
+"""What step 4 has done in the background: generators over `core`, no Qt, no napari."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_cytosae.core.types import CytoError, Progress
+from napari_cytosae.widgets import _tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from napari_cytosae.core.case import Case
+    from napari_cytosae.core.concepts import ConceptNames
+    from napari_cytosae.core.heads import Head
+    from napari_cytosae.core.models import Models
+    from napari_cytosae.core.reading import Reading
+    from napari_cytosae.core.types import Cells, Crops, Encoded, Image
+    from napari_cytosae.session_values import ModelChoice
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PatientWork:
+    """What `predict` needs, read from sessions and viewer before it starts.
+
+    Attributes
+    ----------
+    head : Head or str
+        Loaded, or where it is.
+    case : Case or None
+        The patient's cells, where they are examined already.
+    sources : sequence of Path or LayerPixels
+    encoded : mapping
+        Images that are encoded already, by sha256.
+    leave_out_flagged : bool
+        Count cells without a quality flag only.
+    """
+
+    patient: str
+    choice: ModelChoice
+    loaded: tuple[Models, ConceptNames] | None
+    head: Head | str
+    case: Case | None
+    sources: Sequence[Path | _tasks.LayerPixels]
+    single_cell: bool
+    field_of_view_um: float
+    encoded: Mapping[str, tuple[Cells, Crops, Encoded]]
+    leave_out_flagged: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predicted:
+    """Result of `predict`."""
+
+    models: Models
+    names: ConceptNames
+    reading: Reading
+
+
+def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
+    """Examine a patient, as far as that has not been done, and let the head read the case.
+
+    Raises
+    ------
+    CytoError
+        If head and SAE do not belong together, before anything is encoded.
+    """
+    loaded = work.loaded
+    if loaded is None:
+        loaded = yield from _tasks.load(work.choice)
+    models, names = loaded
+    yield Progress("Opening the head", 0, 0)
+    from napari_cytosae.core import case, reading
+    from napari_cytosae.core.builtin_head import open_head
+
+    head = open_head(work.head) if isinstance(work.head, str) else work.head
+    if head.sae_sha256 and head.sae_sha256 != models.sae_info.sha256:
+        raise CytoError(
+            f"This head was trained on the concepts of another SAE than "
+            f"{models.sae_info.name}: choose its models in step 1, or another head."
+        )
+    threshold = reading.threshold_of(head)
+    found = work.case
+    if found is None:
+        sources: list[Path | Image] = []
+        for source in work.sources:
+            if isinstance(source, Path):
+                sources.append(source)
+            else:
+                sources.append((yield from _tasks.open_image(source)))
+        found = yield from case.examine(
+            models,
+            work.patient,
+            sources,
+            single_cell=work.single_cell,
+            field_of_view_um=work.field_of_view_um,
+            threshold=0.2 if threshold is None else threshold,
+            known=work.encoded,
+        )
+    said = yield from reading.read(head, found, work.leave_out_flagged)
+    return Predicted(models, names, said)
+
+
+def draw_patients() -> Generator[Progress, None, None]:
+    """Draw the synthetic patients, which takes too long for the GUI thread."""
+    yield Progress("Drawing the patients", 0, 0)
+    from napari_cytosae._sample_data import demo_patients
+
+    demo_patients()
+
+
+def export(path: Path, readings: Sequence[Reading]) -> Generator[Progress, None, Path]:
+    """Write ``predictions.csv``."""
+    yield Progress("Exporting", 0, 0)
+    import pandas as pd
+
+    from napari_cytosae.core.export import write_csv
+    from napari_cytosae.core.files import atomic_file
+
+    table = pd.concat([said.table for said in readings], ignore_index=True)
+    with atomic_file(path) as temporary:
+        write_csv(table, temporary)
+    return path

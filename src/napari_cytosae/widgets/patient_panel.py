@@ -1,0 +1,187 @@
+"""Step 4: a patient's images, what the head says of them, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QStackedLayout,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_cytosae.core.types import RESEARCH_USE
+from napari_cytosae.widgets._bars import BarTable
+from napari_cytosae.widgets._notes import note
+from napari_cytosae.widgets._why_page import WhyPage
+from napari_cytosae.widgets.empty_state import EmptyState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_cytosae.widgets._bars import Bar
+
+CLASS_LINES = 4
+
+
+class PatientPanel(QWidget):
+    """Shows what it is told and says what was clicked; never decides.
+
+    Signals
+    -------
+    assign_clicked, sample_clicked, predict_clicked
+    patient_chosen : str
+    head_chosen : str
+        A file, or the built-in head's name.
+    class_picked : str
+    export_clicked : path of the table
+    """
+
+    assign_clicked = Signal()
+    sample_clicked = Signal()
+    predict_clicked = Signal()
+    patient_chosen = Signal(str)
+    head_chosen = Signal(str)
+    class_picked = Signal(object)
+    export_clicked = Signal(str)
+
+    def __init__(self, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._patient = QComboBox()
+        self._patient.textActivated.connect(self.patient_chosen)
+        self._assign = QPushButton("Images ...")
+        self._assign.setToolTip(
+            "Say which image is whose: by folder, by pattern or by hand"
+        )
+        self._assign.clicked.connect(self.assign_clicked)
+        self._head = QComboBox()
+        self._head.activated.connect(self._on_head)
+        self._file = QPushButton("File ...")
+        self._file.setToolTip("A head.json of `napari-cytosae train-head`")
+        self._file.clicked.connect(self._on_file)
+        for combo in (self._patient, self._head):
+            combo.setMinimumWidth(80)
+            combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._about = note()
+        self._predict = QPushButton("Predict")
+        self._predict.clicked.connect(self.predict_clicked)
+        self._export = QPushButton("Export ...")
+        self._export.setToolTip("Save predictions.csv, of all patients that were predicted")
+        self._export.clicked.connect(self._on_export)
+        self.classes = BarTable(CLASS_LINES)
+        self.classes.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.classes.picked.connect(self.class_picked)
+        self._answer = note()
+        self._banner = note()
+        self._banner.setStyleSheet("font-weight: bold")
+        self.why = WhyPage()
+        self.pages = QTabWidget()
+        self.pages.setDocumentMode(True)
+        self.pages.addTab(self.why, "Why")
+        self._lay_out()
+        self.set_patients((), "")
+        self.set_result((), "", "", "", found=False)
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout()
+        grid.setSpacing(4)
+        grid.addWidget(QLabel("Patient"), 0, 0)
+        grid.addWidget(self._patient, 0, 1)
+        grid.addWidget(self._assign, 0, 2)
+        grid.addWidget(QLabel("Head"), 1, 0)
+        grid.addWidget(self._head, 1, 1)
+        grid.addWidget(self._file, 1, 2)
+        grid.setColumnStretch(1, 1)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self._predict, 1)
+        buttons.addWidget(self._export)
+        content = QWidget()
+        column = QVBoxLayout(content)
+        column.setContentsMargins(6, 6, 6, 0)
+        column.setSpacing(3)
+        column.addLayout(grid)
+        column.addWidget(self._about)
+        column.addLayout(buttons)
+        column.addWidget(self._banner)
+        column.addWidget(self.classes)
+        column.addWidget(self._answer)
+        column.addWidget(self.pages, 1)
+        self._rest = QWidget()
+        column.addWidget(self._rest)
+        self._empty = EmptyState(
+            "A patient is a set of images: say which are whose, then let a head predict. "
+            f"{RESEARCH_USE}",
+            "Assign images ...",
+        )
+        self._empty.clicked.connect(self.assign_clicked)
+        self._empty.offer("Open synthetic patients").clicked.connect(self.sample_clicked)
+        self._stack = QStackedLayout(self)
+        self._stack.addWidget(self._empty)
+        self._stack.addWidget(content)
+
+    # --- setters ----------------------------------------------------------------------
+
+    def set_patients(self, patients: Sequence[str], current: str) -> None:
+        """Offer these patients."""
+        self._stack.setCurrentIndex(1 if patients else 0)
+        with QSignalBlocker(self._patient):
+            self._patient.clear()
+            self._patient.addItems(list(patients))
+            self._patient.setCurrentText(current)
+
+    def set_heads(self, heads: Sequence[tuple[str, str]], current: str) -> None:
+        """Offer these heads, given as name and reference."""
+        with QSignalBlocker(self._head):
+            self._head.clear()
+            for name, reference in heads:
+                self._head.addItem(name, reference)
+            self._head.setCurrentIndex(self._head.findData(current))
+
+    def set_about(self, text: str) -> None:
+        """Say how many images and cells the patient has."""
+        self._about.setText(text)
+
+    def set_busy(self, busy: bool) -> None:
+        """Disable what would start a second job."""
+        for button in (self._predict, self._assign, self._file, self._export, self._head):
+            button.setEnabled(not busy)
+        self._empty.setEnabled(not busy)
+
+    def set_result(
+        self, bars: Sequence[Bar], label: str, answer: str, banner: str, *, found: bool
+    ) -> None:
+        """Show the classes, one of them explained, and what the prediction is worth."""
+        self.classes.set_bars(bars, label)
+        height = self.classes.verticalHeader().defaultSectionSize()
+        self.classes.setFixedHeight(min(max(len(bars), 2), 6) * height + 4)
+        self._answer.setText(answer)
+        self._banner.setText(banner)
+        self._banner.setVisible(bool(banner))
+        self._predict.setText("Predict again" if found else "Predict")
+        for widget in (self.classes, self._answer, self.pages, self._export):
+            widget.setVisible(found)
+        self._rest.setVisible(not found)
+
+    def _on_head(self, index: int) -> None:
+        self.head_chosen.emit(self._head.itemData(index))
+
+    def _on_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Open a head", "", "Heads (*.json)")
+        if path:
+            self.head_chosen.emit(path)
+
+    def _on_export(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save the predictions", "predictions.csv", "Tables (*.csv)"
+        )
+        if path:
+            self.export_clicked.emit(path)
