@@ -92,6 +92,10 @@ class PatientSession:
         """A patient's images."""
         return self._images.get(patient, ())
 
+    def all_images(self) -> tuple[PatientImage, ...]:
+        """The images of all patients."""
+        return tuple(image for of in self._images.values() for image in of)
+
     def assign(self, assigned: Sequence[tuple[PatientImage, str]]) -> None:
         """Say whose images these are; what is known of a patient whose images change goes.
 

@@ -95,6 +95,8 @@ class PatientController:
     def _show_sample(self, _: None) -> str:
         self._viewer.open_sample("napari-cytosae", SAMPLE)
         self._patients.assign(self._layers.images())
+        first = self._patients.images_of(self._patients.current)[0]
+        self._layers.bring_up(first, self._patients.all_images())
         return "Two synthetic patients are open, for trying out only."
 
     # --- the prediction ---------------------------------------------------------------
@@ -201,7 +203,7 @@ class PatientController:
             return
         self._panel.set_about(describe_case(reading))
         banner = (
-            "Synthetic: trained on drawn patients, for trying out only."
+            "Synthetic head, for trying out only."
             if reading.synthetic
             else ""
         )

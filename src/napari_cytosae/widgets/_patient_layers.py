@@ -11,13 +11,15 @@ from napari_cytosae.patient_session import PatientImage
 from napari_cytosae.widgets._layer_facts import TAG, layer_pixels, role_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari.components import ViewerModel
 
     from napari_cytosae.widgets._tasks import LayerPixels
 
 
 class PatientLayers:
-    """Image layers of one viewer, as images of patients; none is changed."""
+    """Image layers of one viewer, as images of patients."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
@@ -48,6 +50,14 @@ class PatientLayers:
             self._viewer.open(image.path, plugin="napari", rgb=True, name=image.name)
             layer = self.find(image)
         return layer
+
+    def bring_up(self, image: PatientImage, others: Iterable[PatientImage]) -> None:
+        """Show an image that was asked for; others of patients no longer lie over it."""
+        shown = self.find(image)
+        for other in others:
+            layer = self.find(other)
+            if layer is not None:
+                layer.visible = layer is shown
 
     def pixels(self, image: PatientImage) -> LayerPixels | None:
         """What the layer of an image holds; None where it is not open."""

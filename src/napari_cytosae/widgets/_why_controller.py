@@ -92,7 +92,14 @@ class WhyController:
         image = reading.case.images[index]
         cell_id = int(image.encoded.cell_ids[inside])
         self._place = _Place(image.sha256, cell_id, self._concept)
-        session = self._session
+        session, patients = self._session, self._patients
+        assigned = patients.images_of(reading.case.patient)
+        named = [one for one in assigned if one.name == image.name]
+        layer = self._images.open(named[0]) if named else None
+        if layer is None:
+            self._desk.fail(f"{image.name} is no longer open: open it again.")
+            return
+        self._images.bring_up(named[0], patients.all_images())
         if session.image is not None and session.image.sha256 == image.sha256:
             if session.encoded is None:
                 session.set_cells(image.cells, session.settings)
@@ -100,12 +107,6 @@ class WhyController:
                     image.encoded, image.crops, session.settings.field_of_view_um
                 )
             self._arrive()
-            return
-        assigned = self._patients.images_of(reading.case.patient)
-        named = [one for one in assigned if one.name == image.name]
-        layer = self._images.open(named[0]) if named else None
-        if layer is None:
-            self._desk.fail(f"{image.name} is no longer open: open it again.")
             return
         self._cells.look_at(layer)
 
@@ -193,7 +194,7 @@ class WhyController:
             self._page.set_bars("", (), None)
             return
         names = {} if self._session.names is None else self._session.names.as_dict()
-        title = f"{label}: what adds up to its score, {reading.score(label):+.2f}"
+        title = f"{label}: score {reading.score(label):+.2f} adds up from"
         bars = waterfall_bars(reading, label, names, self._patients.what_if.concepts)
         self._page.set_bars(title, bars, self._concept)
 
@@ -207,11 +208,10 @@ class WhyController:
         change = reading.changes[:, index]
         if self._concept is None:
             order = reading.cells_for(label)
-            title = "Cells that matter most; change of the score when one is left out:"
+            title = "Cells that matter most, and the change they make:"
         else:
             order = reading.cells_of(self._concept)
-            title = f"{counted(len(order), 'cell')} that show "
-            title += f"{self._session.title_of(self._concept)}, number of patches:"
+            title = f"{counted(len(order), 'cell')} with {self._concept}, patches in each:"
         column = None
         if self._concept is not None:
             at = int(np.flatnonzero(reading.head.concepts == self._concept)[0])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from napari_cytosae.widgets._bars import Bar
 
-LINES = 8
+LINES = 5
 
 
 class WhyPage(QWidget):
@@ -80,6 +80,7 @@ class WhyPage(QWidget):
     def set_what_if(self, text: str, *, left_out: bool, selected: int) -> None:
         """Say what the score would be; `selected` cells can be left out."""
         self._what_if.setText(text)
+        self._what_if.setVisible(bool(text))
         self._leave_out.setText(f"Leave out {selected}" if selected > 1 else "Leave out")
         self._leave_out.setVisible(selected > 0)
         self._reset.setVisible(left_out)
