@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # A screen where there is none, so that the real napari viewer runs.
 SCREEN := $(shell [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname)" != Linux ] || echo 'xvfb-run -a -s "-screen 0 1600x1000x24"')
 
-.PHONY: demo test lint types contracts manifest check wheel pictures starter benchmarks clean
+.PHONY: demo test lint types contracts manifest check wheel pictures starter synthetic-head benchmarks clean
 
 demo: $(BIN)/.installed  ## the main job on the built-in smear: napari, or files where there is no screen
 	$(BIN)/napari-cytosae demo
@@ -38,6 +38,10 @@ DATA ?= data
 
 starter: $(BIN)/.installed  ## trains the built-in model; goes on where it was killed
 	$(BIN)/python scripts/starter/build.py --data $(DATA)
+
+synthetic-head: $(BIN)/.installed  ## trains the built-in head; needed when the starter changes
+	rm -rf runs/synthetic-head
+	$(BIN)/python scripts/synthetic_head.py
 
 benchmarks: $(BIN)/.installed  ## what the README quotes
 	$(BIN)/python benchmarks/segmentation.py --data $(DATA)

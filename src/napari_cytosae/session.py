@@ -247,7 +247,9 @@ class Session:
     ) -> None:
         """Keep what was found on an image elsewhere, for when it is looked at."""
         if self._image is None or self._image.sha256 != sha256:
-            self._elsewhere[sha256] = _Found(cells, settings, crops, encoded)
+            self._elsewhere[sha256] = _Found(
+                cells, settings, cells.pixel_size, crops, encoded
+            )
 
     def encoded_images(self) -> dict[str, tuple[Cells, Crops, Encoded]]:
         """All images whose cells are encoded completely, by their sha256."""

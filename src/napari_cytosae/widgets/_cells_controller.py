@@ -6,9 +6,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_cytosae.core.types import PixelSize
 from napari_cytosae.widgets import _tasks
-from napari_cytosae.widgets._layer_facts import layer_pixels
+from napari_cytosae.widgets._layer_facts import layer_pixels, stated_pixel_size
 
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
@@ -130,7 +129,7 @@ class CellsController:
         image, source = self._session.image, self._layers.source
         if image is None or source is None:
             return
-        size = _pixel_size(source)
+        size = stated_pixel_size(source)
         known = image.pixel_size.source in ("metadata", "user")
         if not known and size.um is not None and size != image.pixel_size:
             self._session.set_image(replace(image, pixel_size=size))

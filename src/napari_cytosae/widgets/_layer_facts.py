@@ -46,18 +46,21 @@ def noted_pixel_size(layer: Layer) -> float | None:
     return tag.get("pixel_size_um") if isinstance(tag, dict) else None
 
 
-def layer_pixels(layer: Image) -> LayerPixels:
-    """What an image layer holds, for a job to read."""
+def stated_pixel_size(layer: Layer) -> PixelSize:
+    """Size of a pixel by the built-in samples' note or the layer's scale."""
     noted, um = noted_pixel_size(layer), layer_pixel_size(layer)
     if noted is not None:
-        size = PixelSize(noted, "metadata")
-    else:
-        size = PixelSize() if um is None else PixelSize(um, "layer")
+        return PixelSize(noted, "metadata")
+    return PixelSize() if um is None else PixelSize(um, "layer")
+
+
+def layer_pixels(layer: Image) -> LayerPixels:
+    """What an image layer holds, for a job to read."""
     return LayerPixels(
         data=layer.data[0] if layer.multiscale else layer.data,
         name=layer.name,
         path=layer.source.path,
-        size=size,
+        size=stated_pixel_size(layer),
         rgb=bool(layer.rgb),
     )
 

@@ -202,11 +202,7 @@ class PatientController:
             self._panel.set_result((), "", "", "", found=False)
             return
         self._panel.set_about(describe_case(reading))
-        banner = (
-            "Synthetic head, for trying out only."
-            if reading.synthetic
-            else ""
-        )
+        banner = "Synthetic head, for trying out only." if reading.synthetic else ""
         self._panel.set_result(
             class_bars(reading), patients.label, describe_set(reading), banner, found=True
         )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cytosae.widgets._bars import AGAINST, FOR, TOTAL, Bar
+from napari_cytosae.widgets._thumbnails import Thumbnail
 from napari_cytosae.widgets.cells_panel import counted
-from napari_cytosae.widgets.gallery import Thumbnail
 
 if TYPE_CHECKING:
     from collections.abc import Callable

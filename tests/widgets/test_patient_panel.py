@@ -1,0 +1,241 @@
+"""Step 4 on a real viewer: assign, predict, understand, go there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image as Pillow
+from qtpy.QtCore import Qt
+
+from napari_cytosae.core._head_files import write_head
+from napari_cytosae.core.heads import Head, Part
+from napari_cytosae.core.types import RESEARCH_USE
+from napari_cytosae.patient_session import PatientImage
+from napari_cytosae.widgets.assign_dialog import AssignDialog
+
+from .conftest import LATENTS
+
+
+def make_head(path, k=LATENTS, **about):
+    rng = np.random.default_rng(0)
+    part = Part("sqrt", rng.normal(0, 3, (3, k)), np.full(k, k**-0.5))
+    made = Head(
+        ("a", "b", "c"),
+        np.arange(k),
+        (part,),
+        np.array([0.5, 0.0, -0.5]),
+        0.2,
+        np.full(k, k**-0.5),
+        1.0,
+        0.0,
+        1.0,
+        about=about,
+    )
+    write_head(made, path)
+    return str(path)
+
+
+@pytest.fixture
+def folder(tmp_path, smear):
+    """Two patients with a folder each; P has two images, one of them not open."""
+    for name, rgb in (("P/1.png", smear), ("P/2.png", smear[::-1]), ("Q/1.png", smear.T)):
+        path = tmp_path / "patients" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rgb = rgb if rgb.shape[2] == 3 else smear[:, ::-1]
+        Pillow.fromarray(np.ascontiguousarray(rgb)).save(path)
+    return tmp_path / "patients"
+
+
+@pytest.fixture
+def assigned(dock, folder, tmp_path):
+    dialog = AssignDialog([])
+    dialog.assigned.connect(dock.patients.assign)
+    dialog.add_folder(str(folder))
+    dialog.accept()
+    dock.patient_panel.head_chosen.emit(make_head(tmp_path / "head.json"))
+    dock.go_to_step("patient")
+    return dock
+
+
+@pytest.fixture
+def predicted(assigned, until):
+    assigned.patient_panel.predict_clicked.emit()
+    until(lambda: assigned.patients.reading is not None)
+    until(lambda: not assigned.desk.busy)
+    return assigned
+
+
+def test_images_are_assigned_by_folder_pattern_and_hand(qtbot, folder):
+    dialog = AssignDialog([(PatientImage("open", layer="x"), "")])
+    qtbot.addWidget(dialog)
+    dialog.add_folder(str(folder))
+    dialog.add_folder(str(folder))
+    assert [patient for _, patient in dialog.assignment()] == ["", "P", "P", "Q"]
+    dialog.pattern.setText("{patient}")
+    dialog.name_by_pattern()
+    assert [patient for _, patient in dialog.assignment()] == ["open", "1", "2", "1"]
+    dialog.pattern.setText("*")
+    dialog.name_by_pattern()
+    assert "{patient}" in dialog._said.text()
+    dialog.name_by_folder()
+    assert [patient for _, patient in dialog.assignment()] == ["open", "P", "P", "Q"]
+    dialog.table.item(0, 1).setText(" Q ")
+    dialog.table.selectRow(1)
+    dialog.remove_selected()
+    assert [patient for _, patient in dialog.assignment()] == ["Q", "P", "Q"]
+
+
+def test_nothing_runs_before_images_are_assigned(dock):
+    dock.patient_panel.predict_clicked.emit()
+    assert "Assign images" in dock.strip.text
+    assert not dock.desk.busy
+
+
+def test_a_prediction_is_shown_with_its_reasons(predicted):
+    panel, reading = predicted.patient_panel, predicted.patients.reading
+    bars = panel.classes.bars
+    assert {bar.text for bar in bars} == {"a", "b", "c"}
+    assert sum(bar.end for bar in bars) == pytest.approx(1)
+    assert bars[0].key == reading.predicted == predicted.patients.label
+    assert "2 images" in panel._about.text()
+    assert f"{len(reading.rows)} cells" in panel._about.text()
+    steps = panel.why.waterfall.bars
+    assert steps[0].text == "mean training patient"
+    assert sum(float(bar.value) for bar in steps) == pytest.approx(
+        reading.score(reading.predicted), abs=0.005 * len(steps)
+    )
+    assert RESEARCH_USE in predicted.strip.findChildren(type(panel._about))[-1].text()
+
+
+def test_another_class_is_explained_when_it_is_picked(predicted):
+    panel, patients = predicted.patient_panel, predicted.patients
+    other = panel.classes.bars[-1].key
+    panel.classes.selectRow(2)
+    assert patients.label == other
+    assert f"{patients.reading.score(other):+.2f}" in panel.why._title.text()
+    assert panel.classes.selectionModel().selectedRows()[0].row() == 2
+
+
+def test_unticking_a_concept_tells_the_score_without_it(predicted):
+    page, patients = predicted.patient_panel.why, predicted.patients
+    label, reading = patients.label, patients.reading
+    row = 1
+    concept = page.waterfall.bars[row].key
+    model, tick = page.waterfall.model(), Qt.ItemDataRole.CheckStateRole
+    model.setData(model.index(row, 0), Qt.CheckState.Unchecked, tick)
+    assert patients.what_if.concepts == {concept}
+    scores, _ = reading.without(concepts=[concept])
+    assert f"{scores[reading.head.classes.index(label)]:+.2f}" in page._what_if.text()
+    assert page.waterfall.bars[row].counted is False
+    page.gallery.cells_selected.emit((0, 1))
+    page.leave_out_clicked.emit()
+    assert patients.what_if.cells == {0, 1}
+    assert "1 concept and 2 cells" in page._what_if.text()
+    page.gallery.cells_selected.emit(tuple(range(len(reading.rows))))
+    page.leave_out_clicked.emit()
+    assert patients.what_if.cells == {0, 1}
+    assert "one cell must be left" in predicted.strip.text
+    page.reset_clicked.emit()
+    assert not patients.what_if
+    assert not page._what_if.text()
+
+
+def test_a_bar_leads_to_cells_and_a_cell_to_its_slide(predicted, viewer, until):
+    """Of the image that is not open too."""
+    page, patients, session = (
+        predicted.patient_panel.why,
+        predicted.patients,
+        predicted.session,
+    )
+    reading = patients.reading
+    page.waterfall.selectRow(1)
+    concept = page.waterfall.bars[1].key
+    shown = page.gallery.model()
+    assert shown.rowCount() == len(reading.cells_of(concept))
+    for index in range(2):
+        position = next(
+            int(p)
+            for p in reading.cells_of(concept)
+            if reading.case.where(int(reading.rows[p]))[0] == index
+        )
+        image = reading.case.images[index]
+        inside = reading.case.where(int(reading.rows[position]))[1]
+        page.gallery.cell_activated.emit(position)
+        until(
+            lambda i=image: session.image is not None and session.image.sha256 == i.sha256
+        )
+        cell = int(image.encoded.cell_ids[inside])
+        until(lambda c=cell: session.selection.cell_ids == (c,))
+        assert session.encoded is image.encoded
+        assert session.selection.concept == concept
+        assert session.slot_of(concept) is not None
+        until(lambda: f"{concept}" in {layer.name for layer in viewer.layers})
+    visible = [layer.name for layer in viewer.layers if layer.name.endswith(".png")]
+    assert len(visible) == 2
+    y0, x0, y1, x1 = image.encoded.boxes[inside]
+    camera = getattr(viewer, "scene", viewer).camera
+    np.testing.assert_allclose(camera.center[-2:], ((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2))
+
+
+def test_flagged_cells_are_left_out_when_they_are_hidden(predicted, until):
+    patients = predicted.patients
+    before = patients.reading
+    flagged = int((~before.case.ok).sum())
+    predicted.session.set_hide_flagged(True)
+    until(lambda: patients.reading is not before)
+    assert len(patients.reading.rows) == len(before.rows) - flagged
+    assert patients.case is before.case
+
+
+def test_another_patient_and_the_export(predicted, until, tmp_path):
+    panel, patients = predicted.patient_panel, predicted.patients
+    panel.patient_chosen.emit("Q")
+    assert patients.reading is None
+    assert "not yet predicted" in panel._about.text()
+    panel.predict_clicked.emit()
+    until(lambda: patients.reading is not None)
+    until(lambda: not predicted.desk.busy)
+    panel.export_clicked.emit(str(tmp_path / "predictions.csv"))
+    until(lambda: "saved in" in predicted.strip.text)
+    table = pd.read_csv(tmp_path / "predictions.csv")
+    assert list(table["patient"]) == ["P", "Q"]
+    assert list(table.columns)[:5] == ["patient", "predicted", "p_a", "p_b", "p_c"]
+    assert (table["note"] == RESEARCH_USE).all()
+    panel.patient_chosen.emit("P")
+    assert patients.reading is not None
+
+
+def test_a_head_that_does_not_fit_is_refused_before_the_work(assigned, until, tmp_path):
+    panel = assigned.patient_panel
+    panel.head_chosen.emit("synthetic")
+    panel.predict_clicked.emit()
+    until(lambda: not assigned.desk.busy)
+    assert "another SAE" in assigned.strip.text
+    assert assigned.patients.case is None
+    panel.head_chosen.emit(str(tmp_path / "nowhere.json"))
+    panel.predict_clicked.emit()
+    until(lambda: not assigned.desk.busy)
+    assert "nowhere.json cannot be read" in assigned.strip.text
+
+
+def test_other_models_let_the_prediction_go(predicted):
+    from dataclasses import replace
+
+    session = predicted.session
+    session.choose(replace(session.choice, precision="float32"))
+    assert predicted.patients.reading is None
+    assert predicted.patient_panel.pages.isHidden()
+
+
+def test_cancel_leaves_things_as_they_were(assigned, until):
+    assigned.patient_panel.predict_clicked.emit()
+    assigned.desk.cancel()
+    until(lambda: not assigned.desk.busy)
+    assert assigned.patients.reading is None
+    assigned.patient_panel.predict_clicked.emit()
+    until(lambda: assigned.patients.reading is not None)
+
+
+def test_it_fits_a_laptop(predicted):
+    assert predicted.patient_panel.minimumSizeHint().width() <= 360
