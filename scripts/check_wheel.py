@@ -10,6 +10,7 @@ REQUIRED = (
     "napari_cytosae/py.typed",
     "napari_cytosae/starter/backbone.safetensors",
     "napari_cytosae/starter/sae.safetensors",
+    "napari_cytosae/starter/synthetic_head.json",
     "napari_cytosae/starter/MODEL_CARD.md",
 )
 STARTER_LIMIT = 10 * 1024**2

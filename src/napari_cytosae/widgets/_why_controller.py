@@ -212,6 +212,8 @@ class WhyController:
         else:
             order = reading.cells_of(self._concept)
             title = f"{counted(len(order), 'cell')} with {self._concept}, patches in each:"
+            if not len(order):
+                title = f"No cell shows {self._concept}: its absence counts."
         column = None
         if self._concept is not None:
             at = int(np.flatnonzero(reading.head.concepts == self._concept)[0])
