@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_cytosae.core._recipes import TRANSFORMS
 from napari_cytosae.core.files import atomic_file
-from napari_cytosae.core.heads import Head, Part
+from napari_cytosae.core.heads import Head, Part, Profiles
 from napari_cytosae.core.types import RESEARCH_USE, CheckpointError
 
 if TYPE_CHECKING:
@@ -49,6 +49,12 @@ def write_head(head: Head, path: Path | str) -> None:
             for part in head.parts
         ],
     }
+    if head.profiles is not None:
+        content["profiles"] = {
+            "means": [_short(row) for row in head.profiles.means],
+            "deviations": [_short(row) for row in head.profiles.deviations],
+            "counts": head.profiles.counts.tolist(),
+        }
     with atomic_file(path) as temporary:
         text = json.dumps(content, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -107,6 +113,15 @@ def _head(content: dict[str, Any]) -> Head:
         float(content["unseen"]),
         str(content["sae_sha256"]),
         dict(content["about"]),
+        _profiles(content["profiles"]) if "profiles" in content else None,
+    )
+
+
+def _profiles(content: dict[str, Any]) -> Profiles:
+    return Profiles(
+        _array(content["means"]),
+        _array(content["deviations"]),
+        np.asarray(content["counts"], dtype=np.int64),
     )
 
 
@@ -116,6 +131,11 @@ def _fits(head: Head) -> bool:
     arrays += [
         array for part in head.parts for array in (part.coefficients, part.reference)
     ]
+    if head.profiles is not None:
+        kept = (head.profiles.means, head.profiles.deviations)
+        if any(array.shape != (c, k) for array in kept) or len(head.profiles.counts) != c:
+            return False
+        arrays += kept
     return (
         c >= 2
         and head.intercept.shape == (c,)

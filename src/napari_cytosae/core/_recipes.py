@@ -116,10 +116,10 @@ def held_out_scores(
         return _centred(x[np.ix_(test, chosen)] @ weights.T)
     gram = table.gram(recipe.transform)
     inner = gram[np.ix_(train, train)]
-    dual, intercept = _dual(recipe, inner, labels[train], n_classes)
+    of_patients, intercept = dual(recipe, inner, labels[train], n_classes)
     across = gram[np.ix_(test, train)]
     centred = across - inner.mean(axis=0)
-    return _centred(centred @ dual + intercept)
+    return _centred(centred @ of_patients + intercept)
 
 
 def coefficients(
@@ -140,10 +140,10 @@ def coefficients(
         whole[:, chosen] = weights
         return whole - whole.mean(axis=0), np.zeros(n_classes)
     inner = table.gram(recipe.transform)[np.ix_(train, train)]
-    dual, intercept = _dual(recipe, inner, labels[train], n_classes)
-    weights = (dual - dual.mean(axis=1, keepdims=True)).T
-    coefs = (weights.astype(np.float32) @ x[train]).astype(np.float64)
-    shift = weights @ inner.mean(axis=0)
+    of_patients, intercept = dual(recipe, inner, labels[train], n_classes)
+    shares = (of_patients - of_patients.mean(axis=1, keepdims=True)).T
+    coefs = (shares.astype(np.float32) @ x[train]).astype(np.float64)
+    shift = shares @ inner.mean(axis=0)
     return coefs, intercept - intercept.mean() - (shift - shift.mean())
 
 
@@ -171,7 +171,7 @@ def _bayes(
     return chosen, np.log(part / part.sum(axis=1, keepdims=True))
 
 
-def _dual(
+def dual(
     recipe: Logistic, gram: Float64Array, labels: Int64Array, n_classes: int
 ) -> tuple[Float64Array, Float64Array]:
     """Weights of the centred training patients, (n, n_classes), and the intercept."""

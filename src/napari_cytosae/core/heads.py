@@ -37,6 +37,7 @@ __all__ = [
     "FEW_PATIENTS",
     "Head",
     "Part",
+    "Profiles",
     "Validation",
     "cautions",
     "likeness",
@@ -70,6 +71,23 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Profiles:
+    """The mean barcode of each class, in shares, to compare patients with.
+
+    Attributes
+    ----------
+    means, deviations : ndarray of float64, (n_classes, k)
+        Over the training patients of a class.
+    counts : ndarray of int64, (n_classes,)
+        How many they are.
+    """
+
+    means: Float64Array
+    deviations: Float64Array
+    counts: Int64Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Head:
     """All that is needed to predict: what ``head.json`` holds.
 
@@ -91,6 +109,8 @@ class Head:
         Empty where unknown.
     about : dict
         How it was trained and how it scored.
+    profiles : Profiles or None
+        None in a file without them.
     """
 
     classes: tuple[str, ...]
@@ -104,6 +124,7 @@ class Head:
     unseen: float
     sae_sha256: str = ""
     about: dict[str, Any] = field(default_factory=dict)
+    profiles: Profiles | None = None
 
     def scores(self, values: csr_array) -> Float64Array:
         """Class scores of barcodes with this head's concepts, (n, n_classes)."""
@@ -262,8 +283,19 @@ def train(
         unseen,
         barcodes.sae_sha256,
         about,
+        _profiles(table, labels, len(names)),
     )
     return head, validation
+
+
+def _profiles(table: Table, labels: Int64Array, n_classes: int) -> Profiles:
+    shares = table.dense("fraction").astype(np.float64)
+    of_class = [shares[labels == label] for label in range(n_classes)]
+    return Profiles(
+        np.array([rows.mean(axis=0) for rows in of_class]),
+        np.array([rows.std(axis=0, ddof=1 if len(rows) > 1 else 0) for rows in of_class]),
+        np.array([len(rows) for rows in of_class]),
+    )
 
 
 def _limits(table: Table) -> tuple[Float64Array, float, float]:

@@ -14,7 +14,7 @@ from scipy import sparse
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -194,18 +194,47 @@ def bootstrap(
     -------
     low, high : ndarray of float64, (d_sae,)
     """
-    n, width = counts.shape
-    draws = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=replicates)
+    width = counts.shape[1]
     low, high = np.zeros(width), np.zeros(width)
-    columns = counts.tocsc()
-    active = np.unique(counts.indices)
-    for start in range(0, len(active), _COLUMNS_AT_ONCE):
-        part = active[start : start + _COLUMNS_AT_ONCE]
-        means = (columns[:, part].T @ draws.T) / n
-        low[part], high[part] = np.quantile(
-            means, ((1 - level) / 2, (1 + level) / 2), axis=1
-        )
+    active = np.unique(counts.indices).astype(np.int64)
+    bounds = ((1 - level) / 2, (1 + level) / 2)
+    for part, means in replicate_means(counts, active, replicates):
+        low[active[part]], high[active[part]] = np.quantile(means, bounds, axis=1)
     return low, high
+
+
+def replicate_means(
+    counts: sparse.csr_array,
+    columns: Int64Array,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> Iterator[tuple[slice, Float64Array]]:
+    """Barcodes of bootstrap samples of the cells, some columns at a time.
+
+    Parameters
+    ----------
+    counts : csr_array, (n_cells, d_sae)
+        Of `token_counts`, at least one cell.
+    columns : ndarray of int64
+        Which ones.
+    replicates : int
+        Samples of the cells, with replacement.
+    seed : int
+        The same samples for the same seed.
+
+    Yields
+    ------
+    part : slice
+        Of `columns`.
+    means : ndarray of float64, (columns of the part, replicates)
+    """
+    n = counts.shape[0]
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(n, np.full(n, 1 / n), size=replicates)
+    by_column = counts.tocsc()
+    for start in range(0, len(columns), _COLUMNS_AT_ONCE):
+        part = slice(start, start + _COLUMNS_AT_ONCE)
+        yield part, np.asarray((by_column[:, columns[part]].T @ draws.T) / n)
 
 
 def collect(patients: Iterable[PatientCells], record: dict[str, Any]) -> Barcodes:
