@@ -230,6 +230,34 @@ def test_an_ome_zarr_is_one_image_not_a_folder_of_them(smear: Path, tmp_path: Pa
         assert set(table["pixel_size_um"]) == {0.1}
 
 
+def test_a_slide_goes_tile_by_tile_to_the_same_files(
+    smear: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "slide.ome.tif"
+    rgb = np.asarray(Pillow.open(smear))
+    metadata = {"axes": "YXS", "PhysicalSizeX": 0.1, "PhysicalSizeXUnit": "µm"}
+    tifffile.imwrite(path, rgb, tile=(256, 256), photometric="rgb", metadata=metadata)
+    tables = []
+    for name, limit in (("whole", 2**30), ("tiles", 10_000)):
+        monkeypatch.setattr("napari_cytosae.core.pyramid.LARGE_PIXELS", limit)
+        options = [*with_models(weights), "--concepts", "3"]
+        done = run("analyze", path, "-o", tmp_path / name, *options)
+        assert done.exit_code == 0, done.output
+        folder = tmp_path / name / "slide.ome"
+        tables.append(pd.read_csv(folder / "concepts.csv"))
+        record = json.loads((folder / "run.json").read_text())
+        assert record["parameters"]["pixel_size_source"] == "metadata"
+        assert record["inputs"] == {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        }
+    pd.testing.assert_frame_equal(*tables)
+    for file in ("cells.tif", "nuclei.tif", "overlay_3.tif"):
+        images = [
+            tifffile.imread(tmp_path / n / "slide.ome" / file) for n in ("whole", "tiles")
+        ]
+        np.testing.assert_array_equal(*images)
+
+
 def test_same_stems_get_numbers(smear: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere" / smear.name
     other.parent.mkdir()

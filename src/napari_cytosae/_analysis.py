@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_cytosae.core.geojson import Outline
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.overlay import OverlayMap
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import (
         CellKind,
         Cells,
@@ -49,25 +50,23 @@ class CellSource:
     labels_name: str = ""
     single_cell: bool = False
 
-    def of(self, image: Image) -> CellSource:
+    def of(self, image: Image | Pyramid) -> CellSource:
         """Draw the outlines, if there are any, on the pixels of `image`."""
         if not self.outlines:
             return self
+        from napari_cytosae.core.detection import require_whole
         from napari_cytosae.core.geojson import draw_outlines
 
-        height, width = image.rgb.shape[:2]
-        labels = draw_outlines(self.outlines, (height, width))
+        labels = draw_outlines(self.outlines, require_whole(image).shape)
         return replace(self, labels=labels, outlines=())
 
-    def find(self, image: Image) -> Cells:
-        """Return the cells of `image`."""
-        from napari_cytosae.core import segmentation
+    def find(self, image: Image | Pyramid) -> Generator[Progress, None, Cells]:
+        """Find the cells of `image`."""
+        from napari_cytosae.core.detection import find_cells
 
-        if self.labels is not None:
-            return segmentation.measure(image, self.labels)
-        if self.single_cell:
-            return segmentation.single_cell(image)
-        return segmentation.segment(image, kinds=self.kinds)
+        return find_cells(
+            image, kinds=self.kinds, labels=self.labels, single_cell=self.single_cell
+        )
 
     def as_parameters(self) -> dict[str, Any]:
         """What ``run.json`` says of it."""
@@ -83,7 +82,6 @@ class CellSource:
 class Report:
     """What `analyze_image` has made and written."""
 
-    image: Image
     cells: Cells
     crops: Crops
     encoded: Encoded
@@ -92,7 +90,7 @@ class Report:
 
 
 def segment_image(
-    image: Image, folder: Path, source: CellSource
+    image: Image | Pyramid, folder: Path, source: CellSource
 ) -> Generator[Progress, None, Cells]:
     """Find the cells of `image` and write them to `folder`.
 
@@ -104,14 +102,14 @@ def segment_image(
     yield Progress("Segmenting", 0, 0)
     from napari_cytosae.core.export import provenance, write_results
 
-    cells = source.find(image)
+    cells = yield from source.find(image)
     yield Progress("Writing", 0, 0)
     write_results(folder, cells, provenance([image], _parameters(image, cells, source)))
     return cells
 
 
 def analyze_image(
-    image: Image,
+    image: Image | Pyramid,
     folder: Path,
     source: CellSource,
     models: Models,
@@ -123,8 +121,8 @@ def analyze_image(
 
     Parameters
     ----------
-    image : Image
-        The smear or single cell.
+    image : Image or Pyramid
+        The smear, single cell or slide.
     folder : Path
         Replaced when it holds results of an earlier run.
     source : CellSource
@@ -170,9 +168,8 @@ def analyze_image(
     grids = np.zeros((len(chosen), 0, models.grid, models.grid), np.float32)
     if chosen and len(encoded):
         grids = models.concept_grids(encoded, chosen)
-    shape = (image.rgb.shape[0], image.rgb.shape[1])
     overlays = {
-        concept: OverlayMap(grid, encoded.boxes, shape)
+        concept: OverlayMap(grid, encoded.boxes, cells.labels.shape)
         for concept, grid in zip(chosen, grids, strict=True)
     }
     names = ConceptNames(models.sae_info.sha256, models.names).as_dict()
@@ -191,13 +188,13 @@ def analyze_image(
         write_extras(place, extras, results)
 
     write_results(folder, cells, record, encoded, names, overlays, more)
-    return Report(image, cells, crops, encoded, names, overlays)
+    return Report(cells, crops, encoded, names, overlays)
 
 
-def _parameters(image: Image, cells: Cells, source: CellSource) -> dict[str, Any]:
+def _parameters(image: Image | Pyramid, cells: Cells, source: CellSource) -> dict[str, Any]:
     return {
         **source.as_parameters(),
         "pixel_size_um": cells.pixel_size.um,
         "pixel_size_source": cells.pixel_size.source,
-        "image_notes": list(image.notes),
+        "image_notes": [*image.notes, *cells.notes],
     }

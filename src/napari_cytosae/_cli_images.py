@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,12 +26,13 @@ from napari_cytosae.core.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
 
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Cells, Image, Progress
 
 T = TypeVar("T")
@@ -56,7 +58,7 @@ def each_image(
     output: Path,
     pixel_size: float | None,
     prepare: Callable[[], T],
-    work: Callable[[Image, Path, T], Generator[Progress, None, Cells]],
+    work: Callable[[Image | Pyramid, Path, T], Generator[Progress, None, Cells]],
 ) -> None:
     """Do every image; a bad one is named and skipped.
 
@@ -92,24 +94,27 @@ def each_image(
     ):
         count = f"[{number}/{len(images)}] " if len(images) > 1 else ""
         began = time.monotonic()
-        try:
-            image = _read(path, pixel_size)
-        except Exception as error:
-            skipped += _skip(path, error)
-            continue
-        if not prepared:
-            context, prepared = prepare(), True
-        try:
-            cells = drive(work(image, folder, context), f"{count}{path.name}: ")
-        except OccupiedError as error:
-            skipped += _skip(path, error)
-            continue
-        except (CheckpointError, OutputError):
-            raise
-        except Exception as error:
-            skipped += _skip(path, error)
-            continue
+        with ExitStack() as opened:
+            try:
+                image = opened.enter_context(_opened(path, pixel_size))
+            except Exception as error:
+                skipped += _skip(path, error)
+                continue
+            if not prepared:
+                context, prepared = prepare(), True
+            try:
+                cells = drive(work(image, folder, context), f"{count}{path.name}: ")
+            except OccupiedError as error:
+                skipped += _skip(path, error)
+                continue
+            except (CheckpointError, OutputError):
+                raise
+            except Exception as error:
+                skipped += _skip(path, error)
+                continue
         typer.echo(folder)
+        for note in cells.notes:
+            say(f"{path.name}: {note}.")
         if not len(cells):
             say(f"{path.name}: no cells were found; the tables hold their header only.")
         elif len(images) > 1:
@@ -157,14 +162,16 @@ def _is_image(path: Path) -> bool:
     return is_zarr(path) if path.is_dir() else path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def _read(path: Path, pixel_size: float | None) -> Image:
-    from napari_cytosae.core.images import read_image
+@contextmanager
+def _opened(path: Path, pixel_size: float | None) -> Iterator[Image | Pyramid]:
+    from napari_cytosae.core.pyramid import open_image
 
     if path.is_dir() and not _is_image(path):
         raise ImageError(f"{path} holds no images (PNG, JPEG, BMP, TIFF or OME-Zarr).")
-    image = read_image(path, pixel_size)
-    # Tables are UTF-8, which file names need not be: b"\xfc" becomes "\\xfc".
-    return replace(image, name=os.fsencode(image.name).decode(errors="backslashreplace"))
+    with open_image(path, pixel_size) as image:
+        # Tables are UTF-8, which file names need not be: b"\xfc" becomes "\\xfc".
+        name = os.fsencode(image.name).decode(errors="backslashreplace")
+        yield replace(image, name=name)
 
 
 def _skip(path: Path, error: Exception) -> int:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from napari_cytosae._analysis import CellSource
     from napari_cytosae.core.models import Models
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import CellKind, Cells, Image, Progress
 
 app = typer.Typer(
@@ -117,7 +118,9 @@ def segment(
 
     source = CellSource(_kinds(kinds))
 
-    def work(image: Image, folder: Path, _: None) -> Generator[Progress, None, Cells]:
+    def work(
+        image: Image | Pyramid, folder: Path, _: None
+    ) -> Generator[Progress, None, Cells]:
         return segment_image(image, folder, source)
 
     each_image(images, output, pixel_size, lambda: None, work)
@@ -175,7 +178,7 @@ def analyze(
         return models
 
     def work(
-        image: Image, folder: Path, models: Models
+        image: Image | Pyramid, folder: Path, models: Models
     ) -> Generator[Progress, None, Cells]:
         done = yield from analyze_image(
             image, folder, source, models, threshold, wanted, extras

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_cytosae._analysis import Report
     from napari_cytosae.core.models import Models
-    from napari_cytosae.core.types import Cells, Encoded
+    from napari_cytosae.core.types import Cells, Encoded, Image
     from napari_cytosae.synthetic import SyntheticSmear
 
 SMEAR_FILE = "synthetic_smear.tif"
@@ -105,7 +105,7 @@ def headless(
         image, folder, CellSource(), models, concepts=partial(telling_concepts, models)
     )
     yield Progress("Drawing the figures", 0, 0)
-    _draw(report, models, folder)
+    _draw(image, report, models, folder)
     return [smear, *sorted(folder.iterdir())]
 
 
@@ -173,7 +173,7 @@ def _save(drawn: SyntheticSmear, path: Path) -> None:
         )
 
 
-def _draw(report: Report, models: Models, folder: Path) -> None:
+def _draw(image: Image, report: Report, models: Models, folder: Path) -> None:
     from napari_cytosae.core.concepts import ranking
     from napari_cytosae.core.figures import (
         OVERLAY_COLOURS,
@@ -197,11 +197,9 @@ def _draw(report: Report, models: Models, folder: Path) -> None:
         )
     ]
     for concept in shown:
-        picture = overlay_figure(report.image, concept, report.cells)
+        picture = overlay_figure(image, concept, report.cells)
         save_png(picture, folder / f"overlay_{concept.concept}.png")
     table = ranking(report.encoded.activations, names=report.names)
     caption = f"{models.backbone_info.name} with {models.sae_info.name}"
-    overview = overview_figure(
-        report.image, report.cells, report.crops, table, shown, caption
-    )
+    overview = overview_figure(image, report.cells, report.crops, table, shown, caption)
     save_png(overview, folder / OVERVIEW_FILE)

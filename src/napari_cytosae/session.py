@@ -181,7 +181,7 @@ class Session:
             image is not None
             and self._image is not None
             and image.sha256 == self._image.sha256
-            and image.rgb.shape == self._image.rgb.shape
+            and image.shape == self._image.shape
         )
         if not same:
             self._leave_image()

@@ -176,10 +176,11 @@ def colour_bar(
     text(draw, (right + 6, middle), f"{vmax:.2g}", size, ink, anchor="lm")
 
 
-def background_colour(rgb: UInt8Array) -> tuple[int, int, int]:
+def background_colour(image: Image | Pyramid | UInt8Array) -> tuple[int, int, int]:
     """The slide's empty field: the median of its brightest quarter."""
-    step = max(1, min(rgb.shape[:2]) // 256)
-    sample = rgb[::step, ::step].reshape(-1, 3)
+    step = max(1, min(image.shape[:2]) // 256)
+    is_array = isinstance(image, np.ndarray)
+    sample = (image[::step, ::step] if is_array else image.thinned(step)).reshape(-1, 3)
     brightness = sample.sum(axis=1)
     bright = sample[brightness >= np.percentile(brightness, 75)]
     red, green, blue = (int(value) for value in np.median(bright, axis=0))

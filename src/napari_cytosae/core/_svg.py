@@ -22,15 +22,15 @@ _MAX_SIDE = 3000
 _OUTLINE = "#10217a"
 
 
-def overlay_svg(image: Image, shown: FigureConcept, cells: Cells | None = None) -> str:
+def overlay_svg(image: Image | Pyramid, shown: FigureConcept, cells: Cells | None = None) -> str:
     """One concept on the slide, as `figures.overlay_figure`, for a page or a poster.
 
     Cell outlines, scale bar, colour bar and text stay lines and text; a slide above 3,000
     px a side is shown reduced.
     """
-    height, width = image.rgb.shape[:2]
+    height, width = image.shape
     step = -(-max(height, width) // _MAX_SIDE)
-    rgb = image.rgb[step // 2 :: step, step // 2 :: step]
+    rgb = image.thinned(step)
     activation = shown.overlay.region(0, 0, height, width, step)
     activation = activation[: rgb.shape[0], : rgb.shape[1]]
     picture = blend(
@@ -46,7 +46,7 @@ def overlay_svg(image: Image, shown: FigureConcept, cells: Cells | None = None) 
     foot = _HEAD + height + _FOOT / 2
     title = escape(shown.title)
     um = image.pixel_size.um or (cells.pixel_size.um if cells is not None else None)
-    red, green, blue = background_colour(image.rgb)
+    red, green, blue = background_colour(image)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total[0]} {total[1]}" '
         f'width="{total[0]}" height="{total[1]}" font-family="sans-serif" font-size="16">',

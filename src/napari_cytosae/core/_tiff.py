@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -10,11 +11,13 @@ import numpy as np
 import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC
 
+from napari_cytosae.core._level import Level, Levels
 from napari_cytosae.core._plane import Plane
 from napari_cytosae.core._rgb import check_size, is_dark
 from napari_cytosae.core.types import ImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import numpy.typing as npt
@@ -50,6 +53,8 @@ _PLAIN = {
     COMPRESSION.DEFLATE,
     COMPRESSION.PACKBITS,
 }
+_MOST_AT_ONCE = 2**24
+"""Largest tile or strip (values) that is read for a part of it."""
 _RGB_NAMES = [{"r", "red"}, {"g", "green"}, {"b", "blue"}]
 
 
@@ -69,13 +74,9 @@ def read_tiff(path: Path, max_pixels: int) -> Plane:
         For stacks, separate channels, colour spaces other than RGB, and files cut short.
     """
     with tifffile.TiffFile(path) as tif:
-        if not tif.series:
-            raise ImageError(f"{path.name} holds no image: save it again as TIFF.")
-        series = tif.series[0]
+        series = _only_plane(tif, path.name)
         page = series.keyframe
-        _check_colours(page, path.name)
         axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
-        _check_axes(dict(zip(axes, shape, strict=True)), tif, path.name)
         check_size(page.imagewidth, page.imagelength, max_pixels, path.name)
         _check_whole(series, tif.filehandle.size, path.name)
 
@@ -96,9 +97,82 @@ def read_tiff(path: Path, max_pixels: int) -> Plane:
                 "brightfield smears are analysed."
             )
         um, deliberate = _pixel_size(tif, page)
-        tag = page.tags.get("Orientation")
-        notes = (f"first of {len(tif.series)} images",) if len(tif.series) > 1 else ()
-        return Plane(pixels, um, deliberate, int(tag.value) if tag else 1, notes)
+        return Plane(pixels, um, deliberate, _orientation(page), _notes(tif))
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether a file is TIFF or BigTIFF, by its first bytes."""
+    with path.open("rb") as stream:
+        return stream.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@contextmanager
+def tiff_levels(path: Path) -> Iterator[Levels | None]:
+    """Open the only plane of a TIFF file for reading piece by piece, at all resolutions.
+
+    Parameters
+    ----------
+    path : Path
+        A TIFF file, by its first bytes.
+
+    Yields
+    ------
+    Levels or None
+        None for what cannot be read in pieces as 8-bit RGB or grey: other depths,
+        palettes, turned images, one strip of the whole height.
+
+    Raises
+    ------
+    ImageError
+        As `read_tiff`.
+    """
+    with tifffile.TiffFile(path) as tif:
+        series = _only_plane(tif, path.name)
+        if not _in_pieces(series.keyframe):
+            yield None
+            return
+        for level in series.levels:
+            _check_whole(level, tif.filehandle.size, path.name)
+        import zarr
+
+        um, deliberate = _pixel_size(tif, series.keyframe)
+        levels = [
+            Level(
+                zarr.open(series.aszarr(level=i, squeeze=False), mode="r"),
+                level.get_axes(squeeze=False),
+            )
+            for i, level in enumerate(series.levels)
+        ]
+        yield Levels(tuple(levels), um, deliberate, _notes(tif))
+
+
+def _only_plane(tif: tifffile.TiffFile, name: str) -> tifffile.TiffPageSeries:
+    if not tif.series:
+        raise ImageError(f"{name} holds no image: save it again as TIFF.")
+    series: tifffile.TiffPageSeries = tif.series[0]
+    _check_colours(series.keyframe, name)
+    axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    _check_axes(dict(zip(axes, shape, strict=True)), tif, name)
+    return series
+
+
+def _in_pieces(page: tifffile.TiffPage) -> bool:
+    return (
+        page.dtype == np.uint8
+        and page.bitspersample == 8
+        and page.photometric not in (PHOTOMETRIC.PALETTE, PHOTOMETRIC.MINISWHITE)
+        and _orientation(page) == 1
+        and int(np.prod(page.chunks)) <= _MOST_AT_ONCE
+    )
+
+
+def _orientation(page: tifffile.TiffPage) -> int:
+    tag = page.tags.get("Orientation")
+    return int(tag.value) if tag else 1
+
+
+def _notes(tif: tifffile.TiffFile) -> tuple[str, ...]:
+    return (f"first of {len(tif.series)} images",) if len(tif.series) > 1 else ()
 
 
 def _check_colours(page: tifffile.TiffPage, name: str) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cytosae.core._level import Level, Levels
 from napari_cytosae.core._plane import Plane
 from napari_cytosae.core._rgb import check_size, is_dark
 from napari_cytosae.core.types import ImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+_AS_RGB = "three channels taken as red, green and blue"
 _UM_PER_UNIT = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3, "meter": 1e6}
 
 
@@ -37,6 +42,65 @@ def read_zarr(path: Path, max_pixels: int) -> Plane:
         Without the extra ``[wsi]``, and for stacks, fluorescence channels and groups that
         are not an image.
     """
+    stored = _image(path)
+    sizes = stored.sizes
+    check_size(sizes["x"], sizes["y"], max_pixels, path.name)
+    index = tuple(slice(None) if axis in "cyx" else 0 for axis in stored.axes)
+    pixels = np.asarray(stored.arrays[0][index])
+    if sizes.get("c", 1) == 1:
+        return Plane(pixels.reshape(sizes["y"], sizes["x"]), stored.um)
+    # NGFF has no colour images: bright 8-bit triples are what scanners' RGB becomes.
+    planes = [axis for axis in stored.axes if axis in "cyx"]
+    pixels = np.moveaxis(pixels, planes.index("c"), -1)
+    if pixels.shape[2] != 3 or pixels.dtype != np.uint8 or is_dark(pixels):
+        raise _channels(path, pixels.shape[2])
+    return Plane(pixels, stored.um, notes=(_AS_RGB,))
+
+
+@contextmanager
+def zarr_levels(path: Path) -> Iterator[Levels | None]:
+    """Open the only plane of an OME-Zarr image for reading piece by piece.
+
+    Yields
+    ------
+    Levels or None
+        None where it is not 8 bit.
+
+    Raises
+    ------
+    ImageError
+        As `read_zarr`; whether channels are dark is told by the coarsest level.
+    """
+    stored = _image(path)
+    if stored.arrays[0].dtype != np.uint8:
+        yield None
+        return
+    levels = [Level(array, "".join(stored.axes).upper()) for array in stored.arrays]
+    channels = stored.sizes.get("c", 1)
+    if channels == 1:
+        yield Levels(tuple(levels), stored.um)
+        return
+    height, width = (min(side, 1024) for side in levels[-1].shape[:2])
+    if channels != 3 or is_dark(levels[-1][:height, :width]):
+        raise _channels(path, channels)
+    yield Levels(tuple(levels), stored.um, notes=(_AS_RGB,))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stored:
+    """The arrays of an OME-Zarr image, the finest first."""
+
+    arrays: list[Any]
+    axes: list[str]
+    um: float | None
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return dict(zip(self.axes, self.arrays[0].shape, strict=True))
+
+
+def _image(path: Path) -> _Stored:
+    """Open an image group that holds one plane."""
     try:
         import zarr
     except ImportError as error:
@@ -52,28 +116,23 @@ def read_zarr(path: Path, max_pixels: int) -> Plane:
             f"{path.name} holds no OME-Zarr image: give the image's own folder."
         )
     axes = [axis["name"] for axis in multiscales[0]["axes"]]
-    level = multiscales[0]["datasets"][0]
-    array = group[level["path"]]
-    sizes = dict(zip(axes, array.shape, strict=True))
-    planes = int(np.prod([size for axis, size in sizes.items() if axis not in "cyx"]))
+    datasets = multiscales[0]["datasets"]
+    arrays = [group[level["path"]] for level in datasets]
+    stored = _Stored(arrays, axes, _um(multiscales[0]["axes"], datasets[0]))
+    planes = int(np.prod([n for axis, n in stored.sizes.items() if axis not in "cyx"]))
     if planes > 1:
         raise ImageError(
             f"{path.name} is a stack of {planes} planes: save the one to look at as its "
             "own file."
         )
-    check_size(sizes["x"], sizes["y"], max_pixels, path.name)
-    pixels = np.asarray(array[tuple(slice(None) if axis in "cyx" else 0 for axis in axes)])
-    um = _um(multiscales[0]["axes"], level)
-    if sizes.get("c", 1) == 1:
-        return Plane(pixels.reshape(sizes["y"], sizes["x"]), um)
-    # NGFF has no colour images: bright 8-bit triples are what scanners' RGB becomes.
-    pixels = np.moveaxis(pixels, [axis for axis in axes if axis in "cyx"].index("c"), -1)
-    if pixels.shape[2] != 3 or pixels.dtype != np.uint8 or is_dark(pixels):
-        raise ImageError(
-            f"{path.name} has {pixels.shape[2]} separate channels, as fluorescence has: "
-            "only brightfield smears are analysed."
-        )
-    return Plane(pixels, um, notes=("three channels taken as red, green and blue",))
+    return stored
+
+
+def _channels(path: Path, count: int) -> ImageError:
+    return ImageError(
+        f"{path.name} has {count} separate channels, as fluorescence has: "
+        "only brightfield smears are analysed."
+    )
 
 
 def _um(axes: list[dict[str, Any]], level: dict[str, Any]) -> float | None:

@@ -6,7 +6,9 @@ concepts; single-cell images, which the models were trained on, show a fixed fie
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from napari_cytosae.core._level import Level
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Int64Array, PixelSizeSource, UInt8Array
 
     Float64Array = npt.NDArray[np.float64]
@@ -30,7 +34,7 @@ this, so the default field of view is two diameters."""
 
 
 def crop_cells(
-    image: Image | npt.NDArray[np.uint8],
+    image: Image | Pyramid | npt.NDArray[np.uint8],
     cells: Cells,
     field_of_view_um: float = FIELD_OF_VIEW_UM,
 ) -> Crops:
@@ -43,8 +47,8 @@ def crop_cells(
 
     Parameters
     ----------
-    image : Image or ndarray of uint8, (H, W, 3)
-        The smear.
+    image : Image, Pyramid or ndarray of uint8, (H, W, 3)
+        The smear; the crops of a slide are read when they are asked for.
     cells : Cells
         Of this image.
     field_of_view_um : float
@@ -62,7 +66,7 @@ def crop_cells(
     ImageError
         If the image and the labels differ in size, or the field of view is not positive.
     """
-    rgb = image.rgb if isinstance(image, Image) else image
+    rgb = _pixels(image)
     if rgb.shape[:2] != cells.labels.shape:
         raise ImageError(
             f"The image is {rgb.shape[1]} x {rgb.shape[0]} px but the cells are "
@@ -76,13 +80,14 @@ def crop_cells(
         height, width = cells.labels.shape
         boxes = np.tile(np.array([0, 0, height, width], dtype=np.int64), (len(ids), 1))
         field = None if um is None else max(height, width) * um
-        return Crops((rgb,) * len(ids), boxes, ids, field, source)
+        whole = rgb if isinstance(rgb, np.ndarray) else rgb[:height, :width]
+        return Crops((whole,) * len(ids), boxes, ids, field, source)
     if len(ids) == 0:
         empty = np.empty((0, 4), dtype=np.int64)
         return Crops((), empty, ids, field_of_view_um if um else None, source)
     side, source = crop_side(cells, field_of_view_um)
     boxes = crop_boxes(cells.table, side, cells.labels.shape)
-    images = tuple(cut(rgb, box) for box in boxes)
+    images = _Cuts(rgb, boxes)
     return Crops(images, boxes, ids, field_of_view_um if um else None, source)
 
 
@@ -187,11 +192,38 @@ def _patch_index(position: float, start: int, stop: int, grid: int) -> int | Non
     return index + (position >= _patch_edge(index + 1, start, stop, grid))
 
 
-def cut(rgb: UInt8Array, box: Int64Array) -> UInt8Array:
-    """The pixels of a box: a view, padded copies only where it reaches outside."""
-    height, width = rgb.shape[:2]
+def _pixels(image: Image | Pyramid | UInt8Array) -> UInt8Array | Level:
+    """What RGB pixels are cut out of."""
+    if isinstance(image, Image):
+        return image.rgb
+    return image if isinstance(image, np.ndarray) else image.levels[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cuts(Sequence["UInt8Array"]):
+    """Pixels in boxes, cut out (of an array: as views) when they are asked for."""
+
+    pixels: UInt8Array | Level
+    boxes: Int64Array
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @overload
+    def __getitem__(self, index: int) -> UInt8Array: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[UInt8Array, ...]: ...
+    def __getitem__(self, index: int | slice) -> UInt8Array | tuple[UInt8Array, ...]:
+        if isinstance(index, slice):
+            return tuple(cut(self.pixels, box) for box in self.boxes[index])
+        return cut(self.pixels, self.boxes[index])
+
+
+def cut(pixels: UInt8Array | Level, box: Int64Array) -> UInt8Array:
+    """The pixels of a box (of an array: a view), padded only where it reaches outside."""
+    height, width = pixels.shape[:2]
     y0, x0, y1, x1 = (int(edge) for edge in box)
-    inside = rgb[max(y0, 0) : min(y1, height), max(x0, 0) : min(x1, width)]
+    inside = pixels[max(y0, 0) : min(y1, height), max(x0, 0) : min(x1, width)]
     margins = ((max(-y0, 0), max(y1 - height, 0)), (max(-x0, 0), max(x1 - width, 0)))
     if not any(map(any, margins)):
         return inside

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anndata  # type: ignore[import-untyped]
 import numpy as np
@@ -16,7 +16,8 @@ import pandas as pd
 import tifffile
 
 from napari_cytosae.core.files import atomic_folder
-from napari_cytosae.core.overlay import TILE, write_tiff
+from napari_cytosae.core.label_blocks import BLOCK, LabelBlocks
+from napari_cytosae.core.overlay import write_tiff
 from napari_cytosae.core.provenance import as_json, as_uns, provenance
 from napari_cytosae.core.types import CELL_COLUMNS, CONCEPT_COLUMNS, OccupiedError
 
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
         ConceptActivations,
         Encoded,
         Float32Array,
-        Int32Array,
         Int64Array,
+        LabelImage,
         Provenance,
     )
 
@@ -209,14 +210,24 @@ def write_csv(frame: pd.DataFrame, path: Path | str) -> None:
     frame.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
 
 
-def write_labels(labels: Int32Array, path: Path | str, um: float | None = None) -> None:
-    """Write a label image: int32, tiled, compressed, with the pixel size where known."""
+def write_labels(labels: LabelImage, path: Path | str, um: float | None = None) -> None:
+    """Write a label image: int32, tiled, compressed, with the pixel size where known.
+
+    That of a slide is written tile by tile, as BigTIFF where it might need to be.
+    """
+    height, width = labels.shape
+    data: Any = labels
+    if isinstance(labels, LabelBlocks):
+        data = labels.tiles()
     tifffile.imwrite(
         path,
-        labels.astype(np.int32, copy=False),
+        data,
+        shape=(height, width),
+        dtype=np.int32,
         photometric="minisblack",
         compression="zlib",
-        tile=(TILE, TILE),
+        tile=(BLOCK, BLOCK),
+        bigtiff=height * width * 4 > 2**32 - 2**25,
         metadata={"axes": "YX"},
         resolution=(1e4 / um, 1e4 / um) if um else None,
         resolutionunit="CENTIMETER" if um else None,

@@ -64,7 +64,7 @@ def save_png(figure: PillowImage.Image, path: Path | str) -> None:
 
 
 def overlay_figure(
-    image: Image, shown: FigureConcept, cells: Cells | None = None
+    image: Image | Pyramid, shown: FigureConcept, cells: Cells | None = None
 ) -> PillowImage.Image:
     """One concept on the slide, with title, colour scale, scale bar and note.
 
@@ -77,7 +77,7 @@ def overlay_figure(
     cells : Cells, optional
         To outline them, and for a pixel size that the image itself does not have.
     """
-    side = min(max(*image.rgb.shape[:2], _MIN_SIDE), _MAX_SIDE)
+    side = min(max(*image.shape, _MIN_SIDE), _MAX_SIDE)
     picture, um_scale = _slide(image, [shown], cells, (side, side))
     um = _um(image, cells)
     if um:
@@ -98,14 +98,14 @@ def overlay_figure(
     middle = height - foot // 2
     text(draw, (margin, middle), "activation", 17, "#333", anchor="lm")
     bar = (margin + 112, middle - 10, margin + 300, middle + 10)
-    colour_bar(figure, bar, shown.colour, background_colour(image.rgb), shown.vmax, "#333")
+    colour_bar(figure, bar, shown.colour, background_colour(image), shown.vmax, "#333")
     note = RESEARCH_USE if um else f"Pixel size unknown. {RESEARCH_USE}"
     text(draw, (width - margin, middle), note, 15, "#666", anchor="rm")
     return figure
 
 
 def overview_figure(
-    image: Image,
+    image: Image | Pyramid,
     cells: Cells,
     crops: Crops,
     ranking: pd.DataFrame,
@@ -133,7 +133,7 @@ def overview_figure(
         For example the names of the models.
     """
     margin, head, foot = 24, 64, 56
-    right = side_panel(640, crops, ranking, shown, background_colour(image.rgb))
+    right = side_panel(640, crops, ranking, shown, background_colour(image))
     picture, um_scale = _slide(image, shown, cells, (1400, max(right.height, 700)))
     um = _um(image, cells)
     if um:
@@ -155,15 +155,15 @@ def overview_figure(
 
 
 def _slide(
-    image: Image,
+    image: Image | Pyramid,
     shown: Sequence[FigureConcept],
     cells: Cells | None,
     box: tuple[int, int],
 ) -> tuple[PillowImage.Image, float]:
     """The smear with overlays and outlines in a box, and its pixels a shown pixel."""
-    height, width = image.rgb.shape[:2]
+    height, width = image.shape
     step = max(1, round(max(width / box[0], height / box[1]) / 2))
-    rgb = image.rgb[step // 2 :: step, step // 2 :: step]
+    rgb = image.thinned(step)
     rows, cols = rgb.shape[:2]
     for concept in shown:
         activation = concept.overlay.region(0, 0, height, width, step)[:rows, :cols]
@@ -186,7 +186,7 @@ def _draw_outlines(picture: PillowImage.Image, cells: Cells, step: int) -> None:
         picture.paste(colour, mask=PillowImage.fromarray(where.astype(np.uint8) * 255))
 
 
-def _um(image: Image, cells: Cells | None) -> float | None:
+def _um(image: Image | Pyramid, cells: Cells | None) -> float | None:
     return image.pixel_size.um or (cells.pixel_size.um if cells is not None else None)
 
 

@@ -92,6 +92,15 @@ def sha256_file(path: Path | str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def sha256_folder(path: Path | str) -> str:
+    """Hex sha256 of a folder's files: their places below it and their bytes, in order."""
+    path = Path(path)
+    digest = hashlib.sha256()
+    for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()} {sha256_file(file)}".encode())
+    return digest.hexdigest()
+
+
 def _reason(path: Path, error: OSError) -> str:
     reason = error.strerror or str(error)
     return f"Could not write {path}: {reason}; free some space or choose another folder."

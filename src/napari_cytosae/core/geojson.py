@@ -192,13 +192,12 @@ def outline_rings(cells: Cells) -> Iterator[tuple[int, list[Rings]]]:
         from the image's corner, half-way between pixels, so that `draw_outlines` gives the
         same pixels again.
     """
-    from scipy.ndimage import binary_fill_holes, find_objects
+    from scipy.ndimage import binary_fill_holes
     from skimage.measure import label
 
-    slices = find_objects(cells.labels)
-    for cell_id in cells.table["cell_id"].tolist():
-        place = slices[cell_id - 1]
-        y, x = place[0].start, place[1].start
+    columns = ["cell_id", "bbox_y0", "bbox_x0", "bbox_y1", "bbox_x1"]
+    for cell_id, y, x, y1, x1 in cells.table[columns].to_numpy(np.int64).tolist():
+        place = slice(y, y1), slice(x, x1)
         # Diagonal neighbours are two polygons that touch: QuPath takes no bow-ties.
         parts = label(cells.labels[place] == cell_id, connectivity=1)
         polygons = []

@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from napari_cytosae.core._plane import Plane
 from napari_cytosae.core._rgb import check_size, to_rgb
-from napari_cytosae.core._tiff import read_tiff
+from napari_cytosae.core._tiff import is_tiff, read_tiff
 from napari_cytosae.core._zarr import is_zarr, read_zarr
 from napari_cytosae.core.files import sha256_file
 from napari_cytosae.core.types import Image, ImageError, PixelSize
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.types import UInt8Array
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+SLIDE_SUFFIXES = (".svs", ".ndpi", ".scn", ".bif", ".mrxs")
+"""Scanners' own formats; the last needs OpenSlide."""
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", *SLIDE_SUFFIXES)
 """What a file dialog or a folder search should offer (`.ome.tif` is among them)."""
 
 PLAUSIBLE_UM = (0.02, 2.0)
@@ -45,7 +48,6 @@ _SAME_SIZE = 0.05
 """Relative difference up to which the user and the file mean the same."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 0x0112
 
 
@@ -75,24 +77,15 @@ def read_image(path: Path | str, pixel_size: float | None = None) -> Image:
         If the file is missing, damaged, not an image, or not a brightfield image.
     """
     path = Path(path)
-    sha256 = "" if path.is_dir() else sha256_file(_readable(path))
-    try:
-        with _quiet_parsers():
-            plane = _read(path)
-            pixels = _upright(plane.pixels, plane.orientation)
-            rgb, rgb_notes = to_rgb(pixels, path.name)
-    except ImageError:
-        raise
-    except MemoryError as error:
-        raise ImageError(f"{path.name} is too large for this machine's memory.") from error
-    except Exception as error:  # parsers of damaged bytes raise nearly anything
-        raise ImageError(
-            f"{path.name} is damaged or cut short: copy or download it again."
-        ) from error
+    sha256 = "" if path.is_dir() else sha256_file(readable(path))
+    with parsing(path.name):
+        plane = _read(path)
+        pixels = _upright(plane.pixels, plane.orientation)
+        rgb, rgb_notes = to_rgb(pixels, path.name)
     notes = plane.notes
     if plane.orientation > 1:
         notes += ("turned upright as its orientation tag says",)
-    size, size_notes = _pixel_size(pixel_size, plane.um, plane.um_is_deliberate, path.name)
+    size, size_notes = settled_size(pixel_size, plane.um, plane.um_is_deliberate, path.name)
     notes += rgb_notes + size_notes
     return Image(rgb, path.name, size, sha256 or _digest(rgb), notes)
 
@@ -127,9 +120,25 @@ def as_image(
     if isinstance(pixel_size, PixelSize):
         size = pixel_size
     else:
-        size, size_notes = _pixel_size(pixel_size, None, False, name)
+        size, size_notes = settled_size(pixel_size, None, False, name)
         notes += size_notes
     return Image(rgb, name, size, _digest(rgb), notes)
+
+
+@contextmanager
+def parsing(name: str) -> Iterator[None]:
+    """Say in one sentence what is wrong with the file `name` that is read in the block."""
+    try:
+        with _quiet_parsers():
+            yield
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(f"{name} is too large for this machine's memory.") from error
+    except Exception as error:  # parsers of damaged bytes raise nearly anything
+        raise ImageError(
+            f"{name} is damaged or cut short: copy or download it again."
+        ) from error
 
 
 @contextmanager
@@ -161,7 +170,7 @@ def _digest(rgb: UInt8Array) -> str:
     return digest.hexdigest()
 
 
-def _readable(path: Path) -> Path:
+def readable(path: Path) -> Path:
     """The path of a file that is there, may be read, and holds something."""
     try:
         with path.open("rb") as stream:
@@ -181,10 +190,10 @@ def _read(path: Path) -> Plane:
         if not is_zarr(path):
             raise ImageError(f"{path} is a folder: give the image files in it.")
         return read_zarr(path, MAX_PIXELS)
+    if is_tiff(path):
+        return read_tiff(path, MAX_PIXELS)
     with path.open("rb") as stream:
         head = stream.read(32)
-    if head[:4] in _TIFF:
-        return read_tiff(path, MAX_PIXELS)
     return _read_plain(path, head)
 
 
@@ -200,6 +209,11 @@ def _read_plain(path: Path, head: bytes) -> Plane:
     elif head.startswith(b"BM"):
         opener = BmpImageFile
     else:
+        if path.suffix.lower() in SLIDE_SUFFIXES:
+            raise ImageError(
+                f"{path.name} is a slide scanner's own format: install what reads it with "
+                "pip install 'napari-cytosae[wsi]'."
+            )
         raise ImageError(f"{path.name} is not a PNG, JPEG, BMP or TIFF image.")
     with opener(path) as image:
         check_size(image.width, image.height, MAX_PIXELS, path.name)
@@ -232,7 +246,7 @@ def _upright(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
     return turned
 
 
-def _pixel_size(
+def settled_size(
     user: float | None, stated: float | None, deliberate: bool, name: str
 ) -> tuple[PixelSize, tuple[str, ...]]:
     """The size to use, and what is odd about it.

@@ -15,6 +15,8 @@ import numpy as np
 import tifffile
 
 from napari_cytosae.core.files import atomic_file
+from napari_cytosae.core.label_blocks import BLOCK
+from napari_cytosae.core.types import LARGE_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,16 +25,10 @@ if TYPE_CHECKING:
     import dask.array as da
     from scipy.sparse import csc_array, csr_array
 
-    from napari_cytosae.core.types import Float32Array, Int32Array, Int64Array
-
-LARGE_PIXELS = 16 * 2**20
-"""Slides above this (4096 x 4096) are shown as a lazy pyramid, never as one array."""
+    from napari_cytosae.core.types import Float32Array, Int64Array, LabelImage
 
 CHUNK = 512
 """Side in px of the pieces in which a pyramid is computed."""
-
-TILE = 256
-"""Side in px of the tiles of a TIFF file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +57,7 @@ class OverlayMap:
     boxes: Int64Array
     shape: tuple[int, int]
     smooth: bool = False
-    labels: Int32Array | None = None
+    labels: LabelImage | None = None
     cell_ids: Int64Array | None = None
     _lit: Int64Array = field(init=False, repr=False)
 
@@ -222,7 +218,7 @@ def write_tiff(
             shape=overlay.shape,
             dtype=np.float32,
             photometric="minisblack",
-            tile=(TILE, TILE),
+            tile=(BLOCK, BLOCK),
             compression="zlib",
             # The compressed size is not known before; random maps hardly shrink.
             bigtiff=height * width * 4 > 2**32 - 2**25,
@@ -235,14 +231,14 @@ def write_tiff(
 def _encoded_tiles(overlay: OverlayMap) -> Iterator[bytes]:
     """The tiles of a TIFF file, row by row; most are empty and compressed only once."""
     height, width = overlay.shape
-    empty = zlib.compress(bytes(4 * TILE * TILE))
-    for y in range(0, height, TILE):
-        for x in range(0, width, TILE):
-            part = overlay.region(y, x, min(y + TILE, height), min(x + TILE, width))
+    empty = zlib.compress(bytes(4 * BLOCK * BLOCK))
+    for y in range(0, height, BLOCK):
+        for x in range(0, width, BLOCK):
+            part = overlay.region(y, x, min(y + BLOCK, height), min(x + BLOCK, width))
             if not part.any():
                 yield empty
                 continue
-            tile = np.zeros((TILE, TILE), dtype="<f4")
+            tile = np.zeros((BLOCK, BLOCK), dtype="<f4")
             tile[: part.shape[0], : part.shape[1]] = part
             yield zlib.compress(tile.tobytes())
 

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
-from napari_cytosae.core import encoding, segmentation
+from napari_cytosae.core import encoding
 from napari_cytosae.core.crops import FIELD_OF_VIEW_UM, crop_cells
+from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.types import Crops, CytoError, Encoded, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from napari_cytosae.core.models import Models
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import (
         CellKind,
         Cells,
@@ -39,51 +41,6 @@ class Analysis:
     cells: Cells
     crops: Crops
     encoded: Encoded
-
-
-def segment(
-    image: Image | UInt8Array,
-    pixel_size: float | None = None,
-    kinds: Sequence[CellKind] = ("wbc",),
-    *,
-    labels: Int32Array | None = None,
-    single_cell: bool = False,
-) -> Generator[Progress, None, Cells]:
-    """Find the cells of an image, or take them as they are given.
-
-    Parameters
-    ----------
-    image : Image or ndarray of uint8, (H, W, 3)
-        The smear, or one cell.
-    pixel_size : float, optional
-        In um; overrides what the image says.
-    kinds : sequence of {"wbc", "rbc", "platelet"}
-        To look for, where the cells are not given.
-    labels : ndarray of int, (H, W), optional
-        Cells that somebody else outlined: measured, not searched.
-    single_cell : bool
-        The whole image is one cell.
-
-    Yields
-    ------
-    Progress
-        Once, before the work.
-
-    Returns
-    -------
-    Cells
-
-    Raises
-    ------
-    ImageError, CytoError
-        As the functions of `core.segmentation`.
-    """
-    yield Progress("Segmenting", 0, 0)
-    if labels is not None:
-        return segmentation.measure(image, labels, pixel_size)
-    if single_cell:
-        return segmentation.single_cell(image, pixel_size)
-    return segmentation.segment(image, pixel_size, kinds)
 
 
 def encode(
@@ -160,7 +117,7 @@ def encode(
 
 
 def analyze_image(
-    image: Image | UInt8Array,
+    image: Image | Pyramid | UInt8Array,
     models: Models,
     pixel_size: float | None = None,
     kinds: Sequence[CellKind] = ("wbc",),
@@ -171,16 +128,16 @@ def analyze_image(
     threshold: float = 0.2,
     keep_tokens: bool = True,
 ) -> Generator[Progress, None, Analysis]:
-    """Find the cells of an image and encode them: `segment`, crops, `encode`.
+    """Find the cells of an image and encode them: `find_cells`, crops, `encode`.
 
     Parameters
     ----------
-    image : Image or ndarray of uint8, (H, W, 3)
-        The smear, or one cell.
+    image : Image, Pyramid or ndarray of uint8, (H, W, 3)
+        The smear, one cell, or a slide.
     models : Models
         As `load_models` gives them.
     pixel_size, kinds, labels, single_cell
-        As for `segment`.
+        As for `find_cells`.
     field_of_view_um : float
         Side of the crops.
     threshold, keep_tokens
@@ -189,7 +146,7 @@ def analyze_image(
     Yields
     ------
     Progress
-        Of `segment`, then of `encode`.
+        Of `find_cells`, then of `encode`.
 
     Returns
     -------
@@ -199,9 +156,9 @@ def analyze_image(
     Raises
     ------
     CytoError
-        As `segment` and `encode`.
+        As `find_cells` and `encode`.
     """
-    cells = yield from segment(
+    cells = yield from find_cells(
         image, pixel_size, kinds, labels=labels, single_cell=single_cell
     )
     crops = crop_cells(image, cells, field_of_view_um)

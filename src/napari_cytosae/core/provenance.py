@@ -16,6 +16,7 @@ from napari_cytosae.core.types import Provenance
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import BackboneInfo, Image, SaeInfo
 
 _PACKAGES = (
@@ -37,7 +38,7 @@ _PACKAGES = (
 
 
 def provenance(
-    images: Iterable[Image],
+    images: Iterable[Image | Pyramid],
     parameters: Mapping[str, Any],
     backbone: BackboneInfo | None = None,
     sae: SaeInfo | None = None,
@@ -46,7 +47,7 @@ def provenance(
 
     Parameters
     ----------
-    images : iterable of Image
+    images : iterable of Image or Pyramid
         The inputs; those of one name and different content are numbered.
     parameters : mapping
         Whatever changes the result: threshold, field of view, pixel size and its source,

@@ -170,8 +170,8 @@ def single_cell(image: Image | UInt8Array, pixel_size: float | None = None) -> C
         centre = (np.array(rgb.shape[:2]) - 1) / 2
         offset = cells.table[["centroid_y", "centroid_x"]].to_numpy() - centre
         nearest = int(cells.table.cell_id.iloc[np.hypot(*offset.T).argmin()])
-        labels = (cells.labels == nearest).astype(np.int32)
-        nuclei = (cells.nuclei == nearest).astype(np.int32)
+        labels = (np.asarray(cells.labels) == nearest).astype(np.int32)
+        nuclei = (np.asarray(cells.nuclei) == nearest).astype(np.int32)
     return _finish(rgb, labels, nuclei, {1: "wbc"}, size, um, name, single=True)
 
 

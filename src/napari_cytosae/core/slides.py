@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import pandas as pd
 
+from napari_cytosae.core._seams import Seam, own_cells
+from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.core.morphometry import empty_table
 from napari_cytosae.core.segmentation import segment_at, settled_scale
-from napari_cytosae.core.types import Cells, CytoError, Image, ImageError, PixelSize
+from napari_cytosae.core.types import (
+    Cells,
+    CytoError,
+    Image,
+    ImageError,
+    PixelSize,
+    Progress,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
-    from napari_cytosae.core.types import BoolArray, CellKind, Int32Array, UInt8Array
+    from napari_cytosae.core.pyramid import Pyramid
+    from napari_cytosae.core.types import CellKind, UInt8Array
 
 TILE = 2048
 """Side of the part (px) that one tile adds to the slide."""
@@ -24,8 +35,6 @@ _MARGIN_UM = 30.0
 surroundings decide on its outline."""
 _SEAM_UM = 3.0
 """How far two tiles may disagree on the centre of a cell they both see."""
-_SAME = 0.3
-"""Share of the smaller of two outlines in common that makes them one cell."""
 _PROBES = 3
 _PROBE = 1024
 
@@ -128,25 +137,77 @@ def segment_tiles(
         for y in range(0, height, tile)
         for x in range(0, width, tile)
     ]
-    seam = _Seam()
+    seam = Seam()
     count = 0
     for done, part in enumerate(parts, 1):
         y0, x0 = max(0, part[0] - margin), max(0, part[1] - margin)
         y1, x1 = min(height, part[2] + margin), min(width, part[3] + margin)
-        note = ""
+        rgb, note = _read(pixels, y0, x0, y1, x1, name), ""
         try:
-            found = segment_at(_read(pixels, y0, x0, y1, x1, name), size, um, kinds, name)
+            found = segment_at(rgb, size, um, kinds, name)
         except ImageError as error:
             # Outside the glass, or without light: nothing to find, and no reason to stop.
             note = str(error)
             nothing = np.zeros((y1 - y0, x1 - x0), np.int32)
             found = Cells(nothing, nothing, empty_table(), size)
         seam.forget_above(y0)
-        own = _own(found, part, (y0, x0), reach, seam)
+        own = own_cells(found, part, (y0, x0), reach, seam)
         yield SlideTile(
             y0, x0, _on_slide(found, own, (y0, x0), count), done, len(parts), note
         )
         count += len(own)
+
+
+def segment_slide(
+    slide: Pyramid,
+    pixel_size: float | None = None,
+    kinds: Sequence[CellKind] = ("wbc",),
+    *,
+    tile: int = TILE,
+) -> Generator[Progress, None, Cells]:
+    """Find the cells of a slide: `segment_tiles`, put together.
+
+    Parameters
+    ----------
+    slide : Pyramid
+        Read at full resolution, once.
+    pixel_size : float, optional
+        The user's, in um; overrides what the slide says.
+    kinds, tile
+        As for `segment_tiles`.
+
+    Yields
+    ------
+    Progress
+        After each tile, with its `SlideTile` as `partial`.
+
+    Returns
+    -------
+    Cells
+        With `LabelBlocks`: memory grows with the cells, not with the slide.
+
+    Raises
+    ------
+    ImageError, CytoError
+        As `segment_tiles`.
+    """
+    labels, nuclei = LabelBlocks(slide.shape), LabelBlocks(slide.shape)
+    tables, left_out = [empty_table()], 0
+    size = slide.pixel_size
+    yield Progress("Segmenting", 0, 0, "tiles")
+    for part in segment_tiles(
+        slide.levels[0], pixel_size or size, kinds, name=slide.name, tile=tile
+    ):
+        part.paste(labels, nuclei)
+        size = part.cells.pixel_size
+        tables += [part.cells.table] if len(part.cells) else []
+        left_out += bool(part.note)
+        yield Progress("Segmenting", part.done, part.total, "tiles", partial=part)
+    table = pd.concat(tables[1:] or tables, ignore_index=True)
+    notes: tuple[str, ...] = ()
+    if left_out:
+        notes = (f"{left_out} of {part.total} tiles left out: no bright background there",)
+    return Cells(labels, nuclei, table, size, notes=notes)
 
 
 def _read(pixels: Pixels, y0: int, x0: int, y1: int, x1: int, name: str) -> UInt8Array:
@@ -188,79 +249,14 @@ def _spread(length: int) -> list[int]:
     return sorted({round(last * (i + 0.5) / _PROBES) for i in range(_PROBES)})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Outline:
-    """A cell's pixels in its box, `y0`, `x0` on the slide."""
-
-    y0: int
-    x0: int
-    mask: BoolArray
-
-    def is_same(self, other: _Outline) -> bool:
-        y0, x0 = max(self.y0, other.y0), max(self.x0, other.x0)
-        y1 = min(self.y0 + self.mask.shape[0], other.y0 + other.mask.shape[0])
-        x1 = min(self.x0 + self.mask.shape[1], other.x0 + other.mask.shape[1])
-        if y0 >= y1 or x0 >= x1:
-            return False
-        mine, its = (
-            cell.mask[y0 - cell.y0 : y1 - cell.y0, x0 - cell.x0 : x1 - cell.x0]
-            for cell in (self, other)
-        )
-        smaller = min(np.count_nonzero(self.mask), np.count_nonzero(other.mask))
-        return bool(np.count_nonzero(mine & its) > _SAME * smaller)
-
-
-@dataclass(slots=True, eq=False)
-class _Seam:
-    """Outlines of the cells added near the seams that tiles to come will see, too."""
-
-    outlines: list[_Outline] = field(default_factory=list)
-
-    def forget_above(self, y: int) -> None:
-        self.outlines = [o for o in self.outlines if o.y0 + o.mask.shape[0] > y]
-
-    def add(self, outline: _Outline) -> bool:
-        """Whether the cell is a new one."""
-        if any(outline.is_same(other) for other in self.outlines):
-            return False
-        self.outlines.append(outline)
-        return True
-
-
-def _own(
-    found: Cells,
-    part: tuple[int, int, int, int],
-    origin: tuple[int, int],
-    reach: int,
-    seam: _Seam,
-) -> list[int]:
-    """Ids of the cells that the tile adds: centred in its part and not there yet."""
-    own: list[int] = []
-    table = found.table
-    ids = table.cell_id.to_numpy(np.int64)
-    centres = table[["centroid_y", "centroid_x"]].to_numpy(float) + origin
-    boxes = table[["bbox_y0", "bbox_x0", "bbox_y1", "bbox_x1"]].to_numpy(np.int64)
-    for i, (y, x), box in zip(ids.tolist(), centres, boxes.tolist(), strict=True):
-        inside = min(y - part[0], part[2] - y, x - part[1], part[3] - x)
-        if inside < -reach:
-            continue
-        if inside <= reach:
-            y0, x0, y1, x1 = box
-            mask: BoolArray = found.labels[y0:y1, x0:x1] == i
-            if not seam.add(_Outline(y0 + origin[0], x0 + origin[1], mask)):
-                continue
-        own.append(i)
-    return own
-
-
 def _on_slide(found: Cells, own: list[int], origin: tuple[int, int], count: int) -> Cells:
     """The cells `own` with positions and ids (from `count` + 1) of the slide."""
-    new = np.zeros(int(found.labels.max(initial=0)) + 1, np.int32)
+    labels, nuclei = np.asarray(found.labels), np.asarray(found.nuclei)
+    new = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
     new[own] = np.arange(count + 1, count + 1 + len(own))
     table = found.table[found.table.cell_id.isin(own)].reset_index(drop=True)
     table["cell_id"] = new[table.cell_id].astype(np.int64)
     for axis, start in zip("yx", origin, strict=True):
         for column in (f"centroid_{axis}", f"bbox_{axis}0", f"bbox_{axis}1"):
             table[column] += start
-    labels: Int32Array = new[found.labels]
-    return Cells(labels, new[found.nuclei], table, found.pixel_size)
+    return Cells(new[labels], new[nuclei], table, found.pixel_size)

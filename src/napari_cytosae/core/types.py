@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from scipy.sparse import csr_array
 
+    from napari_cytosae.core.label_blocks import LabelBlocks
+
     UInt8Array: TypeAlias = npt.NDArray[np.uint8]
     Int32Array: TypeAlias = npt.NDArray[np.int32]
     Int64Array: TypeAlias = npt.NDArray[np.int64]
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     Float32Array: TypeAlias = npt.NDArray[np.float32]
     Float64Array: TypeAlias = npt.NDArray[np.float64]
     BoolArray: TypeAlias = npt.NDArray[np.bool_]
+    LabelImage: TypeAlias = Int32Array | LabelBlocks
 
 CellKind = Literal["wbc", "rbc", "platelet"]
 CELL_KINDS: tuple[CellKind, ...] = ("wbc", "rbc", "platelet")
@@ -44,6 +47,9 @@ PixelSizeSource = Literal["metadata", "layer", "user", "estimated", "relative", 
 SaeKind = Literal["relu", "topk", "batchtopk", "jumprelu"]
 
 Precision = Literal["float32", "bfloat16"]
+
+LARGE_PIXELS = 16 * 2**20
+"""Images above this (4096 x 4096) are slides: read, segmented and shown piece by piece."""
 
 RESEARCH_USE = "Research use only. Not for diagnosis."
 
@@ -174,6 +180,15 @@ class Image:
     sha256: str
     notes: tuple[str, ...] = ()
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in px."""
+        return self.rgb.shape[0], self.rgb.shape[1]
+
+    def thinned(self, step: int) -> UInt8Array:
+        """The middle pixel of each block of `step` x `step`."""
+        return self.rgb[step // 2 :: step, step // 2 :: step]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cells:
@@ -182,22 +197,25 @@ class Cells:
     Attributes
     ----------
     labels : ndarray of int32, (H, W)
-        Cell id of each pixel, 0 is background.
+        Cell id of each pixel, 0 is background; of a slide `LabelBlocks`.
     nuclei : ndarray of int32, (H, W)
-        Same ids, nucleus pixels only.
+        Same ids, nucleus pixels only; of a slide `LabelBlocks`.
     table : DataFrame
         One row a cell with `CELL_COLUMNS`, in the order of `cell_id`.
     pixel_size : PixelSize
         As used by the segmentation.
     single_cell : bool
         The whole image is one crop: `crop_cells` returns it as it is.
+    notes : tuple of str
+        What the search left out.
     """
 
-    labels: Int32Array
-    nuclei: Int32Array
+    labels: LabelImage
+    nuclei: LabelImage
     table: pd.DataFrame
     pixel_size: PixelSize
     single_cell: bool = False
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -209,7 +227,8 @@ class Crops(Sequence["UInt8Array"]):
 
     Attributes
     ----------
-    images : tuple of ndarray of uint8, (h, w, 3)
+    images : sequence of ndarray of uint8, (h, w, 3)
+        Of a slide each is read when it is asked for.
     boxes : ndarray of int64, (n, 4)
         ``y0, x0, y1, x1`` on the slide, half-open; may reach outside it where a crop had
         to be padded.
@@ -219,7 +238,7 @@ class Crops(Sequence["UInt8Array"]):
     pixel_size_source : PixelSizeSource
     """
 
-    images: tuple[UInt8Array, ...]
+    images: Sequence[UInt8Array]
     boxes: Int64Array
     cell_ids: Int64Array
     field_of_view_um: float | None
@@ -233,6 +252,8 @@ class Crops(Sequence["UInt8Array"]):
     @overload
     def __getitem__(self, index: slice) -> tuple[UInt8Array, ...]: ...
     def __getitem__(self, index: int | slice) -> UInt8Array | tuple[UInt8Array, ...]:
+        if isinstance(index, slice):
+            return tuple(self.images[index])
         return self.images[index]
 
     def __iter__(self) -> Iterator[UInt8Array]:

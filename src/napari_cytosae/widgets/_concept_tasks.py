@@ -212,7 +212,7 @@ def export(folder: Path, results: Results) -> Generator[Progress, None, Path]:
     overlays = {}
     if results.overlays:
         grids = models.concept_grids(encoded, results.overlays)
-        shape = (image.rgb.shape[0], image.rgb.shape[1])
+        shape = image.shape
         overlays = {
             concept: OverlayMap(grid, encoded.boxes, shape)
             for concept, grid in zip(results.overlays, grids, strict=True)

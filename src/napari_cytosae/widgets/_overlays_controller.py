@@ -97,7 +97,7 @@ class OverlaysController:
         ]
         if not wanted:
             return
-        shape = (image.rgb.shape[0], image.rgb.shape[1])
+        shape = image.shape
         grids = dict(self._grids)
 
         def ended(end: Ended) -> None:

@@ -1,0 +1,89 @@
+"""An image, small or large -> its cells, as a long job.
+
+The interface, the command line and `core.pipeline` drive it; it loads no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from napari_cytosae.core import segmentation
+from napari_cytosae.core.pyramid import Pyramid, as_pyramid
+from napari_cytosae.core.slides import segment_slide
+from napari_cytosae.core.types import CytoError, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from napari_cytosae.core.types import CellKind, Cells, Image, Int32Array, UInt8Array
+
+Whole = TypeVar("Whole", bound="Image | UInt8Array")
+
+
+def find_cells(
+    image: Image | Pyramid | UInt8Array,
+    pixel_size: float | None = None,
+    kinds: Sequence[CellKind] = ("wbc",),
+    *,
+    labels: Int32Array | None = None,
+    single_cell: bool = False,
+) -> Generator[Progress, None, Cells]:
+    """Find the cells of an image, or take them as they are given.
+
+    Beyond `LARGE_PIXELS` the search goes tile by tile.
+
+    Parameters
+    ----------
+    image : Image, Pyramid or ndarray of uint8, (H, W, 3)
+        The smear, one cell, or a slide.
+    pixel_size : float, optional
+        In um; overrides what the image says.
+    kinds : sequence of {"wbc", "rbc", "platelet"}
+        To look for, where the cells are not given.
+    labels : ndarray of int, (H, W), optional
+        Cells that somebody else outlined: measured, not searched.
+    single_cell : bool
+        The whole image is one cell.
+
+    Yields
+    ------
+    Progress
+        Once, before the work; of a slide after each tile.
+
+    Returns
+    -------
+    Cells
+
+    Raises
+    ------
+    ImageError, CytoError
+        As the functions of `core.segmentation`, or when cells are given for a slide.
+    """
+    slide = None if isinstance(image, np.ndarray) else as_pyramid(image)
+    if slide is not None and labels is None and not single_cell:
+        return (yield from segment_slide(slide, pixel_size, kinds))
+    whole = require_whole(image)
+    yield Progress("Segmenting", 0, 0)
+    if labels is not None:
+        return segmentation.measure(whole, labels, pixel_size)
+    if single_cell:
+        return segmentation.single_cell(whole, pixel_size)
+    return segmentation.segment(whole, pixel_size, kinds)
+
+
+def require_whole(image: Whole | Pyramid) -> Whole:
+    """The image, unless it is a slide.
+
+    Raises
+    ------
+    CytoError
+        For a slide, whose cells cannot be given.
+    """
+    if isinstance(image, Pyramid):
+        raise CytoError(
+            f"{image.name} is too large to be taken as one cell, or with cells outlined "
+            "elsewhere: cut out a region of at most 4096 x 4096 px."
+        )
+    return image
