@@ -90,8 +90,8 @@ def measure(side: int, kinds: str, folder: Path) -> None:
         f"{mpx:.0f} Mpx: {len(white)} white cells found, {len(places)} drawn "
         f"({100 * (len(white) / len(places) - 1):+.2f} %): {np.sum(near == 0)} missed, "
         f"{np.sum(near > 1)} doubled, {invented.sum()} invented; of {len(at_seam)} at a "
-        f"seam {np.sum(at_seam != 1)} missed or doubled; {cut.sum()} of {len(found)} cut in "
-        f"the label image; {seconds:.0f} s, {cpu:.0f} s CPU, {mpx / cpu:.2f} Mpx a CPU "
+        f"seam {np.sum(at_seam != 1)} missed or doubled; {cut.sum()} of {len(found)} cut "
+        f"in the label image; {seconds:.0f} s, {cpu:.0f} s CPU, {mpx / cpu:.2f} Mpx a CPU "
         f"second, {peak:.2f} GB at most",
         flush=True,
     )

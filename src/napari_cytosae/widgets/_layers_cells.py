@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels
 
+from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.core.types import Progress
 from napari_cytosae.widgets._colours import outline_colormap
 from napari_cytosae.widgets._layer_facts import TAG, merge_features, placement, role_of
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from napari.utils.colormaps import DirectLabelColormap
 
-    from napari_cytosae.core.types import Cells, Int32Array
+    from napari_cytosae.core.types import Cells, LabelImage
     from napari_cytosae.widgets._layers import CanvasLayers
 
 _CONTOUR_PX = 2
@@ -41,21 +42,21 @@ class Outlines:
         Our layer that was there when the work began, where it can be used again.
     former : Labels or None
         Our layer that was corrected by hand since, and is let go.
-    labels : ndarray of int32, (H, W), or None
+    labels : ndarray of int32, (H, W), or list of dask arrays, or None
         New content of `present`; None where it shows these cells already.
     features : DataFrame
     colormap : DirectLabelColormap
-    shown : ndarray of int32, (H, W)
+    shown : ndarray of int32, (H, W), or LabelBlocks
         The cells' own label image.
     """
 
     layer: Labels
     present: Labels | None
     former: Labels | None
-    labels: Int32Array | None
+    labels: Any
     features: pd.DataFrame
     colormap: DirectLabelColormap
-    shown: Int32Array
+    shown: LabelImage
 
 
 class CellOutlines:
@@ -108,18 +109,18 @@ def _prepare(
     yield Progress("Outlining the cells", 0, 0)
     colormap = outline_colormap(cells, hidden)
     former = None
-    same = layer is not None and np.array_equal(layer.data, cells.labels)
+    same = layer is not None and _shows(layer, cells.labels)
     if layer is not None and not same and _edited(layer):
         former, layer = layer, None
     if layer is not None:
         features = merge_features(layer.features, cells.table)
-        labels = None if same else cells.labels.copy()
+        labels = None if same else _editable(cells.labels)
         return Outlines(layer, layer, None, labels, features, colormap, cells.labels)
     present = None if former is None else former.features
     features = merge_features(present, cells.table)
     where: dict[str, Any] = {} if source is None else placement(source)
     layer = Labels(
-        cells.labels.copy(),
+        _editable(cells.labels),
         name="Cells",
         opacity=0.9,
         features=features,
@@ -130,6 +131,17 @@ def _prepare(
     return Outlines(layer, None, former, None, features, colormap, cells.labels)
 
 
+def _editable(labels: LabelImage) -> Any:
+    """What a layer is to hold: a copy to paint in, or a slide's lazy pyramid."""
+    return labels.pyramid() if isinstance(labels, LabelBlocks) else labels.copy()
+
+
+def _shows(layer: Labels, labels: LabelImage) -> bool:
+    if layer.multiscale or isinstance(labels, LabelBlocks):
+        return role_of(layer).get("shown") is labels
+    return np.array_equal(layer.data, labels)
+
+
 def _edited(layer: Labels) -> bool:
     shown = role_of(layer).get("shown")
-    return shown is not None and not np.array_equal(layer.data, shown)
+    return shown is not None and not layer.multiscale and not _shows(layer, shown)
