@@ -252,3 +252,13 @@ def test_dark_parts_are_left_out_and_said(drawn):
     rgb[:, :1100] = drawn.rgb
     cells = run(find_cells(as_pyramid(as_image(rgb, "field", UM))))
     assert cells.notes == ("2 of 3 tiles left out: no bright background there",)
+
+
+def test_a_slide_is_thinned_from_a_level_that_will_do(drawn, tmp_path):
+    with open_image(write_pyramid(tmp_path / "slide.ome.tif", drawn.rgb)) as slide:
+        for step in (1, 2, 3, 7):
+            shown = slide.thinned(step)
+            assert shown.shape == drawn.rgb[step // 2 :: step, step // 2 :: step].shape
+            y, x = shown.shape[0] // 2, shown.shape[1] // 3
+            near = drawn.rgb[step * y : step * y + 9, step * x : step * x + 9]
+            assert (near == shown[y, x]).all(axis=2).any()

@@ -11,7 +11,14 @@ from PIL import Image as PillowImage
 from PIL import ImageColor, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
-    from napari_cytosae.core.types import BoolArray, Float32Array, Int32Array, UInt8Array
+    from napari_cytosae.core.pyramid import Pyramid
+    from napari_cytosae.core.types import (
+        BoolArray,
+        Float32Array,
+        Image,
+        Int32Array,
+        UInt8Array,
+    )
 
     Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -179,8 +186,8 @@ def colour_bar(
 def background_colour(image: Image | Pyramid | UInt8Array) -> tuple[int, int, int]:
     """The slide's empty field: the median of its brightest quarter."""
     step = max(1, min(image.shape[:2]) // 256)
-    is_array = isinstance(image, np.ndarray)
-    sample = (image[::step, ::step] if is_array else image.thinned(step)).reshape(-1, 3)
+    pixels = image[::step, ::step] if isinstance(image, np.ndarray) else image.thinned(step)
+    sample = pixels.reshape(-1, 3)
     brightness = sample.sum(axis=1)
     bright = sample[brightness >= np.percentile(brightness, 75)]
     red, green, blue = (int(value) for value in np.median(bright, axis=0))

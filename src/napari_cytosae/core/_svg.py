@@ -15,6 +15,7 @@ from napari_cytosae.core.types import RESEARCH_USE
 
 if TYPE_CHECKING:
     from napari_cytosae.core._panel import FigureConcept
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Cells, Image
 
 _MARGIN, _HEAD, _FOOT = 20, 48, 44
@@ -22,7 +23,9 @@ _MAX_SIDE = 3000
 _OUTLINE = "#10217a"
 
 
-def overlay_svg(image: Image | Pyramid, shown: FigureConcept, cells: Cells | None = None) -> str:
+def overlay_svg(
+    image: Image | Pyramid, shown: FigureConcept, cells: Cells | None = None
+) -> str:
     """One concept on the slide, as `figures.overlay_figure`, for a page or a poster.
 
     Cell outlines, scale bar, colour bar and text stay lines and text; a slide above 3,000

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_cytosae.core.overlay import OverlayMap
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Cells, Crops, Encoded, Image, Provenance
 
 
@@ -39,7 +40,7 @@ class Written:
         The chosen concepts.
     """
 
-    image: Image
+    image: Image | Pyramid
     cells: Cells
     crops: Crops
     encoded: Encoded

@@ -9,7 +9,8 @@ import tifffile
 from PIL import ImageColor
 
 from napari_cytosae.core.files import atomic_file
-from napari_cytosae.core.overlay import CHUNK, TILE
+from napari_cytosae.core.label_blocks import BLOCK
+from napari_cytosae.core.overlay import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,7 +69,7 @@ def write_ome(
                 shape=(len(shown), *size),
                 dtype=np.float32,
                 photometric="minisblack",
-                tile=(TILE, TILE),
+                tile=(BLOCK, BLOCK),
                 compression="zlib",
                 subifds=len(steps) - 1 if level == 0 else None,
                 subfiletype=1 if level else None,
@@ -81,7 +82,7 @@ def write_ome(
 def _tiles(shown: Sequence[FigureConcept], step: int) -> Iterator[Float32Array]:
     """The tiles of all channels, row by row, one at a time."""
     height, width = shown[0].overlay.shape
-    side = TILE * step
+    side = BLOCK * step
     for each in shown:
         for y in range(0, height, side):
             for x in range(0, width, side):

@@ -57,7 +57,7 @@ class Pyramid:
         return self.levels[0].shape[:2]
 
     def thinned(self, step: int) -> UInt8Array:
-        """A pixel of each block of `step` x `step`, from the coarsest level that will do."""
+        """One pixel of each block of `step` x `step`, of the coarsest level that does."""
         height, width = (len(range(step // 2, side, step)) for side in self.shape)
         fine = [level for level in self.levels if level.shape[0] >= height]
         level = fine[-1] if fine else self.levels[0]
@@ -66,7 +66,8 @@ class Pyramid:
             for count, length in zip((height, width), level.shape[:2], strict=True)
         )
         # Strip by strip: the finest level does not fit in memory.
-        strips = np.array_split(rows, max(1, level.shape[0] * level.shape[1] // LARGE_PIXELS))
+        count = max(1, level.shape[0] * level.shape[1] // LARGE_PIXELS)
+        strips = np.array_split(rows, count)
         return np.concatenate(
             [level[r[0] : r[-1] + 1, :][r - r[0]][:, columns] for r in strips if len(r)]
         )
