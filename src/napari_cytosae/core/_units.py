@@ -13,6 +13,7 @@ from scipy import sparse
 
 from napari_cytosae.core import pipeline
 from napari_cytosae.core.crops import crop_cells
+from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.files import atomic_file, sha256_file
 from napari_cytosae.core.images import read_image
 from napari_cytosae.core.patients import token_counts
@@ -112,7 +113,7 @@ def encode_unit(
     read = 0
     for position, image in images:
         try:
-            cells = yield from pipeline.segment(image)
+            cells = yield from find_cells(image)
         except CytoError as error:
             problems.append((position, str(error)))
             continue

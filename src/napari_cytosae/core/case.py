@@ -15,6 +15,7 @@ from scipy import sparse
 from napari_cytosae.core import pipeline
 from napari_cytosae.core._barcode_files import record_of
 from napari_cytosae.core.crops import FIELD_OF_VIEW_UM, crop_cells
+from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.images import read_image
 from napari_cytosae.core.patients import Barcodes, PatientCells, collect
 from napari_cytosae.core.types import CytoError, Encoded, Image, Progress
@@ -150,7 +151,7 @@ def examine(
                 inputs[image.name] = image.sha256
                 continue
             cells = yield from _quietly(
-                pipeline.segment(image, single_cell=single_cell), done, len(sources)
+                find_cells(image, single_cell=single_cell), done, len(sources)
             )
         except CytoError as error:
             problems.append(str(error))
