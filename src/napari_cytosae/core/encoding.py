@@ -6,6 +6,7 @@ exist, and what is kept of them is five numbers a cell and latent.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_cytosae.core.sae import Sae
-    from napari_cytosae.core.types import Float16Array, Float32Array, SaeInfo
+    from napari_cytosae.core.types import Float16Array, Float32Array, Int64Array, SaeInfo
 
 CELLS_AT_ONCE = 32
 """Cells whose kept tokens are widened to float32 at a time: 25 MB at CytoSAE's size."""
@@ -128,6 +129,19 @@ def concatenate(parts: Sequence[Encoded], *, complete: bool = True) -> Encoded:
         boxes=np.concatenate([part.boxes for part in parts]),
         cell_ids=np.concatenate([part.cell_ids for part in parts]),
         complete=complete,
+    )
+
+
+def rows(encoded: Encoded, index: Int64Array) -> Encoded:
+    """Some of the cells, in the order of `index` (k,)."""
+    of = encoded.activations
+    return replace(
+        encoded,
+        activations=replace(of, **{name: getattr(of, name)[index] for name in STATISTICS}),
+        tokens=None if encoded.tokens is None else encoded.tokens[index],
+        gates=None if encoded.gates is None else encoded.gates[index],
+        boxes=encoded.boxes[index],
+        cell_ids=encoded.cell_ids[index],
     )
 
 

@@ -133,16 +133,32 @@ def measure(
     CytoError
         If the labels have another shape than the image or hold other than whole numbers.
     """
+    rgb, _ = _unpack(image)
+    given = whole_labels(labels, rgb.shape[:2])
+    size, _ = settled_scale(rgb, image, pixel_size)
+    return measure_at(image, given, size)
+
+
+def measure_at(image: Image | UInt8Array, labels: Int32Array, size: PixelSize) -> Cells:
+    """Measure given cells at a scale that is settled, see `measure`.
+
+    Parameters
+    ----------
+    image : Image or ndarray of uint8, (H, W, 3)
+        The smear.
+    labels : ndarray of int32, (H, W)
+        As `whole_labels` returns them.
+    size : PixelSize
+        Goes to the table; where its `um` is None, sizes are relative to the nuclei.
+    """
     rgb, name = _unpack(image)
-    given = _whole_labels(labels, rgb.shape[:2])
-    ids, own = consecutive(given)
-    size, um = settled_scale(rgb, image, pixel_size)
-    stained = stain(rgb.astype(np.float32))
-    nuclei, kinds = _white.nuclei_within(stained, own, um)
+    ids, own = consecutive(labels)
+    um = size.um or _scale_of_nuclei(rgb)
+    nuclei, kinds = _white.nuclei_within(stain(rgb.astype(np.float32)), own, um)
     cells = _finish(rgb, own, nuclei, kinds, size, um, name)
     table = cells.table.assign(cell_id=ids.astype(np.int64))
-    nuclei = np.where(nuclei > 0, given, 0).astype(np.int32)
-    return Cells(given, nuclei, table, size)
+    nuclei = np.where(nuclei > 0, labels, 0).astype(np.int32)
+    return Cells(labels, nuclei, table, size)
 
 
 def single_cell(image: Image | UInt8Array, pixel_size: float | None = None) -> Cells:
@@ -242,9 +258,13 @@ def settled_scale(
         return size, size.um
     if um is not None:
         return PixelSize(um, "estimated", spread, count), um
+    return PixelSize(None, "relative", None, count), _scale_of_nuclei(rgb)
+
+
+def _scale_of_nuclei(rgb: UInt8Array) -> float:
+    """Pixel size (um) that size rules use where the true one cannot be told."""
     factor = _scale.overview_factor(rgb)
-    um = _white.nuclear_scale(stain(shrink(rgb, factor)))
-    return PixelSize(None, "relative", None, count), (um or 0.15) / factor
+    return (_white.nuclear_scale(stain(shrink(rgb, factor))) or 0.15) / factor
 
 
 def _factor(rgb: UInt8Array, um: float) -> int:
@@ -274,7 +294,14 @@ def _enlarge(labels: Int32Array, factor: int, shape: tuple[int, ...]) -> Int32Ar
     return full
 
 
-def _whole_labels(labels: np.ndarray, shape: tuple[int, ...]) -> Int32Array:
+def whole_labels(labels: np.ndarray, shape: tuple[int, ...]) -> Int32Array:
+    """Labels of any number type as int32.
+
+    Raises
+    ------
+    CytoError
+        If they have another shape than `shape` or hold other than whole numbers.
+    """
     labels = np.asarray(labels)
     if labels.shape != shape:
         raise CytoError(

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_cytosae.core import pipeline
+from napari_cytosae.core.correction import corrected
+from napari_cytosae.core.crops import crop_cells
+from napari_cytosae.core.images import as_image
+from napari_cytosae.core.label_blocks import LabelBlocks
+from napari_cytosae.core.models import load_models
+from napari_cytosae.core.segmentation import measure, segment
+from napari_cytosae.core.types import Cells, CytoError
+from napari_cytosae.synthetic import render_smear
+
+UM = 0.2
+
+
+@pytest.fixture(scope="module")
+def image():
+    wbc = {"neutrophil": 3, "lymphocyte": 3, "monocyte": 2}
+    return as_image(render_smear((500, 700), UM, 4, wbc=wbc, n_rbc=40).rgb, "a.png", UM)
+
+
+@pytest.fixture(scope="module")
+def cells(image):
+    found = segment(image)
+    assert len(found) == 8
+    return found
+
+
+def place(cells, cell_id):
+    row = cells.table.set_index("cell_id").loc[cell_id]
+    return slice(row.bbox_y0, row.bbox_y1), slice(row.bbox_x0, row.bbox_x1)
+
+
+def check(image, former, fixed):
+    """Whatever was done: rows of untouched cells stay, the others are as measured anew."""
+    now = fixed.cells
+    assert now.table.cell_id.tolist() == np.unique(now.labels)[1:].tolist()
+    assert now.pixel_size == former.pixel_size
+    kept = np.setdiff1d(now.table.cell_id, fixed.changed)
+    before = former.table.set_index("cell_id").loc[kept]
+    pd.testing.assert_frame_equal(now.table.set_index("cell_id").loc[kept], before)
+    anew = measure(image, now.labels)
+    np.testing.assert_array_equal(now.labels, anew.labels)
+    pd.testing.assert_frame_equal(
+        now.table.set_index("cell_id").loc[fixed.changed],
+        anew.table.set_index("cell_id").loc[fixed.changed],
+    )
+    inside = now.nuclei > 0
+    np.testing.assert_array_equal(now.nuclei[inside], now.labels[inside])
+    for cell_id in kept:
+        np.testing.assert_array_equal(now.nuclei == cell_id, former.nuclei == cell_id)
+
+
+def test_nothing_edited_measures_nothing(image, cells, monkeypatch):
+    fixed = corrected(image, cells, cells.labels.astype(np.uint64))
+    assert not len(fixed.changed)
+    assert not len(fixed.removed)
+    pd.testing.assert_frame_equal(fixed.cells.table, cells.table)
+    np.testing.assert_array_equal(fixed.cells.nuclei, cells.nuclei)
+
+
+def test_a_painted_rim_changes_one_cell(image, cells):
+    labels = cells.labels.copy()
+    rows, columns = place(cells, 3)
+    labels[rows, columns.stop : columns.stop + 4] = 3
+    fixed = corrected(image, cells, labels)
+    assert fixed.changed.tolist() == [3]
+    check(image, cells, fixed)
+    area = fixed.cells.table.set_index("cell_id").area_px
+    assert area[3] > cells.table.set_index("cell_id").area_px[3]
+
+
+def test_a_cell_cut_in_two_keeps_its_id_on_the_larger_piece(image, cells):
+    labels = cells.labels.copy()
+    rows, columns = place(cells, 2)
+    cut = columns.start + round(0.3 * (columns.stop - columns.start))
+    labels[rows, cut : cut + 2] = 0
+    fixed = corrected(image, cells, labels)
+    assert fixed.changed.tolist() == [2, 9]
+    check(image, cells, fixed)
+    table = fixed.cells.table.set_index("cell_id")
+    assert table.area_px[2] > table.area_px[9] > 100
+    assert table.centroid_x[9] < cut < table.centroid_x[2]
+
+
+def test_merged_painted_over_deleted_and_new_cells(image, cells):
+    labels = cells.labels.copy()
+    labels[labels == 5] = 4
+    labels[labels == 6] = 0
+    # Both pieces of a merged cell lie apart, as before in two cells.
+    y, x = (int(cells.table.centroid_y[0]), int(cells.table.centroid_x[0]))
+    labels[y - 3 : y + 3, x - 3 : x + 3] = 40
+    fixed = corrected(image, cells, labels)
+    check(image, cells, fixed)
+    assert 6 in fixed.removed
+    assert 40 in fixed.changed
+    assert 1 in fixed.changed
+
+
+def test_touching_cells_painted_with_one_id_are_one(image, cells):
+    labels = cells.labels.copy()
+    rows, columns = place(cells, 7)
+    middle = (columns.start + columns.stop) // 2
+    half = labels[rows, middle : columns.stop]
+    half[half == 7] = 90
+    two = corrected(image, cells, labels)
+    assert set(two.changed) == {7, 90}
+    back = two.cells.labels.copy()
+    back[back == 90] = 7
+    one = corrected(image, two.cells, back)
+    assert one.changed.tolist() == [7]
+    assert one.removed.tolist() == [90]
+    assert one.cells.table.area_px.tolist() == cells.table.area_px.tolist()
+
+
+def test_crumbs_of_the_eraser_are_no_cells(image, cells):
+    labels = cells.labels.copy()
+    rows, columns = place(cells, 2)
+    middle = (rows.start + rows.stop) // 2
+    left = columns.start + int(np.flatnonzero(labels[middle, columns] == 2)[0])
+    labels[rows, left + 1] = 0
+    fixed = corrected(image, cells, labels)
+    assert fixed.changed.tolist() == [2]
+
+
+def test_all_cells_deleted(image, cells):
+    fixed = corrected(image, cells, np.zeros_like(cells.labels))
+    assert len(fixed.cells) == 0
+    assert fixed.removed.tolist() == list(range(1, 9))
+    assert fixed.cells.table.dtypes.equals(cells.table.dtypes)
+
+
+def test_labels_that_do_not_fit_are_refused(image, cells):
+    with pytest.raises(CytoError, match="shape"):
+        corrected(image, cells, cells.labels[:100])
+    with pytest.raises(CytoError, match="whole numbers"):
+        corrected(image, cells, cells.labels - 1)
+    blocks = LabelBlocks(cells.labels.shape)
+    slide = Cells(blocks, blocks, cells.table, cells.pixel_size)
+    with pytest.raises(CytoError, match="cut out a region"):
+        corrected(image, slide, cells.labels)
+
+
+# --- encoding what changed ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def models(weights):
+    backbone, sae = weights / "vit.safetensors", weights / "sae.safetensors"
+    return load_models(backbone, sae, device="cpu", precision="float32")
+
+
+def same(one, other):
+    assert one.cell_ids.tolist() == other.cell_ids.tolist()
+    np.testing.assert_array_equal(one.boxes, other.boxes)
+    np.testing.assert_allclose(one.tokens, other.tokens, atol=1e-3)
+    for name in ("n_patches", "max", "mean", "mean_with_cls", "cls"):
+        a, b = (getattr(e.activations, name).toarray() for e in (one, other))
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_only_what_is_cut_out_anew_is_encoded(image, cells, models, monkeypatch):
+    former = pipeline.run(pipeline.encode(models, crop_cells(image, cells)))
+    labels = cells.labels.copy()
+    # Near the border crops are shifted inside: their boxes may stay the same.
+    offset = cells.table[["centroid_y", "centroid_x"]] - np.array(labels.shape) / 2
+    inner = int(cells.table.cell_id[np.hypot(*offset.to_numpy().T).argmin()])
+    gone = 1 + inner % 8
+    labels[labels == gone] = 0
+    rows, columns = place(cells, inner)
+    labels[rows, columns.start : columns.start + 20] = 0
+    fixed = corrected(image, cells, labels)
+    crops = crop_cells(image, fixed.cells)
+    seen = []
+    original = models.encode_batch
+    monkeypatch.setattr(
+        models,
+        "encode_batch",
+        lambda batch, *a, **k: (seen.append(len(batch)), original(batch, *a, **k))[1],
+    )
+    steps = list(pipeline.encode_changed(models, crops, former))
+    again = pipeline.run(pipeline.encode_changed(models, crops, former))
+    assert sum(seen) == 2 * 1
+    assert set(steps[0].partial.cell_ids) == set(range(1, 9)) - {inner, gone}
+    monkeypatch.undo()
+    same(again, pipeline.run(pipeline.encode(models, crops)))
+
+
+@pytest.mark.parametrize("why", ["threshold", "tokens", "nothing held"])
+def test_rows_that_do_not_fit_are_encoded_again(image, cells, models, why):
+    crops = crop_cells(image, cells)
+    made = pipeline.encode(
+        models,
+        crops[:0] if why == "nothing held" else crops,
+        0.5 if why == "threshold" else 0.2,
+        keep_tokens=why != "tokens",
+    )
+    former = pipeline.run(made)
+    same(
+        pipeline.run(pipeline.encode_changed(models, crops, former)),
+        pipeline.run(pipeline.encode(models, crops)),
+    )
+
+
+def test_nothing_changed_encodes_nothing(image, cells, models, monkeypatch):
+    crops = crop_cells(image, cells)
+    former = pipeline.run(pipeline.encode(models, crops))
+    monkeypatch.setattr(models, "encode_batch", None)
+    again = pipeline.run(pipeline.encode_changed(models, crops, former))
+    same(again, former)
+    assert again.complete
