@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from napari_cytosae.core.cache import KeptCell
 from napari_cytosae.core.sae import slices
 from napari_cytosae.core.types import ConceptActivations, CytoError, Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from napari_cytosae.core.sae import Sae
     from napari_cytosae.core.types import Float16Array, Float32Array, Int64Array, SaeInfo
@@ -92,6 +93,44 @@ def empty(sae: SaeInfo, threshold: float) -> ConceptActivations:
     """Activations of no cells at all."""
     nothing = np.empty((len(STATISTICS), 0, sae.d_sae), np.float32)
     return _sparse(nothing, sae, threshold)
+
+
+def split(
+    activations: ConceptActivations,
+    tokens: Float16Array | None,
+    gates: Float32Array | None,
+) -> Iterator[KeptCell]:
+    """Take encoded cells apart, one after the other; `from_cells` joins them again."""
+    matrices = [getattr(activations, name) for name in STATISTICS]
+    for row in range(len(activations)):
+        # Whatever fires anywhere in a cell has a mean over all its tokens.
+        latents = activations.mean_with_cls[[row]].indices
+        values = np.concatenate([matrix[[row]][:, latents].toarray() for matrix in matrices])
+        yield KeptCell(
+            latents.astype(np.int32),
+            values,
+            None if tokens is None else tokens[row],
+            None if gates is None else gates[row],
+        )
+
+
+def from_cells(
+    cells: Sequence[KeptCell], sae: SaeInfo, threshold: float
+) -> tuple[ConceptActivations, Float16Array | None, Float32Array | None]:
+    """Join cells, at least one, as `Models.encode_batch` gives them.
+
+    Tokens and gates are kept where every cell has them.
+    """
+    dense = np.zeros((len(STATISTICS), len(cells), sae.d_sae), np.float32)
+    for row, cell in enumerate(cells):
+        dense[:, row, cell.latents] = cell.values
+    tokens = [cell.tokens for cell in cells if cell.tokens is not None]
+    gates = [cell.gates for cell in cells if cell.gates is not None]
+    return (
+        _sparse(dense, sae, threshold),
+        np.stack(tokens) if len(tokens) == len(cells) else None,
+        np.stack(gates) if len(gates) == len(cells) else None,
+    )
 
 
 def concatenate(parts: Sequence[Encoded], *, complete: bool = True) -> Encoded:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
+from napari_cytosae import __version__
 from napari_cytosae.core import encoding, pipeline
 from napari_cytosae.core._loading import open_pair, pick_device, require_fit
 from napari_cytosae.core.backbone import Backbone, preprocess
@@ -94,6 +95,15 @@ class Models:
     def grid(self) -> int:
         """Patches along one side of a crop."""
         return self.backbone_info.grid
+
+    @property
+    def made_by(self) -> str:
+        """All that a result follows from besides the pixels; empty for nameless weights."""
+        hashes = self.backbone_info.sha256, self.sae_info.sha256
+        if not all(hashes):
+            return ""
+        here = self.device.type, self.precision, torch.__version__, __version__
+        return " ".join((*hashes, str(self.layer), *here))
 
     @property
     def batch_size(self) -> int:
