@@ -14,6 +14,12 @@ def _folder(variable: str, default: Path) -> Path:
     return Path(os.environ.get(variable, default))
 
 
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests neither find nor leave anything in the user's cache."""
+    monkeypatch.setenv("CYTOSAE_CACHE_MB", "0")
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder with `bccd`, `chula_rbc`, `wbc_segmentation`, `cytosae_published`."""

@@ -34,6 +34,7 @@ from napari_cytosae._sample_data import demo_smear
 from napari_cytosae.cli import app
 from napari_cytosae.core import known_models, registry, training
 from napari_cytosae.core.checkpoints import open_sae, save_sae
+from napari_cytosae.core.models import Models
 from napari_cytosae.core.types import (
     CELL_COLUMNS,
     CONCEPT_COLUMNS,
@@ -882,3 +883,47 @@ def test_ctrl_c_is_quiet(smear: Path, tmp_path: Path) -> None:
     assert Path(first.strip()).is_dir()
     hidden = [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
     assert hidden == []
+
+
+# --- cells kept for next time ---------------------------------------------------------
+
+
+def test_analyze_keeps_encoded_cells(
+    smear: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CYTOSAE_CACHE_MB", "100")
+    encoded: list[int] = []
+    original = Models.encode_batch
+
+    def watched(self: Models, crops: Any, *args: Any, **options: Any) -> Any:
+        encoded.append(len(crops))
+        return original(self, crops, *args, **options)
+
+    monkeypatch.setattr(Models, "encode_batch", watched)
+    tables = []
+    for name, options in (("none", ["--no-cache"]), ("first", []), ("second", [])):
+        encoded.clear()
+        arguments = (*options, "--precision", "float32", "--device", "cpu")
+        result = run("analyze", smear, "-o", tmp_path / name, *arguments)
+        assert result.exit_code == 0, result.stderr
+        tables.append((tmp_path / name / "smear" / "concepts.csv").read_bytes())
+        count = len(pd.read_csv(tmp_path / name / "smear" / "cells.csv"))
+        kept = len(list((home / "encoded").glob("*.npz")))
+        assert sum(encoded) == (0 if name == "second" else count)
+        assert kept == (0 if name == "none" else count)
+    assert tables[0] == tables[1] == tables[2]
+    said = run("models", "cache")
+    assert said.stdout.startswith(f"{home / 'encoded'}  {count:,} cells  ")
+    assert " 0 cells  0.0 MB" in run("models", "cache", "--clear").stdout
+    assert not list((home / "encoded").glob("*.npz"))
+
+
+def test_a_cache_that_cannot_be_written_is_said_once(
+    smear: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CYTOSAE_CACHE_MB", "100")
+    home.mkdir()
+    (home / "encoded").write_text("in the way")
+    result = run("analyze", smear, "-o", tmp_path / "out", "--precision", "float32")
+    assert result.exit_code == 0
+    assert result.stderr.count("Encoded cells are not kept for next time (") == 1

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
     from pathlib import Path
 
+    from napari_cytosae.core.cache import Cache
     from napari_cytosae.core.geojson import Outline
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.overlay import OverlayMap
@@ -116,6 +117,7 @@ def analyze_image(
     threshold: float = 0.2,
     concepts: Sequence[int] | Callable[[Cells, Encoded], Sequence[int]] = (),
     extras: Collection[str] = (),
+    cache: Cache | None = None,
 ) -> Generator[Progress, None, Report]:
     """Find and encode the cells of `image`, and write all results to `folder`.
 
@@ -135,6 +137,8 @@ def analyze_image(
         Whose overlays are written too; a callable chooses them from the activations.
     extras : collection of str
         Of `core.types.EXTRAS`, written beside the files of the contract.
+    cache : Cache, optional
+        Of encoded cells.
 
     Raises
     ------
@@ -160,6 +164,7 @@ def analyze_image(
         single_cell=source.single_cell,
         threshold=threshold,
         keep_tokens=bool(concepts),
+        cache=cache,
     )
     cells, crops, encoded = found.cells, found.crops, found.encoded
     yield Progress("Writing", 0, 0)

@@ -137,6 +137,24 @@ def unpack(
         typer.echo(path)
 
 
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Delete them.")] = False,
+) -> None:
+    """Say how many encoded cells are kept for next time, and where.
+
+    What was not used for longest goes when the folder is full: CYTOSAE_CACHE_MB sets its
+    size in megabytes, and 0 keeps nothing.
+    """
+    from napari_cytosae.core.cache import Cache, cache_folder
+
+    kept = Cache(cache_folder(), 0)
+    if clear:
+        kept.clear()
+    count, size = kept.usage()
+    typer.echo(f"{kept.folder}  {count:,} cells  {size / 1e6:,.1f} MB")
+
+
 def _announce(entry: ModelEntry) -> None:
     """Say what is about to come, and under which terms, before it does."""
     for line in (

@@ -154,6 +154,13 @@ Threshold = Annotated[
         metavar="T", help="Activation above which a patch counts.", callback=_not_negative
     ),
 ]
+NoCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache",
+        help="Encode every cell anew, and keep none for next time (see `models cache`).",
+    ),
+]
 # Taken by whatever encodes, so that one line of options serves all commands.
 UnusedThreshold = Annotated[
     float, typer.Option("--threshold", callback=_not_negative, hidden=True)

@@ -24,6 +24,7 @@ from napari_cytosae._cli_options import (
     Images,
     Kinds,
     ModelOptions,
+    NoCache,
     Output,
     PixelSizeUm,
     PrecisionChoice,
@@ -153,6 +154,7 @@ def analyze(
         ),
     ] = None,
     also: Also = None,
+    no_cache: NoCache = False,
     backbone: Backbone = None,
     sae: SaeReference = "starter",
     device: DeviceOption = Device.auto,
@@ -166,7 +168,9 @@ def analyze(
     overlay_<id>.tif for each of --concepts.
     """
     from napari_cytosae._analysis import analyze_image
+    from napari_cytosae.core.cache import open_cache
 
+    cache = None if no_cache else open_cache()
     source = _source(images, labels, single_cell, kinds)
     extras = also.split(",") if also else []
     wanted = [int(concept) for concept in concepts.split(",")] if concepts else []
@@ -181,11 +185,15 @@ def analyze(
         image: Image | Pyramid, folder: Path, models: Models
     ) -> Generator[Progress, None, Cells]:
         done = yield from analyze_image(
-            image, folder, source, models, threshold, wanted, extras
+            image, folder, source, models, threshold, wanted, extras, cache
         )
         return done.cells
 
-    each_image(images, output, pixel_size, prepare, work)
+    try:
+        each_image(images, output, pixel_size, prepare, work)
+    finally:
+        if cache is not None and cache.trouble:
+            say(f"{cache.trouble}.")
 
 
 def _source(

@@ -261,6 +261,23 @@ def test_auto_takes_bfloat16_only_where_it_is_faster(
     np.testing.assert_array_equal(exact.tokens(crops[:1]), tiny.tokens(crops[:1]))
 
 
+def test_auto_measures_once(reference_dir, monkeypatch, tmp_path):
+    """Noise in the timing must not change a result from one day to the next."""
+    monkeypatch.setenv("CYTOSAE_CACHE_MB", "1")
+    monkeypatch.setenv("CYTOSAE_HOME", str(tmp_path))
+    files = (
+        reference_dir / "backbone_tiny_random.pth",
+        reference_dir / "sae_tiny_random.pt",
+    )
+    monkeypatch.setattr(models, "faster_in_bfloat16", lambda device: True)
+    assert load_models(*files).precision == "bfloat16"
+    monkeypatch.setattr(models, "faster_in_bfloat16", lambda device: False)
+    assert load_models(*files).precision == "bfloat16"
+    assert load_models(files[0], files[1], precision="float32").precision == "float32"
+    (tmp_path / "encoded" / "precision.json").unlink()
+    assert load_models(*files).precision == "float32"
+
+
 def test_precisions_that_there_are_not(reference_dir):
     with pytest.raises(CytoError, match="no precision float8; use one of auto, float32"):
         load_models(precision="float8")

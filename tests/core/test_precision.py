@@ -70,3 +70,29 @@ def test_probes_are_the_same_each_time():
         assert a.dtype == np.uint8
         assert a.shape == (224, 224, 3)
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_choice_is_remembered(tmp_path):
+    here = precision.measured_on(torch.device("cpu"), "a", "b")
+    assert here == precision.measured_on(torch.device("cpu"), "a", "b")
+    assert here != precision.measured_on(torch.device("cpu"), "a", "c")
+    assert precision.recall(here, tmp_path) is None
+    precision.remember(here, "bfloat16", tmp_path)
+    precision.remember("elsewhere", "float32", tmp_path)
+    assert precision.recall(here, tmp_path) == "bfloat16"
+    assert precision.recall("elsewhere", tmp_path) == "float32"
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '{"here": "float8"}'])
+def test_a_damaged_memory_is_none(tmp_path, text):
+    (tmp_path / "precision.json").write_text(text)
+    assert precision.recall("here", tmp_path) is None
+    precision.remember("here", "float32", tmp_path)
+    assert precision.recall("here", tmp_path) == "float32"
+
+
+def test_no_folder_keeps_nothing(tmp_path):
+    precision.remember("here", "float32", None)
+    assert precision.recall("here", None) is None
+    (tmp_path / "file").touch()
+    precision.remember("here", "float32", tmp_path / "file" / "in")

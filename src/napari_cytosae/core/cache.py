@@ -10,12 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import zipfile
-import zlib
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,6 +44,7 @@ FREE_BYTES = 10**9
 
 _SUFFIX = ".npz"
 _ROOM = 0.9
+_ZIP_BYTES = 2000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,14 +98,14 @@ class Cache:
         key : str
             Of `cell_key`.
         tokens : bool
-            Whether the cell is of use only with its tokens.
+            Whether its tokens are wanted; without them it is then of no use.
         """
         path = self._path(key)
         try:
-            cell = _load(path)
+            cell = _load(path, tokens)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        except Exception:  # parsers of damaged bytes raise nearly anything
             with suppress(OSError):
                 path.unlink()
             return None
@@ -122,19 +121,19 @@ class Cache:
         if self.trouble:
             return
         path = self._path(key)
-        arrays = {"latents": cell.latents, "values": cell.values}
-        optional = {"tokens": cell.tokens, "gates": cell.gates}
-        arrays |= {name: array for name, array in optional.items() if array is not None}
-        size = sum(array.nbytes for array in arrays.values())
+        arrays: dict[str, Any] = {
+            part.name: getattr(cell, part.name)
+            for part in fields(cell)
+            if getattr(cell, part.name) is not None
+        }
+        size = _ZIP_BYTES + sum(array.nbytes for array in arrays.values())
         try:
-            self._make_room(size)
+            held = self._make_room(size)
             with atomic_file(path) as temporary:
                 np.savez(temporary, **arrays)
+            self._bytes = held + path.stat().st_size
         except (OSError, OutputError) as error:
             self.trouble = f"Encoded cells are not kept for next time ({error})"
-        else:
-            assert self._bytes is not None
-            self._bytes += size
 
     def usage(self) -> tuple[int, int]:
         """Number of cells kept, and their bytes."""
@@ -148,13 +147,13 @@ class Cache:
                 path.unlink()
         self._bytes = None
 
-    def _make_room(self, size: int) -> None:
-        """Delete what was not used for longest until `size` more bytes fit."""
+    def _make_room(self, size: int) -> int:
+        """Delete what was not used for longest until `size` more bytes fit; bytes left."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(self.folder).free < FREE_BYTES + size:
             raise OSError(f"less than {FREE_BYTES / 1e9:.0f} GB is free on the disk")
         if self._bytes is not None and self._bytes + size <= self.limit:
-            return
+            return self._bytes
         files = sorted(self._files())
         total = sum(bytes_ for _, bytes_, _ in files)
         if total + size > self.limit:
@@ -165,7 +164,7 @@ class Cache:
                 with suppress(OSError):
                     path.unlink()
                 total -= bytes_
-        self._bytes = total
+        return total
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
         """Time of last use, bytes and path of each cell."""
@@ -207,21 +206,22 @@ def cell_key(made_by: str, crop: UInt8Array) -> str:
     made_by : str
         All that the result follows from besides the pixels.
     crop : ndarray of uint8, (h, w, 3)
+        RGB, as it goes into the models.
     """
     digest = hashlib.sha256(f"{FORMAT} {made_by} {crop.shape}".encode())
     digest.update(np.ascontiguousarray(crop).data)
     return digest.hexdigest()
 
 
-def _load(path: Path) -> KeptCell:
+def _load(path: Path, tokens: bool) -> KeptCell:
     """Read a cell; the zip's checksums tell whether it is whole."""
-    with np.load(path, allow_pickle=False) as file:
-        cell = KeptCell(
-            file["latents"],
-            file["values"],
-            file["tokens"] if "tokens" in file else None,
-            file["gates"] if "gates" in file else None,
-        )
+    # numpy leaves a file of its own open when it turns out to be none of its kind.
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        wanted = {"latents", "values", *(("tokens", "gates") if tokens else ())}
+        arrays = {name: file[name] for name in wanted & set(file.files)}
+    cell = KeptCell(
+        arrays["latents"], arrays["values"], arrays.get("tokens"), arrays.get("gates")
+    )
     if cell.values.ndim != 2 or cell.values.shape[1:] != cell.latents.shape:
         raise ValueError(f"{path} holds arrays that do not fit each other")
     return cell

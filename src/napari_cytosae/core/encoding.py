@@ -20,8 +20,16 @@ from napari_cytosae.core.types import ConceptActivations, CytoError, Encoded
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from scipy.sparse import csr_array
+
     from napari_cytosae.core.sae import Sae
-    from napari_cytosae.core.types import Float16Array, Float32Array, Int64Array, SaeInfo
+    from napari_cytosae.core.types import (
+        Float16Array,
+        Float32Array,
+        Int32Array,
+        Int64Array,
+        SaeInfo,
+    )
 
 CELLS_AT_ONCE = 32
 """Cells whose kept tokens are widened to float32 at a time: 25 MB at CytoSAE's size."""
@@ -104,8 +112,11 @@ def split(
     matrices = [getattr(activations, name) for name in STATISTICS]
     for row in range(len(activations)):
         # Whatever fires anywhere in a cell has a mean over all its tokens.
-        latents = activations.mean_with_cls[[row]].indices
-        values = np.concatenate([matrix[[row]][:, latents].toarray() for matrix in matrices])
+        latents, _ = _row(activations.mean_with_cls, row)
+        values = np.zeros((len(STATISTICS), len(latents)), np.float32)
+        for into, matrix in zip(values, matrices, strict=True):
+            own, data = _row(matrix, row)
+            into[np.searchsorted(latents, own)] = data
         yield KeptCell(
             latents.astype(np.int32),
             values,
@@ -191,6 +202,12 @@ def _sparse(dense: Float32Array, sae: SaeInfo, threshold: float) -> ConceptActiv
     return ConceptActivations(
         n_patches, highest, mean, mean_with_cls, cls, threshold, sae.sha256
     )
+
+
+def _row(matrix: csr_array, row: int) -> tuple[Int32Array, Float32Array]:
+    """Columns and values stored in one row."""
+    stored = slice(matrix.indptr[row], matrix.indptr[row + 1])
+    return matrix.indices[stored], matrix.data[stored]
 
 
 def _summarise(f: torch.Tensor, threshold: float, out: torch.Tensor) -> None:

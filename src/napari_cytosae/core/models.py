@@ -11,7 +11,16 @@ from napari_cytosae import __version__
 from napari_cytosae.core import encoding, pipeline
 from napari_cytosae.core._loading import open_pair, pick_device, require_fit
 from napari_cytosae.core.backbone import Backbone, preprocess
-from napari_cytosae.core.precision import agree, faster_in_bfloat16, probes, use
+from napari_cytosae.core.cache import open_cache
+from napari_cytosae.core.precision import (
+    agree,
+    faster_in_bfloat16,
+    measured_on,
+    probes,
+    recall,
+    remember,
+    use,
+)
 from napari_cytosae.core.sae import Sae, slices
 from napari_cytosae.core.types import CytoError
 
@@ -288,7 +297,7 @@ def load_models(
         ``auto`` takes a GPU where there is one.
     precision : {"auto", "float32", "bfloat16"}
         ``auto`` takes bfloat16 where this machine is faster in it and these models then
-        agree with themselves in float32, see `core.precision.agree`.
+        agree with themselves in float32, see `core.precision.agree`; found out once.
 
     Raises
     ------
@@ -311,9 +320,16 @@ def load_models(
 
 
 def _fastest(backbone: BackboneFile, sae: SaeFile, device: torch.device) -> Models:
-    exact = Models(backbone, sae, device, "float32")
-    if not faster_in_bfloat16(device):
-        return exact
-    fast = Models(backbone, sae, device, "bfloat16")
-    crops = probes()
-    return fast if agree(fast.encode(crops), exact.encode(crops)) else exact
+    cache = open_cache()
+    folder = None if cache is None else cache.folder
+    here = measured_on(device, backbone.info.sha256, sae.info.sha256)
+    known = recall(here, folder)
+    if known is not None:
+        return Models(backbone, sae, device, known)
+    models = Models(backbone, sae, device, "float32")
+    if faster_in_bfloat16(device):
+        fast, crops = Models(backbone, sae, device, "bfloat16"), probes()
+        if agree(fast.encode(crops), models.encode(crops)):
+            models = fast
+    remember(here, models.precision, folder)
+    return models

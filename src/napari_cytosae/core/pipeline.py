@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 
 from napari_cytosae.core import encoding
-from napari_cytosae.core.cache import cell_key
+from napari_cytosae.core._encoder import Encoder
 from napari_cytosae.core.crops import FIELD_OF_VIEW_UM, crop_cells
 from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.types import Crops, CytoError, Encoded, Progress
@@ -21,7 +21,7 @@ from napari_cytosae.core.types import Crops, CytoError, Encoded, Progress
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from napari_cytosae.core.cache import Cache, KeptCell
+    from napari_cytosae.core.cache import Cache
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import (
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     )
 
 Result = TypeVar("Result")
-
-_AT_ONCE = 64
-"""Cells looked up between two steps."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,13 +94,13 @@ def encode(
             "threshold from 0 on and batches of at least one cell."
         )
     boxes, cell_ids = _whereabouts(crops)
-    known = _Known(models, crops, threshold, keep_tokens, cache)
+    encoder = Encoder(models, crops, threshold, keep_tokens, cache)
     parts: list[Encoded] = []
     done = 0
     yield Progress("Encoding", 0, len(crops))
     while done < len(crops):
         try:
-            result = known.encode(done, size)
+            result = encoder.encode(done, size)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 raise
@@ -249,55 +246,6 @@ def run(job: Generator[Progress, None, Result]) -> Result:
         except StopIteration as finished:
             result: Result = finished.value
             return result
-
-
-class _Known:
-    """Encodes some cells at once, looking them up first where there is a cache."""
-
-    def __init__(
-        self,
-        models: Models,
-        crops: Sequence[UInt8Array],
-        threshold: float,
-        keep_tokens: bool,
-        cache: Cache | None,
-    ) -> None:
-        self._models, self._crops = models, crops
-        self._threshold, self._keep_tokens = threshold, keep_tokens
-        self._made_by = f"{models.made_by} {threshold!r}"
-        self._cache = cache if models.made_by else None
-
-    def encode(self, start: int, size: int) -> tuple[Any, Any, Any]:
-        """As `Models.encode_batch`, from cell `start` on, at most `size` of them anew."""
-        if self._cache is None:
-            return self._anew(self._crops[start : start + size])
-        known: dict[int, KeptCell] = {}
-        missing: dict[int, str] = {}
-        for index in range(start, min(start + _AT_ONCE, len(self._crops))):
-            if len(missing) == size:
-                break
-            key = cell_key(self._made_by, self._crops[index])
-            cell = self._cache.read(key, tokens=self._keep_tokens)
-            if cell is None:
-                missing[index] = key
-            else:
-                known[index] = cell
-        if missing:
-            result = self._anew([self._crops[index] for index in missing])
-            for (index, key), cell in zip(
-                missing.items(), encoding.split(*result), strict=True
-            ):
-                self._cache.write(key, cell)
-                known[index] = cell
-            if len(known) == len(missing):
-                return result
-        cells = [known[index] for index in sorted(known)]
-        return encoding.from_cells(cells, self._models.sae_info, self._threshold)
-
-    def _anew(self, crops: Sequence[UInt8Array]) -> tuple[Any, Any, Any]:
-        return self._models.encode_batch(
-            crops, self._threshold, keep_tokens=self._keep_tokens
-        )
 
 
 def _whereabouts(crops: Sequence[UInt8Array]) -> tuple[Int64Array, Int64Array]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import platform
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +14,14 @@ import torch
 from timm.layers.mlp import Mlp
 from torch import nn
 
+from napari_cytosae import __version__
 from napari_cytosae.core._products import Product
+from napari_cytosae.core.files import atomic_file
+from napari_cytosae.core.types import OutputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_cytosae.core._products import Activation
     from napari_cytosae.core.backbone import Backbone
     from napari_cytosae.core.sae import Sae
@@ -22,6 +31,8 @@ MIN_SPEED_UP = 1.5
 MAX_COUNT_ERROR = 0.01
 MIN_TOP_OVERLAP = 0.95
 TOP = 10
+
+_CHOICES = "precision.json"
 
 
 def use(backbone: Backbone, sae: Sae, precision: Precision) -> None:
@@ -53,6 +64,53 @@ def use(backbone: Backbone, sae: Sae, precision: Precision) -> None:
                 )
                 block.set_submodule(name, product)
     sae.use(dtype)
+
+
+def recall(made_for: str, folder: Path | None) -> Precision | None:
+    """Return what `remember` kept, or None: measured once, the answer stays the same.
+
+    Parameters
+    ----------
+    made_for : str
+        Of `measured_on`.
+    folder : Path or None
+        Of the cache; None where nothing is kept.
+    """
+    kept = {} if folder is None else _choices(folder / _CHOICES)
+    choice = kept.get(made_for)
+    return choice if choice in ("float32", "bfloat16") else None
+
+
+def remember(made_for: str, precision: Precision, folder: Path | None) -> None:
+    """Keep which precision is the fastest that agrees; where there is room for it."""
+    if folder is None:
+        return
+    path = folder / _CHOICES
+    kept = _choices(path) | {made_for: precision}
+    with suppress(OutputError), atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+
+
+def measured_on(device: torch.device, *sha256: str) -> str:
+    """What a choice of precision depends on: this machine, this torch, these models."""
+    facts = [
+        platform.node(),
+        platform.machine(),
+        torch.backends.cpu.get_cpu_capability(),
+        torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        torch.__version__,
+        __version__,
+        *sha256,
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _choices(path: Path) -> dict[str, Precision]:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def faster_in_bfloat16(device: torch.device) -> bool:

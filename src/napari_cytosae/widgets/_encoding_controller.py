@@ -56,7 +56,8 @@ class EncodingController:
                 return "Image or models were changed meanwhile; the result was dropped."
             session.set_encoded(result.encoded, result.crops, field)
             count = counted(len(result.encoded), "cell")
-            return f"{count} encoded; tick a concept to lay it over the slide."
+            said = f"{count} encoded; tick a concept to lay it over the slide."
+            return f"{said} {result.trouble}." if result.trouble else said
 
         def stopped(partials: tuple[Any, ...], error: JobError | None) -> None:
             if len(partials) < 2:

@@ -59,6 +59,7 @@ class EncodedCells:
     names: ConceptNames
     crops: Crops
     encoded: Encoded
+    trouble: str = ""
 
 
 def open_image(pixels: LayerPixels) -> Generator[Progress, None, Image]:
@@ -152,12 +153,16 @@ def encode_cells(
     if loaded is None:
         loaded = yield from load(choice)
     from napari_cytosae.core import pipeline
+    from napari_cytosae.core.cache import open_cache
     from napari_cytosae.core.crops import crop_cells
 
     models, names = loaded
     crops = crop_cells(image, cells, field_of_view_um)
-    encoded = yield from _with_context(models, names, crops, pipeline.encode(models, crops))
-    return EncodedCells(models, names, crops, encoded)
+    cache = open_cache()
+    steps = pipeline.encode(models, crops, cache=cache)
+    encoded = yield from _with_context(models, names, crops, steps)
+    trouble = "" if cache is None else cache.trouble
+    return EncodedCells(models, names, crops, encoded, trouble)
 
 
 def _with_context(
