@@ -70,7 +70,8 @@ def heard(full):
 def empty(session):
     return (
         session.encoded is None
-        and session.selection == Selection()
+        and session.selection.cell_ids == ()
+        and session.selection.patch is None
         and set(session.overlays) == {None}
     )
 
@@ -84,6 +85,7 @@ def test_new_cells_let_go_of_what_the_old_ones_made(full):
 def test_other_models_let_go_of_what_the_former_made(full):
     full.choose(ModelChoice(sae="cytosae"))
     assert empty(full)
+    assert full.selection == Selection()
     assert full.models is None
     assert full.names is None
     assert full.cells is not None
@@ -113,6 +115,47 @@ def test_what_was_found_on_an_image_comes_back_with_it(full):
     full.set_image(None)
     full.set_image(image("a"))
     assert (full.cells, full.encoded, full.crops) == before
+
+
+def test_what_was_ticked_on_one_image_is_ticked_on_the_next(full, heard):
+    shown = full.overlays
+    full.set_image(image("b"))
+    assert heard[-1] == ("overlays", (None,) * 4)
+    full.set_cells(cells(), full.settings)
+    full.set_encoded(encoded(), crops(), 25.0)
+    assert heard[-1] == ("overlays", shown)
+    assert full.selection == Selection(concept=7)
+    full.choose(ModelChoice(sae="cytosae"))
+    full.set_models(Infos(), Names())
+    full.set_encoded(encoded(), crops(), 25.0)
+    assert set(full.overlays) == {None}
+
+
+def test_the_settings_are_those_of_the_image_that_is_looked_at(full):
+    full.set_image(image("b"))
+    full.set_settings(CellSettings(kinds=("wbc", "rbc")))
+    full.set_image(image("c"))
+    assert full.settings.kinds == ("wbc", "rbc")
+    full.set_image(image("a"))
+    assert full.settings.kinds == ("wbc",)
+    assert full.state_of("cells") == "done"
+
+
+def test_a_new_session_goes_on_where_the_former_was_left(full):
+    full.set_hide_flagged(True)
+    full.type_pixel_size(0.3)
+    shown, found = full.overlays, full.encoded
+    for opened in (None, image("a")):
+        session = Session()
+        session.set_image(opened)
+        session.take_over(full)
+        session.set_image(image("a"))
+        assert session.encoded is found
+        assert session.overlays == shown
+        assert session.image.pixel_size.um == 0.3
+        assert session.models is not None
+        assert session.hide_flagged
+        full = session
 
 
 def test_another_pixel_size_keeps_the_cells_and_asks_for_attention(full, heard):

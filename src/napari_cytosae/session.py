@@ -6,7 +6,7 @@ knows neither Qt nor napari, so all of its behaviour is tested without them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -15,6 +15,7 @@ from napari_cytosae.core.types import PixelSize
 from napari_cytosae.session_values import (
     OVERLAY_COLOURS,
     CellSettings,
+    Found,
     Look,
     ModelChoice,
     Overlay,
@@ -37,15 +38,7 @@ if TYPE_CHECKING:
     from napari_cytosae.core.types import Cells, Crops, Encoded, Image
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    """What is known of one image, kept while another one is looked at."""
-
-    cells: Cells | None
-    settings: CellSettings
-    pixel_size: PixelSize
-    crops: Crops | None
-    encoded: Encoded | None
+_NOTHING_SHOWN: tuple[Overlay | None, ...] = (None,) * len(OVERLAY_COLOURS)
 
 
 class Session:
@@ -74,17 +67,13 @@ class Session:
         self._names: ConceptNames | None = None
         self._image: Image | None = None
         self._settings = CellSettings()
-        self._used_settings = CellSettings()
-        self._used_size = PixelSize()
+        self._found = Found()
         self._typed_sizes: dict[str, PixelSize] = {}
-        self._cells: Cells | None = None
-        self._crops: Crops | None = None
-        self._encoded: Encoded | None = None
         self._scope: Scope = "image"
         self._selection = Selection()
-        self._overlays: tuple[Overlay | None, ...] = (None,) * len(OVERLAY_COLOURS)
+        self._overlays = _NOTHING_SHOWN
         self._hide_flagged = False
-        self._elsewhere: dict[str, _Found] = {}
+        self._elsewhere: dict[str, Found] = {}
 
     # --- models -----------------------------------------------------------------------
 
@@ -108,11 +97,13 @@ class Session:
         if choice == self._choice:
             return
         self._choice = choice
-        self._models = self._names = self._encoded = None
+        self._models = self._names = None
+        self._found = replace(self._found, encoded=None)
         self._elsewhere = {
             key: replace(found, encoded=None) for key, found in self._elsewhere.items()
         }
-        self._forget_concepts()
+        self._look_afresh()
+        self._selection, self._overlays = Selection(), _NOTHING_SHOWN
         self.choice_changed.emit(choice)
         self.models_changed.emit(None)
         self._announce_results()
@@ -153,22 +144,22 @@ class Session:
     @property
     def used_settings(self) -> CellSettings:
         """How the present cells were found and cropped."""
-        return self._used_settings
+        return self._found.settings
 
     @property
     def cells(self) -> Cells | None:
         """The cells of the image."""
-        return self._cells
+        return self._found.cells
 
     @property
     def crops(self) -> Crops | None:
         """What the models saw of each encoded cell."""
-        return self._crops
+        return self._found.crops
 
     @property
     def encoded(self) -> Encoded | None:
         """Concept activations and kept tokens of the cells."""
-        return self._encoded
+        return self._found.encoded
 
     def set_image(self, image: Image | None) -> None:
         """Look at another image; what was found on the former one is kept for a return.
@@ -185,16 +176,15 @@ class Session:
         )
         if not same:
             self._leave_image()
-            found = self._elsewhere.pop(image.sha256, None) if image is not None else None
-            if found is not None:
-                self._cells, self._used_settings = found.cells, found.settings
-                self._used_size = found.pixel_size
-                self._crops, self._encoded = found.crops, found.encoded
-            self._forget_concepts()
+            if image is not None:
+                self._found = self._elsewhere.pop(image.sha256, self._found)
+            self._look_afresh()
         self._image = image
         self.image_changed.emit(image)
         if not same:
-            self.cells_changed.emit(self._cells)
+            if self.cells is not None:
+                self.set_settings(self._found.settings)
+            self.cells_changed.emit(self.cells)
             self._announce_results()
 
     def type_pixel_size(self, um: float | None) -> None:
@@ -220,21 +210,17 @@ class Session:
 
         `pixel_size` is that of the image when the search began; by default, that of now.
         """
-        self._cells, self._used_settings = cells, settings
         now = PixelSize() if self._image is None else self._image.pixel_size
-        self._used_size = now if pixel_size is None else pixel_size
-        self._crops = self._encoded = None
-        self._forget_concepts()
+        self._found = Found(cells, settings, now if pixel_size is None else pixel_size)
+        self._look_afresh()
         self.cells_changed.emit(cells)
         self._announce_results()
 
     def set_encoded(self, encoded: Encoded, crops: Crops, field_of_view_um: float) -> None:
         """Keep activations of (some of) the cells, and the field of view asked for."""
-        self._encoded, self._crops = encoded, crops
-        self._used_settings = replace(
-            self._used_settings, field_of_view_um=field_of_view_um
-        )
-        self._forget_concepts()
+        settings = replace(self._found.settings, field_of_view_um=field_of_view_um)
+        self._found = replace(self._found, settings=settings, crops=crops, encoded=encoded)
+        self._look_afresh()
         self._announce_results()
 
     def keep(
@@ -247,48 +233,52 @@ class Session:
     ) -> None:
         """Keep what was found on an image elsewhere, for when it is looked at."""
         if self._image is None or self._image.sha256 != sha256:
-            self._elsewhere[sha256] = _Found(
-                cells, settings, cells.pixel_size, crops, encoded
-            )
+            found = Found(cells, settings, cells.pixel_size, crops, encoded)
+            self._elsewhere[sha256] = found
 
     def encoded_images(self) -> dict[str, tuple[Cells, Crops, Encoded]]:
         """All images whose cells are encoded completely, by their sha256."""
-        known = {
-            sha256: (found.cells, found.crops, found.encoded)
-            for sha256, found in self._elsewhere.items()
-        }
+        known = dict(self._elsewhere)
         if self._image is not None:
-            known[self._image.sha256] = (self._cells, self._crops, self._encoded)
+            known[self._image.sha256] = self._found
         return {
-            sha256: (cells, crops, encoded)
-            for sha256, (cells, crops, encoded) in known.items()
-            if cells is not None
-            and crops is not None
-            and encoded is not None
-            and encoded.complete
+            sha256: (found.cells, found.crops, found.encoded)
+            for sha256, found in known.items()
+            if found.cells is not None
+            and found.crops is not None
+            and found.encoded is not None
+            and found.encoded.complete
         }
+
+    def take_over(self, former: Session) -> None:
+        """Go on where another session, which nobody uses any more, was left."""
+        former._leave_image()
+        self.choose(former._choice)
+        if former._models is not None and former._names is not None:
+            self.set_models(former._models, former._names)
+        self.set_settings(former._settings)
+        self.set_hide_flagged(former._hide_flagged)
+        self._overlays = former._overlays
+        self._elsewhere = {**former._elsewhere, **self._elsewhere}
+        self._typed_sizes = {**former._typed_sizes, **self._typed_sizes}
+        image, self._image = self._image, None
+        self.set_image(image)
 
     def _leave_image(self) -> None:
-        if self._image is not None and self._cells is not None:
-            self._elsewhere[self._image.sha256] = _Found(
-                self._cells,
-                self._used_settings,
-                self._used_size,
-                self._crops,
-                self._encoded,
-            )
-        self._cells = self._crops = self._encoded = None
+        if self._image is not None and self._found.cells is not None:
+            self._elsewhere[self._image.sha256] = self._found
+        self._found = Found()
 
-    def _forget_concepts(self) -> None:
-        self._selection = Selection()
-        self._overlays = (None,) * len(OVERLAY_COLOURS)
+    def _look_afresh(self) -> None:
+        """Other cells are there: none is selected; the concepts looked at stay the same."""
+        self._selection = Selection(concept=self._selection.concept)
         self._scope = "image"
 
     def _announce_results(self) -> None:
-        self.encoded_changed.emit(self._encoded)
+        self.encoded_changed.emit(self.encoded)
         self.scope_changed.emit(self._scope)
         self.selection_changed.emit(self._selection)
-        self.overlays_changed.emit(self._overlays)
+        self.overlays_changed.emit(self.overlays)
 
     # --- which cells count ------------------------------------------------------------
 
@@ -305,20 +295,20 @@ class Session:
 
     def hidden_cells(self) -> frozenset[int]:
         """Ids of the cells that are left out at the moment."""
-        if not self._hide_flagged or self._cells is None:
+        if not self._hide_flagged or self.cells is None:
             return frozenset()
-        table = self._cells.table
+        table = self.cells.table
         return frozenset(int(i) for i in table.loc[table["qc"] != "ok", "cell_id"])
 
     def rows(self, cell_ids: Iterable[int] | None = None) -> npt.NDArray[np.int64]:
         """Rows of `encoded` that hold these cells (None: all), hidden cells left out."""
         import numpy as np
 
-        if self._encoded is None:
+        if self.encoded is None:
             return np.empty(0, np.int64)
-        wanted = ~np.isin(self._encoded.cell_ids, list(self.hidden_cells()))
+        wanted = ~np.isin(self.encoded.cell_ids, list(self.hidden_cells()))
         if cell_ids is not None:
-            wanted &= np.isin(self._encoded.cell_ids, list(cell_ids))
+            wanted &= np.isin(self.encoded.cell_ids, list(cell_ids))
         return np.flatnonzero(wanted).astype(np.int64)
 
     # --- what is looked at ------------------------------------------------------------
@@ -358,12 +348,15 @@ class Session:
 
     @property
     def overlays(self) -> tuple[Overlay | None, ...]:
-        """One entry a slot; None where a slot is free."""
-        return self._overlays
+        """One entry a slot; None where a slot is free, or nothing is encoded to be shown.
+
+        What was ticked on one image is ticked on the next one too.
+        """
+        return _NOTHING_SHOWN if self.encoded is None else self._overlays
 
     def slot_of(self, concept: int) -> int | None:
         """The slot that shows a concept, or None."""
-        return slot_of(self._overlays, concept)
+        return slot_of(self.overlays, concept)
 
     def show(self, concept: int, slot: int | None = None) -> bool:
         """Lay a concept over the slide; False when all slots are taken.
@@ -396,7 +389,7 @@ class Session:
         new = tuple(overlays)
         if new != self._overlays:
             self._overlays = new
-            self.overlays_changed.emit(new)
+            self.overlays_changed.emit(self.overlays)
 
     # --- the steps --------------------------------------------------------------------
 
@@ -409,19 +402,19 @@ class Session:
         if step == "models":
             return "done"
         if step == "cells":
-            if self._cells is None:
+            if self.cells is None:
                 return "todo"
             return "attention" if self.cells_outdated() else "done"
-        if self._encoded is None:
+        if self.encoded is None:
             return "todo"
-        changed = self._settings.field_of_view_um != self._used_settings.field_of_view_um
-        return "attention" if changed or not self._encoded.complete else "done"
+        changed = self._settings.field_of_view_um != self._found.settings.field_of_view_um
+        return "attention" if changed or not self.encoded.complete else "done"
 
     def cells_outdated(self) -> bool:
         """Whether the cells were found with other settings or another pixel size."""
-        if self._cells is None or self._image is None:
+        if self.cells is None or self._image is None:
             return False
-        now, used = self._settings, self._used_settings
+        now, used = self._settings, self._found.settings
         return (now.shows, now.kinds) != (used.shows, used.kinds) or (
-            self._image.pixel_size.um != self._used_size.um
+            self._image.pixel_size.um != self._found.pixel_size.um
         )

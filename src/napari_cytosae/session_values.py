@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
+
+from napari_cytosae.core.types import PixelSize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_cytosae.core.types import CellKind
+    from napari_cytosae.core.types import CellKind, Cells, Crops, Encoded
 
 Step = Literal["models", "cells", "concepts", "patient"]
 StepState = Literal["todo", "done", "attention"]
@@ -60,6 +62,30 @@ class CellSettings:
         if self.shows == "smear":
             return {"cells": "segmentation", "kinds": list(self.kinds)}
         return {"cells": self.shows.replace("_", " ")}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What is known of one image.
+
+    Attributes
+    ----------
+    cells : Cells or None
+    settings : CellSettings
+        How the cells were found and cropped.
+    pixel_size : PixelSize
+        Of the image when the search for them began.
+    crops : Crops or None
+        What the models saw of each encoded cell.
+    encoded : Encoded or None
+        Concept activations and kept tokens of the cells.
+    """
+
+    cells: Cells | None = None
+    settings: CellSettings = field(default_factory=CellSettings)
+    pixel_size: PixelSize = field(default_factory=PixelSize)
+    crops: Crops | None = None
+    encoded: Encoded | None = None
 
 
 @dataclass(frozen=True, slots=True)

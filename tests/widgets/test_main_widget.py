@@ -87,6 +87,24 @@ def test_the_sample_opens_from_the_empty_state(dock, viewer, until):
     assert dock.session.image.pixel_size.um == pytest.approx(0.1)
 
 
+def test_an_image_that_was_open_before_the_dock_is_named_and_watched(
+    viewer, smear, until, small_models
+):
+    viewer.add_image(smear[:100], name="first", scale=(0.1, 0.1))
+    active = viewer.add_image(smear, name="second", scale=(0.1, 0.1))
+    viewer.add_image(smear[:200], name="third", scale=(0.1, 0.1))
+    viewer.layers.selection.active = active
+    _, dock = viewer.window.add_plugin_dock_widget("napari-cytosae", "CytoSAE")
+    until(lambda: dock.session.image is not None)
+    assert dock.cells_panel._image.currentText() == "second"
+    assert dock.layers.source is active
+    active.name = "renamed"
+    assert dock.cells_panel._image.currentText() == "renamed"
+    viewer.layers.remove(active)
+    until(lambda: dock.cells_panel._image.currentText() == "third")
+    dock.leave()
+
+
 def test_another_concept_needs_no_second_pass(encoded, viewer, until, monkeypatch):
     monkeypatch.setattr(
         type(encoded.session.models), "_tokens", lambda *_: pytest.fail("a second pass")

@@ -109,8 +109,7 @@ class CellsController:
 
         def ended(end: Ended) -> None:
             self._session.set_image(end.value)
-            if end.value is not None and end.value.notes:
-                self._desk.say(f"{end.value.name}: {'; '.join(end.value.notes)}.")
+            self._desk.say(self._what_is_known())
 
         def failed(error: JobError) -> None:
             self._panel.set_pixel_size(None)
@@ -123,6 +122,18 @@ class CellsController:
             on_ended=ended,
             on_failed=failed,
         )
+
+    def _what_is_known(self) -> str:
+        """Of the image now looked at: what was said of the one before is over."""
+        session = self._session
+        if session.image is None:
+            return ""
+        text = f"{session.image.name}: "
+        if session.cells is None:
+            return text + ("; ".join(session.image.notes) or "not segmented yet") + "."
+        if session.encoded is None:
+            return f"{text}{len(session.cells):,} cells, not encoded yet."
+        return f"{text}{len(session.cells):,} cells, {len(session.encoded):,} encoded."
 
     def _on_source_moved(self) -> None:
         """Another scale may say another pixel size; files and analysts know better."""

@@ -87,8 +87,10 @@ class CanvasLayers:
 
     def preferred_image(self) -> Image | None:
         """The image layer the analyst has selected, or None."""
+        # A plugin's viewer hands out the active layer in a wrapper, which equals the layer
+        # of the list but is another object.
         active = self._viewer.layers.selection.active
-        return active if isinstance(active, Image) and not role_of(active) else None
+        return next((layer for layer in self.images() if layer == active), None)
 
     def labels(self) -> list[Labels]:
         """Labels layers, our own cells included: they may have been corrected by hand."""

@@ -60,6 +60,7 @@ TITLES: dict[Step, str] = {
 MARKS = {"done": "\N{BLACK CIRCLE}", "todo": "\N{WHITE CIRCLE}", "attention": "!"}
 MEANINGS = {"done": "done", "todo": "not yet", "attention": "needs attention"}
 SAMPLE = "smear"
+_FORMER = "cytosae former session"
 WIDTH_PX = 360
 """Narrowest dock in which nothing is cut off: fits a laptop's screen beside the canvas."""
 
@@ -231,6 +232,10 @@ class CytoSAEWidget(QWidget):
                 self._window.removeEventFilter(self)
             self._window = window
             window.installEventFilter(self)
+            former = window.property(_FORMER)
+            if isinstance(former, Session):
+                window.setProperty(_FORMER, None)
+                self.session.take_over(former)
 
     def _leave_closed_window(self) -> None:
         if self._window is not None and not self._window.isVisible():
@@ -244,6 +249,8 @@ class CytoSAEWidget(QWidget):
         self._quitting.disconnect(self.leave)
         if self._window is not None:
             self._window.removeEventFilter(self)
+            # A dock that is opened again in this window goes on from here.
+            self._window.setProperty(_FORMER, self.session)
             self._window = None
         self._jobs.close()
         for signal in self._state_signals():
