@@ -41,7 +41,7 @@ def test_a_reading_is_kept_until_its_images_change(session):
         session.set_reading(said(patient, head))
     assert session.label == "x"
     assert session.state == "done"
-    session.call(0, "blast")
+    session.call([0], "blast")
     a, b, c = images("a", "b", "c")
     session.assign([(a, "P"), (b, "Q"), (c, "Q")])
     assert session.reading is None
@@ -84,9 +84,9 @@ def test_types_are_called_and_taken_back(session):
     head = object()
     session.set_head(head)
     session.set_reading(said("P", head))
-    session.call(4, "blast")
-    session.call(5, "monocyte")
-    session.call(4, "")
+    session.call([4], "blast")
+    session.call([5], "monocyte")
+    session.call([4], "")
     assert session.types == {5: "monocyte"}
     session.look_at("Q")
     assert session.types == {}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from napari_cytosae.core.case import Case
+    from napari_cytosae.core.differential import Differential
     from napari_cytosae.core.heads import Head
     from napari_cytosae.core.reading import Reading
     from napari_cytosae.session_values import StepState
@@ -64,7 +65,10 @@ class PatientSession:
     reading_changed = Signal(object)
     label_changed = Signal(str)
     what_if_changed = Signal(object)
+    concept_changed = Signal(object)
+    selected_changed = Signal(object)
     types_changed = Signal()
+    differential_changed = Signal(object)
 
     def __init__(self) -> None:
         self._images: dict[str, tuple[PatientImage, ...]] = {}
@@ -74,7 +78,10 @@ class PatientSession:
         self._readings: dict[str, Reading] = {}
         self._label = ""
         self._what_if = WhatIf()
+        self._concept: int | None = None
+        self._selected: tuple[int, ...] = ()
         self._types: dict[str, dict[int, str]] = {}
+        self._differential: Differential | None = None
 
     # --- patients ---------------------------------------------------------------------
 
@@ -209,6 +216,29 @@ class PatientSession:
             self._what_if = new
             self.what_if_changed.emit(new)
 
+    @property
+    def concept(self) -> int | None:
+        """The concept whose cells are looked at."""
+        return self._concept
+
+    def pick(self, concept: int | None) -> None:
+        """Look at the cells of another concept."""
+        if concept != self._concept:
+            self._concept = concept
+            self.concept_changed.emit(concept)
+
+    @property
+    def selected(self) -> tuple[int, ...]:
+        """Positions, in `Reading.rows`, of the cells that are selected."""
+        return self._selected
+
+    def select(self, positions: Iterable[int]) -> None:
+        """Select cells."""
+        new = tuple(positions)
+        if new != self._selected:
+            self._selected = new
+            self.selected_changed.emit(new)
+
     # --- the differential -------------------------------------------------------------
 
     @property
@@ -216,22 +246,39 @@ class PatientSession:
         """What the analyst called the present patient's cells: row of the case -> type."""
         return self._types.get(self._current, {})
 
-    def call(self, row: int, cell_type: str) -> None:
-        """Say what a cell of the present patient is; empty takes it back."""
+    def call(self, rows: Iterable[int], cell_type: str) -> None:
+        """Say what cells of the present patient are; an empty type takes it back."""
         known = self._types.setdefault(self._current, {})
-        if cell_type:
-            known[row] = cell_type
-        else:
-            known.pop(row, None)
+        for row in rows:
+            if cell_type:
+                known[row] = cell_type
+            else:
+                known.pop(row, None)
+        self._differential = None
         self.types_changed.emit()
+        self.differential_changed.emit(None)
+
+    @property
+    def differential(self) -> Differential | None:
+        """What was proposed from the calls; None once they have changed."""
+        return self._differential
+
+    def set_differential(self, found: Differential) -> None:
+        """Keep what was proposed."""
+        self._differential = found
+        self.differential_changed.emit(found)
 
     def _look(self) -> None:
         """Announce the present patient, nothing left out and its own class explained."""
         reading = self.reading
-        self._what_if = WhatIf()
+        self._what_if, self._concept, self._selected = WhatIf(), None, ()
+        self._differential = None
         self._label = "" if reading is None else reading.predicted
         self.current_changed.emit(self._current)
         self.reading_changed.emit(reading)
         self.label_changed.emit(self._label)
         self.what_if_changed.emit(self._what_if)
+        self.concept_changed.emit(None)
+        self.selected_changed.emit(())
         self.types_changed.emit()
+        self.differential_changed.emit(None)

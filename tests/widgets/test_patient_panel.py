@@ -119,6 +119,7 @@ def test_another_class_is_explained_when_it_is_picked(predicted):
 
 def test_unticking_a_concept_tells_the_score_without_it(predicted):
     page, patients = predicted.patient_panel.why, predicted.patients
+    gallery = predicted.patient_panel.gallery
     label, reading = patients.label, patients.reading
     row = 1
     concept = page.waterfall.bars[row].key
@@ -128,11 +129,11 @@ def test_unticking_a_concept_tells_the_score_without_it(predicted):
     scores, _ = reading.without(concepts=[concept])
     assert f"{scores[reading.head.classes.index(label)]:+.2f}" in page._what_if.text()
     assert page.waterfall.bars[row].counted is False
-    page.gallery.cells_selected.emit((0, 1))
+    gallery.cells_selected.emit((0, 1))
     page.leave_out_clicked.emit()
     assert patients.what_if.cells == {0, 1}
     assert "1 concept and 2 cells" in page._what_if.text()
-    page.gallery.cells_selected.emit(tuple(range(len(reading.rows))))
+    gallery.cells_selected.emit(tuple(range(len(reading.rows))))
     page.leave_out_clicked.emit()
     assert patients.what_if.cells == {0, 1}
     assert "one cell must be left" in predicted.strip.text
@@ -148,6 +149,7 @@ def test_a_bar_leads_to_cells_and_a_cell_to_its_slide(predicted, viewer, until):
         predicted.patients,
         predicted.session,
     )
+    gallery = predicted.patient_panel.gallery
     reading = patients.reading
     owners = [reading.case.where(int(row))[0] for row in reading.rows]
     row, concept = next(
@@ -156,7 +158,7 @@ def test_a_bar_leads_to_cells_and_a_cell_to_its_slide(predicted, viewer, until):
         if bar.key is not None and {owners[p] for p in reading.cells_of(bar.key)} == {0, 1}
     )
     page.waterfall.selectRow(row)
-    shown = page.gallery.model()
+    shown = gallery.model()
     assert shown.rowCount() == len(reading.cells_of(concept))
     for index in range(2):
         position = next(
@@ -166,7 +168,7 @@ def test_a_bar_leads_to_cells_and_a_cell_to_its_slide(predicted, viewer, until):
         )
         image = reading.case.images[index]
         inside = reading.case.where(int(reading.rows[position]))[1]
-        page.gallery.cell_activated.emit(position)
+        gallery.cell_activated.emit(position)
         until(
             lambda i=image: session.image is not None and session.image.sha256 == i.sha256
         )
@@ -244,3 +246,65 @@ def test_cancel_leaves_things_as_they_were(assigned, until):
 
 def test_it_fits_a_laptop(predicted):
     assert predicted.patient_panel.minimumSizeHint().width() <= 360
+
+
+def test_patients_and_classes_are_compared(predicted, until):
+    panel, patients = predicted.patient_panel, predicted.patients
+    assert "nothing to compare" in panel.compare._said.text()  # this head has no profiles
+    panel.patient_chosen.emit("Q")
+    panel.predict_clicked.emit()
+    until(lambda: patients.reading is not None)
+    until(lambda: "differ at an FDR" in panel.compare._said.text())
+    bars = panel.compare.differences.bars
+    reading, other = patients.readings["Q"], patients.readings["P"]
+    concept = bars[0].key
+    here = reading.counts.toarray()[:, concept].mean()
+    there = other.counts.toarray()[:, concept].mean()
+    assert (bars[0].end > 0.5) == (bars[0].value.startswith("+"))
+    assert f"{here:.4g} here, {there:.4g} there" in bars[0].tooltip
+    panel.compare.differences.selectRow(0)
+    assert patients.concept == concept
+    curves = [i for i in panel.compare._plot.items() if type(i).__name__ == "PlotCurveItem"]
+    assert len(curves) == 2
+    ups = [curve.getData()[1] for curve in curves]
+    assert max(y.max() for y in ups) == pytest.approx(
+        reading.counts.toarray().mean(axis=0).max(), rel=1e-6
+    )
+
+
+def test_cells_are_called_by_keys_and_the_rest_is_proposed(
+    predicted, qtbot, until, tmp_path
+):
+    panel, patients = predicted.patient_panel, predicted.patients
+    panel.pages.setCurrentWidget(panel.count)
+    gallery = panel.gallery
+    rows = len(patients.reading.rows)
+    assert rows >= 7
+    panel.count.propose_clicked.emit()
+    until(lambda: "Call 3 cells" in predicted.strip.text)
+    gallery.cells_selected.emit((int(gallery.model().cell_at(0)),))
+    for key in "111222":
+        qtbot.keyClick(gallery, key)
+    assert sorted(patients.types.values()) == ["band"] * 3 + ["neutrophil"] * 3
+    panel.count.propose_clicked.emit()
+    until(lambda: patients.differential is not None)
+    found = patients.differential
+    assert found.called.sum() == 6
+    assert found.p.sum() == pytest.approx(rows)
+    assert panel.count.table.bars[0].value.endswith("]")
+    first = int(gallery.model().cell_at(0))
+    assert not found.called[first]
+    panel.count.export_clicked.emit(str(tmp_path / "differential.csv"))
+    until(lambda: "Saved in" in predicted.strip.text)
+    table = pd.read_csv(tmp_path / "differential.csv")
+    assert table["expected"].sum() == pytest.approx(rows)
+    cells = pd.read_csv(tmp_path / "differential_cells.csv")
+    assert len(cells) == rows
+    assert (cells["source"] == "called").sum() == 6
+    patients.select((first,))
+    qtbot.keyClick(gallery, "8")
+    assert "other" in patients.types.values()
+    assert patients.differential is None
+    patients.select((first,))
+    qtbot.keyClick(gallery, Qt.Key.Key_Backspace)
+    assert "other" not in patients.types.values()

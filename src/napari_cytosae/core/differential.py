@@ -21,7 +21,8 @@ from napari_cytosae.core.types import CytoError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_cytosae.core.types import Float64Array, Int64Array
+    from napari_cytosae.core.reading import Reading
+    from napari_cytosae.core.types import BoolArray, Float64Array, Int64Array
 
 FEWEST = 3
 """Called cells that each of two types needs before anything is proposed."""
@@ -31,6 +32,8 @@ COUNTS = (100, 200)
 
 _RECIPE = Logistic("sqrt", 10.0)
 _DRAWS = 4000
+_ROUNDS = 100
+_RESAMPLED = 40
 _PRIOR = 0.5
 """Of the shares (Jeffreys): a type that was not seen may still be there."""
 
@@ -45,11 +48,15 @@ class Differential:
     p : ndarray of float64, (n, n_types)
         1 for what was called.
     called : ndarray of bool, (n,)
+    draws : ndarray of float64, (m, n_types)
+        Expected cells of each type had other cells of the same types been called: what the
+        intervals know of the proposals' own uncertainty.
     """
 
     types: tuple[str, ...]
     p: Float64Array
-    called: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    called: BoolArray
+    draws: Float64Array
 
     def doubtful_first(self) -> Int64Array:
         """Cells to look at: the least sure proposals first, called ones last."""
@@ -87,18 +94,27 @@ def propose(counts: sparse.csr_array, called: Mapping[int, str]) -> Differential
             f"Call {FEWEST} cells of each of two types at least; the rest is then proposed."
         )
     taught = np.isin(labels, enough)
-    scores, logits = _scores(
-        counts, rows[taught], np.searchsorted(enough, labels[taught]), len(enough)
-    )
-    factor, _ = temperature(logits, np.searchsorted(enough, labels[taught]))
-    p = np.zeros((counts.shape[0], len(names)))
-    # However well a few cells were told apart, the next may be another matter.
-    doubt = 1 / (taught.sum() + 2)
-    p[:, enough] = (1 - doubt) * probabilities(scores * factor) + doubt / len(enough)
-    p[rows] = np.eye(len(names))[labels]
+    chosen, known = rows[taught], np.searchsorted(enough, labels[taught])
+    across = _products(counts, chosen)
+    factor, _ = temperature(_held_out(across[chosen], known), known)
+    whole = np.eye(len(names))[labels]
+
+    def filled(cells: Int64Array) -> Float64Array:
+        """Probabilities when the classifier learns from some of the called cells."""
+        scores = _fitted(across[:, cells], across[chosen[cells]][:, cells], known[cells])
+        # However well a few cells were told apart, the next may be another matter.
+        doubt = 1 / (len(chosen) + 2)
+        said = (1 - doubt) * probabilities(scores * factor) + doubt / len(enough)
+        p = np.zeros((counts.shape[0], len(names)))
+        p[:, enough] = _with_shares(said, np.bincount(known))
+        p[rows] = whole
+        return p
+
+    rng = np.random.default_rng(0)
     mask = np.zeros(counts.shape[0], bool)
     mask[rows] = True
-    return Differential(tuple(names), p, mask)
+    draws = [filled(_resampled(known, rng)).sum(axis=0) for _ in range(_RESAMPLED)]
+    return Differential(tuple(names), filled(np.arange(len(known))), mask, np.array(draws))
 
 
 def count_table(found: Differential) -> pd.DataFrame:
@@ -109,12 +125,14 @@ def count_table(found: Differential) -> pd.DataFrame:
     DataFrame
         ``type, called, expected`` (cells of the patient), ``share, low, high``, and for
         each of `COUNTS` ``count_<n>, low_<n>, high_<n>``. Shares are drawn from their
-        posterior (Dirichlet, Jeffreys prior, expected cells as evidence), counts from the
-        multinomial distribution of those shares.
+        posterior (Dirichlet, Jeffreys prior, expected cells as evidence) under one of
+        `Differential.draws`, counts from the multinomial distribution of those shares.
     """
     expected = found.p.sum(axis=0)
     rng = np.random.default_rng(0)
-    shares = rng.dirichlet(expected + _PRIOR, size=_DRAWS)
+    evidence = found.draws[rng.integers(len(found.draws), size=_DRAWS)] + _PRIOR
+    gamma = rng.gamma(evidence)
+    shares = gamma / gamma.sum(axis=1, keepdims=True)
     share = expected / max(expected.sum(), 1)
     low, high = np.quantile(shares, (0.025, 0.975), axis=0)
     called = (found.p[found.called] > 0.5).sum(axis=0)
@@ -134,37 +152,62 @@ def count_table(found: Differential) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def _scores(
-    counts: sparse.csr_array, rows: Int64Array, labels: Int64Array, n_types: int
-) -> tuple[Float64Array, Float64Array]:
-    """Scores of all cells, and those of the called ones by classifiers without them."""
+def cell_table(reading: Reading, found: Differential) -> pd.DataFrame:
+    """One row a cell: ``patient, image, cell_id, type, source, probability``."""
+    rows = []
+    for position, row in enumerate(reading.rows):
+        index, inside = reading.case.where(int(row))
+        image = reading.case.images[index]
+        name, p = found.proposed(position)
+        source = "called" if found.called[position] else "proposed"
+        cell_id = int(image.encoded.cell_ids[inside])
+        rows.append((reading.case.patient, image.name, cell_id, name, source, p))
+    columns = ["patient", "image", "cell_id", "type", "source", "probability"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _with_shares(p: Float64Array, taught: Int64Array) -> Float64Array:
+    """Probabilities when types are as frequent as the cells say, not as those called.
+
+    An analyst calls rare types as often as common ones; the shares that make the
+    probabilities consistent are found by expectation maximisation (Saerens et al. 2002,
+    doi:10.1162/089976602753284446).
+    """
+    before = taught / taught.sum()
+    share, now = before, p
+    for _ in range(_ROUNDS):
+        now = p * (share / before)
+        now /= now.sum(axis=1, keepdims=True)
+        share = now.mean(axis=0)
+    return now
+
+
+def _products(counts: sparse.csr_array, rows: Int64Array) -> Float64Array:
+    """Inner products of all cells with some, of their root shares, (n, len(rows))."""
     sums = np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
     root = sparse.csr_array(sparse.diags_array(1 / sums) @ counts).sqrt()
-    across = (root @ root[rows].T).toarray().astype(np.float64)
-    everyone = np.arange(len(rows))
-    scores = _fitted(across, across[rows], everyone, labels, n_types)
-    held_out = np.zeros((len(rows), n_types))
+    products: Float64Array = (root @ root[rows].T).toarray().astype(np.float64)
+    return products
+
+
+def _held_out(gram: Float64Array, labels: Int64Array) -> Float64Array:
+    """Scores of the called cells by classifiers that have not seen them."""
+    scores = np.zeros((len(labels), labels.max() + 1))
     folds = StratifiedKFold(FEWEST, shuffle=True, random_state=0)
-    for train, test in folds.split(rows[:, None], labels):
-        held_out[test] = _fitted(
-            across[rows[test]][:, train],
-            across[rows[train]][:, train],
-            np.arange(len(train)),
-            labels[train],
-            n_types,
-        )
-    return scores, held_out
+    for train, test in folds.split(labels[:, None], labels):
+        inner = gram[np.ix_(train, train)]
+        scores[test] = _fitted(gram[np.ix_(test, train)], inner, labels[train])
+    return scores
 
 
-def _fitted(
-    across: Float64Array,
-    inner: Float64Array,
-    chosen: Int64Array,
-    labels: Int64Array,
-    n_types: int,
-) -> Float64Array:
-    gram = inner[np.ix_(chosen, chosen)]
-    weights, intercept = dual(_RECIPE, gram, labels, n_types)
-    scores = (across[:, chosen] - gram.mean(axis=0)) @ weights + intercept
+def _fitted(across: Float64Array, gram: Float64Array, labels: Int64Array) -> Float64Array:
+    weights, intercept = dual(_RECIPE, gram, labels, int(labels.max()) + 1)
+    scores = (across - gram.mean(axis=0)) @ weights + intercept
     centred: Float64Array = scores - scores.mean(axis=1, keepdims=True)
     return centred
+
+
+def _resampled(labels: Int64Array, rng: np.random.Generator) -> Int64Array:
+    """As many cells of each type, drawn again from those called."""
+    of_type = (np.flatnonzero(labels == label) for label in np.unique(labels))
+    return np.concatenate([rng.choice(cells, len(cells)) for cells in of_type])

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QRectF, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import (
+    QAbstractTableModel,
+    QModelIndex,
+    QRectF,
+    QSignalBlocker,
+    QSize,
+    Qt,
+    Signal,
+)
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -208,6 +216,14 @@ class BarTable(QTableView):
                 if key is not None and bar.key == key:
                     self.selectRow(row)
         self.viewport().update()
+
+    def sizeHint(self) -> QSize:
+        """No higher than asked for: what room there is beside goes to the bars."""
+        return QSize(super().sizeHint().width(), self.minimumHeight())
+
+    def minimumSizeHint(self) -> QSize:
+        """The same."""
+        return self.sizeHint()
 
     def _on_selection(self) -> None:
         rows = [index.row() for index in self.selectionModel().selectedRows()]

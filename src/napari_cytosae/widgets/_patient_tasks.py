@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cytosae.core.types import CytoError, Progress
+from napari_cytosae.core.types import RESEARCH_USE, CytoError, Progress
 from napari_cytosae.widgets import _tasks
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.case import Case
     from napari_cytosae.core.concepts import ConceptNames
+    from napari_cytosae.core.differential import Differential
     from napari_cytosae.core.heads import Head
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.reading import Reading
@@ -122,4 +123,36 @@ def export(path: Path, readings: Sequence[Reading]) -> Generator[Progress, None,
     table = pd.concat([said.table for said in readings], ignore_index=True)
     with atomic_file(path) as temporary:
         write_csv(table, temporary)
+    return path
+
+
+def propose(
+    reading: Reading, called: Mapping[int, str]
+) -> Generator[Progress, None, Differential]:
+    """Propose what the cells are that were not called; keys are positions in `rows`."""
+    yield Progress("Proposing", 0, 0)
+    from napari_cytosae.core import differential
+
+    return differential.propose(reading.counts, called)
+
+
+def export_differential(
+    path: Path, reading: Reading, found: Differential
+) -> Generator[Progress, None, Path]:
+    """Write the differential to `path`, and the type of each cell to ``<path>_cells``."""
+    yield Progress("Exporting", 0, 0)
+    from napari_cytosae.core.differential import cell_table, count_table
+    from napari_cytosae.core.export import write_csv
+    from napari_cytosae.core.files import atomic_file
+
+    counts = count_table(found)
+    counts.insert(0, "patient", reading.case.patient)
+    counts["note"] = RESEARCH_USE
+    tables = {
+        path: counts,
+        path.with_name(f"{path.stem}_cells{path.suffix}"): cell_table(reading, found),
+    }
+    for where, table in tables.items():
+        with atomic_file(where) as temporary:
+            write_csv(table, temporary)
     return path

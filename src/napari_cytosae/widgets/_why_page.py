@@ -1,4 +1,4 @@
-"""Why a class: what adds up to its score, the cells behind it, and what if not."""
+"""Why a class: what adds up to its score, and what if not."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_cytosae.widgets._bars import BarTable
 from napari_cytosae.widgets._notes import note
-from napari_cytosae.widgets.gallery import Gallery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_cytosae.widgets._bars import Bar
 
-LINES = 5
+LINES = 4
 
 
 class WhyPage(QWidget):
@@ -46,8 +45,6 @@ class WhyPage(QWidget):
         )
         self.waterfall.picked.connect(self.concept_picked)
         self.waterfall.counted.connect(self.concept_counted)
-        self._cells = note()
-        self.gallery = Gallery()
         self._what_if = note()
         self._leave_out = QPushButton("Leave out")
         self._leave_out.setToolTip("See the score without the selected cells")
@@ -64,18 +61,12 @@ class WhyPage(QWidget):
         layout.addWidget(self._title)
         layout.addWidget(self.waterfall, 1)
         layout.addLayout(buttons)
-        layout.addWidget(self._cells)
-        layout.addWidget(self.gallery)
         self.set_what_if("", left_out=False, selected=0)
 
     def set_bars(self, title: str, bars: Sequence[Bar], picked: int | None) -> None:
         """Show what adds up to a score."""
         self._title.setText(title)
         self.waterfall.set_bars(bars, picked)
-
-    def set_cells_title(self, text: str) -> None:
-        """Say which cells the gallery shows."""
-        self._cells.setText(text)
 
     def set_what_if(self, text: str, *, left_out: bool, selected: int) -> None:
         """Say what the score would be; `selected` cells can be left out."""

@@ -135,6 +135,13 @@ class Gallery(QListView):
             self.scrollTo(self._model.index(rows[0]))
         self.viewport().update()
 
+    def after(self, cell_id: int) -> int | None:
+        """The cell after another one; None at the end."""
+        row = self._model.row_of(cell_id)
+        if row is None or row + 1 >= self._model.rowCount():
+            return None
+        return self._model.cell_at(row + 1)
+
     def _on_selection(self) -> None:
         rows = sorted(index.row() for index in self.selectedIndexes())
         cell_ids = tuple(self._model.cell_at(row) for row in rows)

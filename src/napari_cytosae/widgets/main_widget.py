@@ -19,7 +19,9 @@ from napari_cytosae.core.types import Progress
 from napari_cytosae.patient_session import PatientSession
 from napari_cytosae.session import Session
 from napari_cytosae.widgets._cells_controller import CellsController
+from napari_cytosae.widgets._compare_controller import CompareController
 from napari_cytosae.widgets._concepts_controller import ConceptsController
+from napari_cytosae.widgets._count_controller import CountController
 from napari_cytosae.widgets._desk import Desk
 from napari_cytosae.widgets._encoding_controller import EncodingController
 from napari_cytosae.widgets._gallery_controller import GalleryController
@@ -27,6 +29,7 @@ from napari_cytosae.widgets._jobs import Jobs
 from napari_cytosae.widgets._layers import CanvasLayers
 from napari_cytosae.widgets._models_controller import ModelsController
 from napari_cytosae.widgets._overlays_controller import OverlaysController
+from napari_cytosae.widgets._patient_cells import PatientCells
 from napari_cytosae.widgets._patient_controller import PatientController
 from napari_cytosae.widgets._patient_layers import PatientLayers
 from napari_cytosae.widgets._why_controller import WhyController
@@ -148,14 +151,26 @@ class CytoSAEWidget(QWidget):
                 panel,
                 self.models.why_not_ready,
             ),
-            WhyController(
+            PatientCells(
                 self.session,
                 self.patients,
                 self.desk,
                 self.layers,
                 images,
                 self.cells,
-                panel.why,
+                panel,
+            ),
+            WhyController(self.session, self.patients, self.desk, panel.why),
+            CompareController(
+                self.session, self.patients, self.desk, self._jobs, panel.compare
+            ),
+            CountController(
+                self.patients,
+                self.desk,
+                self._jobs,
+                panel.count,
+                panel.gallery,
+                lambda: panel.counting,
             ),
         ]
 

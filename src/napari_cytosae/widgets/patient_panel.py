@@ -21,14 +21,18 @@ from qtpy.QtWidgets import (
 
 from napari_cytosae.core.types import RESEARCH_USE
 from napari_cytosae.widgets._bars import BarTable
+from napari_cytosae.widgets._compare_page import ComparePage
+from napari_cytosae.widgets._count_page import CountPage
 from napari_cytosae.widgets._notes import note
 from napari_cytosae.widgets._why_page import WhyPage
 from napari_cytosae.widgets.empty_state import EmptyState
+from napari_cytosae.widgets.gallery import Gallery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_cytosae.widgets._bars import Bar
+    from napari_cytosae.widgets._thumbnails import Thumbnail
 
 CLASS_LINES = 4
 
@@ -83,10 +87,14 @@ class PatientPanel(QWidget):
         self._answer = note()
         self._banner = note()
         self._banner.setStyleSheet("font-weight: bold")
-        self.why = WhyPage()
+        self.why, self.compare, self.count = WhyPage(), ComparePage(), CountPage()
         self.pages = QTabWidget()
         self.pages.setDocumentMode(True)
         self.pages.addTab(self.why, "Why")
+        self.pages.addTab(self.compare, "Compare")
+        self.pages.addTab(self.count, "Count")
+        self._cells = note()
+        self.gallery = Gallery()
         self._lay_out()
         self.set_patients((), "")
         self.set_result((), "", "", "", found=False)
@@ -115,6 +123,8 @@ class PatientPanel(QWidget):
         column.addWidget(self.classes)
         column.addWidget(self._answer)
         column.addWidget(self.pages, 1)
+        column.addWidget(self._cells)
+        column.addWidget(self.gallery)
         self._rest = QWidget()
         column.addWidget(self._rest)
         self._empty = EmptyState(
@@ -127,6 +137,11 @@ class PatientPanel(QWidget):
         self._stack = QStackedLayout(self)
         self._stack.addWidget(self._empty)
         self._stack.addWidget(content)
+
+    @property
+    def counting(self) -> bool:
+        """Whether the differential is in front."""
+        return self.pages.currentWidget() is self.count
 
     # --- setters ----------------------------------------------------------------------
 
@@ -167,9 +182,23 @@ class PatientPanel(QWidget):
         self._banner.setText(banner)
         self._banner.setVisible(bool(banner))
         self._predict.setText("Predict again" if found else "Predict")
-        for widget in (self.classes, self._answer, self.pages, self._export):
+        for widget in (
+            self.classes,
+            self._answer,
+            self.pages,
+            self._export,
+            self._cells,
+            self.gallery,
+        ):
             widget.setVisible(found)
         self._rest.setVisible(not found)
+
+    def set_cells(
+        self, title: str, cells: Sequence[Thumbnail], selected: Sequence[int]
+    ) -> None:
+        """Show cells, known by their position, below the pages."""
+        self._cells.setText(title)
+        self.gallery.set_cells(cells, selected)
 
     def _on_head(self, index: int) -> None:
         self.head_chosen.emit(self._head.itemData(index))

@@ -1,0 +1,176 @@
+"""The patient's cells in the order the page in front asks for, and the way to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_cytosae.widgets._thumbnails import GALLERY_CELLS, Thumbnail
+from napari_cytosae.widgets.cells_panel import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from napari_cytosae.core.differential import Differential
+    from napari_cytosae.core.reading import Reading
+    from napari_cytosae.patient_session import PatientSession
+    from napari_cytosae.session import Session
+    from napari_cytosae.widgets._cells_controller import CellsController
+    from napari_cytosae.widgets._desk import Desk
+    from napari_cytosae.widgets._layers import CanvasLayers
+    from napari_cytosae.widgets._patient_layers import PatientLayers
+    from napari_cytosae.widgets.patient_panel import PatientPanel
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the analyst wants to go, while the image opens."""
+
+    sha256: str
+    cell_id: int
+    concept: int | None
+
+
+class PatientCells:
+    """Keeps the gallery in step with what is explained, and leads to the slides."""
+
+    def __init__(
+        self,
+        session: Session,
+        patients: PatientSession,
+        desk: Desk,
+        layers: CanvasLayers,
+        images: PatientLayers,
+        cells: CellsController,
+        panel: PatientPanel,
+    ) -> None:
+        self._session, self._patients, self._desk = session, patients, desk
+        self._layers, self._images, self._cells = layers, images, cells
+        self._panel = panel
+        self._place: _Place | None = None
+        panel.gallery.cells_selected.connect(patients.select)
+        panel.gallery.cell_activated.connect(self.go_to)
+        panel.pages.currentChanged.connect(self._show)
+        self._connections: list[tuple[Any, Callable[..., None]]] = [
+            (patients.reading_changed, self._show),
+            (patients.label_changed, self._show),
+            (patients.concept_changed, self._show),
+            (patients.differential_changed, self._on_differential),
+            (session.encoded_changed, self._arrive),
+        ]
+        for signal, slot in self._connections:
+            signal.connect(slot)
+
+    def close(self) -> None:
+        """Leave the sessions."""
+        for signal, slot in self._connections:
+            signal.disconnect(slot)
+
+    def go_to(self, position: int) -> None:
+        """Show a cell on its slide, under the picked concept's overlay.
+
+        The image is opened where it is not; its cells are there already.
+        """
+        session, patients = self._session, self._patients
+        reading = patients.reading
+        if reading is None:
+            return
+        index, inside = reading.case.where(int(reading.rows[position]))
+        image = reading.case.images[index]
+        cell_id = int(image.encoded.cell_ids[inside])
+        self._place = _Place(image.sha256, cell_id, patients.concept)
+        assigned = patients.images_of(reading.case.patient)
+        named = [one for one in assigned if one.name == image.name]
+        layer = self._images.open(named[0]) if named else None
+        if layer is None:
+            self._desk.fail(f"{image.name} is no longer open: open it again.")
+            return
+        self._images.bring_up(named[0], patients.all_images())
+        if session.image is not None and session.image.sha256 == image.sha256:
+            if session.encoded is None:
+                settings = session.settings
+                session.set_cells(image.cells, settings)
+                session.set_encoded(image.encoded, image.crops, settings.field_of_view_um)
+            self._arrive()
+            return
+        self._cells.look_at(layer)
+
+    def _arrive(self, _: Any = None) -> None:
+        """Select and frame the cell once its image is open with its cells."""
+        session, place = self._session, self._place
+        encoded = session.encoded
+        if (
+            place is None
+            or encoded is None
+            or session.image is None
+            or session.image.sha256 != place.sha256
+            or place.cell_id not in encoded.cell_ids
+        ):
+            return
+        self._place = None
+        session.select_cells((place.cell_id,))
+        if place.concept is not None:
+            if session.slot_of(place.concept) is None and not session.show(place.concept):
+                session.show(place.concept, slot=0)
+            session.select_concept(place.concept)
+        y0, x0, y1, x1 = encoded.boxes[list(encoded.cell_ids).index(place.cell_id)]
+        self._layers.go_to((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2, float(x1 - x0))
+
+    def _on_differential(self, _: Any = None) -> None:
+        if self._panel.counting:
+            self._show()
+
+    def _show(self, _: Any = None) -> None:
+        patients = self._patients
+        reading, label, concept = patients.reading, patients.label, patients.concept
+        if reading is None or not label:
+            self._panel.set_cells("", (), ())
+            return
+        if self._panel.counting:
+            order, captions = _to_count(reading, patients.types, patients.differential)
+            title = "Cells, the most doubtful first:"
+        elif concept is not None:
+            order = reading.cells_of(concept)
+            at = int(np.flatnonzero(reading.head.concepts == concept)[0])
+            patches = reading.counts[:, [at]].toarray()[:, 0]
+            captions = [f"{patches[position]:.0f}" for position in order]
+            title = f"{counted(len(order), 'cell')} with {concept}, patches in each:"
+            if not len(order):
+                title = f"No cell shows {concept}: its absence counts."
+        else:
+            order = reading.cells_for(label)
+            change = reading.changes[:, reading.head.classes.index(label)]
+            captions = [f"{change[position]:+.3f}" for position in order]
+            title = "Cells that matter most, and the change they make:"
+        change = reading.changes[:, reading.head.classes.index(label)]
+        thumbnails = []
+        for position, caption in zip(order[:GALLERY_CELLS], captions, strict=False):
+            index, inside = reading.case.where(int(reading.rows[position]))
+            image = reading.case.images[index]
+            cell_id = int(image.encoded.cell_ids[inside])
+            tooltip = f"{image.name}, cell {cell_id}: {caption}"
+            tooltip += f"; leaving it out changes the score by {-change[position]:+.3f}"
+            thumbnails.append(
+                Thumbnail(int(position), image.crops.images[inside], caption, tooltip)
+            )
+        self._panel.set_cells(title, thumbnails, patients.selected)
+
+
+def _to_count(
+    reading: Reading, called: Any, found: Differential | None
+) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Order and caption of the cells of a differential."""
+    if found is None:
+        known = np.array([int(row) in called for row in reading.rows])
+        order = np.argsort(known, kind="stable").astype(np.int64)
+        return order, [called.get(int(reading.rows[p]), "?") for p in order]
+    order = found.doubtful_first()
+    captions = []
+    for position in order:
+        name, p = found.proposed(int(position))
+        captions.append(name if found.called[position] else f"{name}? {p:.2f}")
+    return order, captions

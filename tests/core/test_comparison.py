@@ -1,0 +1,107 @@
+"""Patients against patients and against diseases, checked against scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.sparse import csr_array
+
+from napari_cytosae.core import comparison
+from napari_cytosae.core.heads import train
+from napari_cytosae.core.patients import Barcodes
+from napari_cytosae.core.pipeline import run
+from napari_cytosae.core.types import CytoError
+
+K = 60
+
+
+def cells(n, seed, more=()):
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(0.8, (n, K)).astype(np.float32)
+    for concept in more:
+        counts[:, concept] += rng.poisson(3, n)
+    return csr_array(counts)
+
+
+def cohort(n=12, seed=0):
+    """Class b has more of concepts 3 and 4."""
+    rng = np.random.default_rng(seed)
+    values = rng.gamma(20, 1, (2 * n, K)).astype(np.float32)
+    values[n:, 3:5] *= 4
+    unknown = np.full(2 * n, np.nan)
+    return Barcodes(
+        tuple(f"p{i}" for i in range(2 * n)),
+        csr_array(values),
+        np.arange(K),
+        unknown,
+        unknown,
+        unknown,
+        tuple("a" * n + "b" * n),
+    )
+
+
+def test_two_patients():
+    concepts = np.arange(K) + 100
+    a, b = cells(80, 0, more=(7,)), cells(50, 1)
+    found = comparison.between_patients(("A", a), ("B", b), concepts)
+    assert list(found.table.columns) == list(comparison.COLUMNS)
+    assert found.table.index[0] == 107
+    row = found.table.loc[107]
+    x, y = a.toarray()[:, 7], b.toarray()[:, 7]
+    test = stats.mannwhitneyu(x, y, method="asymptotic")
+    assert row["effect"] == pytest.approx(2 * test.statistic / (80 * 50) - 1)
+    assert row["p"] == pytest.approx(test.pvalue, rel=1e-6)
+    assert row["difference"] == pytest.approx(x.mean() - y.mean(), rel=1e-6)
+    error = np.sqrt(x.var() / 80 + y.var() / 50)
+    assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * error, rel=0.25)
+    assert row["low"] < row["difference"] < row["high"]
+    assert (found.table["fdr"] <= 0.05).sum() <= 4
+    np.testing.assert_allclose(found.values, a.toarray().mean(axis=0), rtol=1e-6)
+
+
+def test_a_patient_and_itself_do_not_differ():
+    a = cells(40, 0)
+    found = comparison.between_patients(("A", a), ("A", a), np.arange(K))
+    assert (found.table["difference"] == 0).all()
+    assert (found.table["fdr"] > 0.9).all()
+
+
+def test_a_patient_and_a_class():
+    made = cohort()
+    head, _ = run(train(made, repeats=1))
+    stranger = csr_array(made.values[[20]])
+    with_own = comparison.with_class(head, "b", "p20", stranger)
+    with_other = comparison.with_class(head, "a", "p20", stranger)
+    assert (with_own.table["fdr"] < 0.05).sum() == 0
+    assert set(with_other.table.index[:2]) == {3, 4}
+    assert (with_other.table["fdr"].iloc[:2] < 0.01).all()
+    shares = made.values.toarray()[:12].astype(float)
+    shares /= shares.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(with_other.others, shares.mean(axis=0), rtol=1e-5)
+    x = stranger.toarray()[0] / stranger.sum()
+    expected = (x[3] - shares[:, 3].mean()) / shares[:, 3].std(ddof=1) / np.sqrt(13 / 12)
+    floor = np.median(shares.std(axis=0, ddof=1))
+    if shares[:, 3].std(ddof=1) > floor:
+        assert with_other.table.loc[3, "effect"] == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(CytoError, match="no barcode of c"):
+        comparison.with_class(head, "c", "p", stranger)
+
+
+def test_patients_of_a_disease_are_alike():
+    made = cohort()
+    matrix = comparison.correlation(made)
+    root = np.sqrt(made.values.toarray() / made.values.toarray().sum(axis=1)[:, None])
+    np.testing.assert_allclose(matrix, np.corrcoef(root), atol=1e-5)
+    inside = matrix[12:, 12:][np.triu_indices(12, 1)].mean()
+    assert inside > matrix[:12, 12:].mean() + 0.2
+
+
+def test_concepts_of_a_disease():
+    table = comparison.disease_concepts(cohort(), top=5)
+    b = table[table["diagnosis"] == "b"]
+    assert set(b["concept"].head(2)) == {3, 4}
+    assert (b["fdr"].head(2) < 0.01).all()
+    assert (b["mean"] > b["others"]).head(2).all()
+    with pytest.raises(CytoError, match="two diagnoses"):
+        comparison.disease_concepts(cohort().rows(np.arange(5)))
