@@ -139,7 +139,7 @@ def telling_concepts(models: Models, cells: Cells, encoded: Encoded) -> list[int
         return []
     concepts = table["concept"].to_numpy()
     grids = models.concept_grids(encoded, concepts.tolist())
-    masks = mask_fractions(cells, encoded.boxes, encoded.cell_ids, models.grid)
+    masks = mask_fractions(cells, encoded.boxes, models.grid)
     overlap = np.einsum("kngh,npgh->kp", grids, masks, optimize=True)
     map_norm = np.sqrt(np.einsum("kngh,kngh->k", grids, grids, optimize=True))
     mask_norm = np.sqrt(np.einsum("npgh,npgh->p", masks, masks, optimize=True))

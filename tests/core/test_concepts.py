@@ -173,22 +173,27 @@ def square_cell() -> Cells:
 
 def test_mask_fractions_are_areas(square_cell):
     boxes = np.array([[0, 0, 64, 64], [16, 16, 48, 48], [-32, -32, 96, 96], [5, 3, 61, 58]])
-    fractions = mask_fractions(square_cell, boxes, np.full(4, 3), grid=16)
+    fractions = mask_fractions(square_cell, boxes, grid=16)
     assert fractions.shape == (4, 3, 16, 16)
     np.testing.assert_allclose(fractions.sum(axis=1), 1, atol=1e-5)
     for box, part in zip(boxes, fractions, strict=True):
         y0, x0, y1, x1 = box
         patch_area = (y1 - y0) * (x1 - x0) / 256
-        np.testing.assert_allclose(part.sum(axis=(1, 2))[:2] * patch_area, 512, rtol=1e-4)
-    # Crop and patches on whole pixels: the other cell counts as outside.
-    assert fractions[0, 2, 0, 0] == 1
+        here = (slice(max(y0, 0), y1), slice(max(x0, 0), x1))
+        nucleus = (square_cell.nuclei[here] > 0).sum()
+        rest = (square_cell.labels[here] > 0).sum() - nucleus
+        areas = part.sum(axis=(1, 2))[:2] * patch_area
+        np.testing.assert_allclose(areas, [nucleus, rest], rtol=1e-4)
+    # Crop and patches on whole pixels: a neighbour is a cell too, and not background.
+    np.testing.assert_array_equal(fractions[0, :, 0, 0], [1, 0, 0])
+    np.testing.assert_array_equal(fractions[0, :, 0, 15], [0, 0, 1])
     np.testing.assert_array_equal(fractions[0, 0, 4:12, 4:8], 1)
     np.testing.assert_array_equal(fractions[0, 1, 4:12, 8:12], 1)
 
 
 def test_location_of_concepts(square_cell):
     boxes = np.array([[0, 0, 64, 64]])
-    fractions = mask_fractions(square_cell, boxes, np.array([3]))
+    fractions = mask_fractions(square_cell, boxes)
     grids = np.zeros((4, 1, 16, 16), np.float32)
     grids[0, 0, 5, 5] = 2  # nucleus
     grids[1, 0, 5, 9] = 3  # cytoplasm ...
@@ -199,10 +204,10 @@ def test_location_of_concepts(square_cell):
     np.testing.assert_allclose(table.loc[11, list(PLACES)].astype(float), [1, 0, 0])
     np.testing.assert_allclose(table.loc[22, list(PLACES)].astype(float), [0, 0.75, 0.25])
     np.testing.assert_allclose(
-        table.loc[33, list(PLACES)].astype(float), [0.125, 0.125, 0.75]
+        table.loc[33, list(PLACES)].astype(float), [0.140625, 0.125, 0.734375]
     )
     assert table.loc[44, list(PLACES)].isna().all()
-    assert table["where"].tolist() == ["nucleus 100%", "cytoplasm 75%", "outside 75%", ""]
+    assert table["where"].tolist() == ["nucleus 100%", "cytoplasm 75%", "outside 73%", ""]
 
 
 # --- names ----------------------------------------------------------------------------

@@ -223,8 +223,8 @@ class Slow:
         self.waiting = threading.Event()
         original = pipeline.encode
 
-        def encode(models, crops):
-            steps = original(models, crops, batch_size=1)
+        def encode(models, crops, **options):
+            steps = original(models, crops, batch_size=1, **options)
             while True:
                 try:
                     step = next(steps)

@@ -18,10 +18,11 @@ PLACES = ("nucleus", "cytoplasm", "outside")
 """Parts of a crop, seen from its own cell; neighbouring cells are outside."""
 
 
-def mask_fractions(
-    cells: Cells, boxes: Int64Array, cell_ids: Int64Array, grid: int = 16
-) -> Float32Array:
-    """How much of each patch is nucleus and cytoplasm of the crop's own cell.
+def mask_fractions(cells: Cells, boxes: Int64Array, grid: int = 16) -> Float32Array:
+    """How much of each patch is nucleus, and how much the rest of a cell.
+
+    Of any cell that was found, the crop's own or a neighbour in it: what fires in the red
+    cells around a white one is not background where red cells were looked for.
 
     Parameters
     ----------
@@ -29,8 +30,6 @@ def mask_fractions(
         With the masks.
     boxes : ndarray of int64, (n, 4)
         Crops on the slide.
-    cell_ids : ndarray of int64, (n,)
-        The cell of each crop.
     grid : int
         Patches along one side.
 
@@ -42,13 +41,13 @@ def mask_fractions(
     """
     result = np.zeros((len(boxes), len(PLACES), grid, grid), dtype=np.float32)
     height, width = cells.labels.shape
-    for index, (box, cell_id) in enumerate(zip(boxes, cell_ids, strict=True)):
+    for index, box in enumerate(boxes):
         y0, x0, y1, x1 = (int(edge) for edge in box)
         part = (slice(max(y0, 0), min(y1, height)), slice(max(x0, 0), min(x1, width)))
         down = _coverage(y0, y1, part[0], grid)
         across = _coverage(x0, x1, part[1], grid)
-        nucleus = down @ (cells.nuclei[part] == cell_id).astype(np.float32) @ across.T
-        cell = down @ (cells.labels[part] == cell_id).astype(np.float32) @ across.T
+        nucleus = down @ (np.asarray(cells.nuclei[part]) > 0).astype(np.float32) @ across.T
+        cell = down @ (np.asarray(cells.labels[part]) > 0).astype(np.float32) @ across.T
         result[index] = nucleus, cell - nucleus, 1 - cell
     return np.clip(result, 0, 1, out=result)
 
@@ -56,7 +55,7 @@ def mask_fractions(
 def location(
     grids: Float32Array, fractions: Float32Array, concepts: npt.ArrayLike
 ) -> pd.DataFrame:
-    """Where concepts fire: in the nucleus, in the cytoplasm, or outside the cell.
+    """Where concepts fire: in the nucleus, in the cytoplasm, or outside the cells.
 
     Parameters
     ----------

@@ -240,12 +240,12 @@ def settled_scale(
     """
     size = image.pixel_size if isinstance(image, Image) else PixelSize()
     if user is not None:
-        if not 0.01 <= user <= 5:
-            raise CytoError(
-                f"A pixel size of {user:g} um is implausible for a smear (0.01 to 5 um "
-                "expected): check the unit."
-            )
         size = PixelSize(float(user), "user")
+    if size.source == "user" and size.um is not None and not 0.01 <= size.um <= 5:
+        raise CytoError(
+            f"A pixel size of {size.um:g} um is implausible for a smear (0.01 to 5 um "
+            "expected): check the unit."
+        )
     um, spread, count = _scale.scale_in_view(rgb)
     if size.um is not None:
         if um is not None and _scale.contradicts(size.um, um, spread, count):

@@ -173,7 +173,7 @@ def locate(
     from napari_cytosae.core.concepts import location, mask_fractions
 
     yield Progress("Locating", 0, len(concepts), "concepts")
-    masks = mask_fractions(cells, encoded.boxes, encoded.cell_ids, models.grid)
+    masks = mask_fractions(cells, encoded.boxes, models.grid)
     values = max(1, len(encoded) * models.grid**2)
     at_once = max(1, min(64, _LOCATE_VALUES // values))
     parts = []
