@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.concepts import ConceptNames
     from napari_cytosae.core.models import Models
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Cells, Crops, Encoded, Image
 
 
@@ -65,7 +66,7 @@ class Session:
         self._choice = ModelChoice()
         self._models: Models | None = None
         self._names: ConceptNames | None = None
-        self._image: Image | None = None
+        self._image: Image | Pyramid | None = None
         self._settings = CellSettings()
         self._found = Found()
         self._typed_sizes: dict[str, PixelSize] = {}
@@ -132,7 +133,7 @@ class Session:
     # --- image and cells --------------------------------------------------------------
 
     @property
-    def image(self) -> Image | None:
+    def image(self) -> Image | Pyramid | None:
         """The image being looked at."""
         return self._image
 
@@ -161,7 +162,7 @@ class Session:
         """Concept activations and kept tokens of the cells."""
         return self._found.encoded
 
-    def set_image(self, image: Image | None) -> None:
+    def set_image(self, image: Image | Pyramid | None) -> None:
         """Look at another image; what was found on the former one is kept for a return.
 
         So is the pixel size that the analyst typed for it.
@@ -202,6 +203,10 @@ class Session:
         if settings != self._settings:
             self._settings = settings
             self.settings_changed.emit(settings)
+
+    def correct_cells(self, cells: Cells) -> None:
+        """Keep cells as they were corrected by hand; how they were found stays."""
+        self.set_cells(cells, self._found.settings, self._found.pixel_size)
 
     def set_cells(
         self, cells: Cells, settings: CellSettings, pixel_size: PixelSize | None = None

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from napari_cytosae.core import pipeline
+from napari_cytosae.core.cache import Cache
 from napari_cytosae.core.correction import corrected
 from napari_cytosae.core.crops import crop_cells
 from napari_cytosae.core.images import as_image
@@ -154,62 +155,30 @@ def models(weights):
     return load_models(backbone, sae, device="cpu", precision="float32")
 
 
-def same(one, other):
-    assert one.cell_ids.tolist() == other.cell_ids.tolist()
-    np.testing.assert_array_equal(one.boxes, other.boxes)
-    np.testing.assert_allclose(one.tokens, other.tokens, atol=1e-3)
-    for name in ("n_patches", "max", "mean", "mean_with_cls", "cls"):
-        a, b = (getattr(e.activations, name).toarray() for e in (one, other))
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
-
-
-def test_only_what_is_cut_out_anew_is_encoded(image, cells, models, monkeypatch):
-    former = pipeline.run(pipeline.encode(models, crop_cells(image, cells)))
+def test_only_what_is_cut_out_anew_is_encoded(image, cells, models, tmp_path, monkeypatch):
+    cache = Cache(tmp_path, 10**9)
+    pipeline.run(pipeline.encode(models, crop_cells(image, cells), cache=cache))
     labels = cells.labels.copy()
     # Near the border crops are shifted inside: their boxes may stay the same.
     offset = cells.table[["centroid_y", "centroid_x"]] - np.array(labels.shape) / 2
     inner = int(cells.table.cell_id[np.hypot(*offset.to_numpy().T).argmin()])
-    gone = 1 + inner % 8
-    labels[labels == gone] = 0
+    labels[labels == 1 + inner % 8] = 0
     rows, columns = place(cells, inner)
     labels[rows, columns.start : columns.start + 20] = 0
     fixed = corrected(image, cells, labels)
     crops = crop_cells(image, fixed.cells)
     seen = []
     original = models.encode_batch
-    monkeypatch.setattr(
-        models,
-        "encode_batch",
-        lambda batch, *a, **k: (seen.append(len(batch)), original(batch, *a, **k))[1],
+
+    def counting(batch, *args, **options):
+        seen.append(len(batch))
+        return original(batch, *args, **options)
+
+    monkeypatch.setattr(models, "encode_batch", counting)
+    again = pipeline.run(pipeline.encode(models, crops, cache=cache))
+    assert seen == [1]
+    anew = pipeline.run(pipeline.encode(models, crops))
+    assert again.cell_ids.tolist() == anew.cell_ids.tolist()
+    np.testing.assert_allclose(
+        again.activations.max.toarray(), anew.activations.max.toarray(), atol=1e-4
     )
-    steps = list(pipeline.encode_changed(models, crops, former))
-    again = pipeline.run(pipeline.encode_changed(models, crops, former))
-    assert sum(seen) == 2 * 1
-    assert set(steps[0].partial.cell_ids) == set(range(1, 9)) - {inner, gone}
-    monkeypatch.undo()
-    same(again, pipeline.run(pipeline.encode(models, crops)))
-
-
-@pytest.mark.parametrize("why", ["threshold", "tokens", "nothing held"])
-def test_rows_that_do_not_fit_are_encoded_again(image, cells, models, why):
-    crops = crop_cells(image, cells)
-    made = pipeline.encode(
-        models,
-        crops[:0] if why == "nothing held" else crops,
-        0.5 if why == "threshold" else 0.2,
-        keep_tokens=why != "tokens",
-    )
-    former = pipeline.run(made)
-    same(
-        pipeline.run(pipeline.encode_changed(models, crops, former)),
-        pipeline.run(pipeline.encode(models, crops)),
-    )
-
-
-def test_nothing_changed_encodes_nothing(image, cells, models, monkeypatch):
-    crops = crop_cells(image, cells)
-    former = pipeline.run(pipeline.encode(models, crops))
-    monkeypatch.setattr(models, "encode_batch", None)
-    again = pipeline.run(pipeline.encode_changed(models, crops, former))
-    same(again, former)
-    assert again.complete

@@ -7,6 +7,7 @@ prediction leads back to a cell on its slide; for cohorts see `core.cohort`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,9 +23,9 @@ from napari_cytosae.core.types import CytoError, Encoded, Image, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
-    from pathlib import Path
 
     from napari_cytosae.core.models import Models
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import BoolArray, Cells, Crops
 
 
@@ -98,7 +99,7 @@ class Case:
 def examine(
     models: Models,
     patient: str,
-    sources: Sequence[Path | Image],
+    sources: Sequence[Path | Image | Pyramid],
     *,
     single_cell: bool = False,
     pixel_size: float | None = None,
@@ -114,7 +115,7 @@ def examine(
         As `load_models` gives them.
     patient : str
         Name.
-    sources : sequence of Path or Image
+    sources : sequence of Path, Image or Pyramid
         Files are read one at a time; those that cannot be read are named and left out.
     single_cell : bool
         Each image shows one cell.
@@ -144,7 +145,7 @@ def examine(
     for done, source in enumerate(sources):
         yield Progress("Examining", done, len(sources), "images")
         try:
-            image = source if isinstance(source, Image) else read_image(source, pixel_size)
+            image = read_image(source, pixel_size) if isinstance(source, Path) else source
             former = (known or {}).get(image.sha256)
             if former is not None and former[2].activations.threshold == threshold:
                 images.append(CaseImage(image.name, image.sha256, *former))

@@ -6,7 +6,7 @@ They know nothing of threads: whoever drives one may stop between any two steps.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -121,68 +121,6 @@ def encode(
         tokens = models.tokens([]).astype(np.float16) if keep_tokens else None
         return Encoded(nothing, tokens, None, boxes, cell_ids)
     return encoding.concatenate(parts)
-
-
-def encode_changed(
-    models: Models,
-    crops: Crops,
-    former: Encoded,
-    threshold: float = 0.2,
-    keep_tokens: bool = True,
-) -> Generator[Progress, None, Encoded]:
-    """Encode the crops that `former` does not hold, and keep its rows for the others.
-
-    A row is kept where cell and box are the same: the models see what is in the box, not
-    the outline. Rows of another SAE or threshold, or without tokens where they are to be
-    kept, are not.
-
-    Parameters
-    ----------
-    models : Models
-        That made `former`.
-    crops : Crops
-        Of the same image, as `former`'s were.
-    former : Encoded
-        May be of some of the cells only.
-    threshold, keep_tokens
-        As for `encode`.
-
-    Yields
-    ------
-    Progress
-        As `encode`; the first one with tokens has the kept rows as `partial`.
-
-    Returns
-    -------
-    Encoded
-        All cells, in the order of `crops`.
-    """
-    of = former.activations
-    fits = (of.sae_sha256, of.threshold) == (models.sae_info.sha256, threshold)
-    known: dict[tuple[int, ...], int] = {}
-    if fits and (former.tokens is not None or not keep_tokens):
-        cells = zip(former.cell_ids.tolist(), former.boxes.tolist(), strict=True)
-        known = {(cell, *box): row for row, (cell, box) in enumerate(cells)}
-    wanted = zip(crops.cell_ids.tolist(), crops.boxes.tolist(), strict=True)
-    row = np.array([known.get((cell, *box), -1) for cell, box in wanted], np.int64)
-    if (row < 0).all():
-        return (yield from encode(models, crops, threshold, keep_tokens=keep_tokens))
-    kept = encoding.rows(replace(former, complete=True), row[row >= 0])
-    if not keep_tokens:
-        kept = replace(kept, tokens=None, gates=None)
-    new = np.flatnonzero(row < 0)
-    yield Progress("Encoding", 0, len(new), partial=kept)
-    if not len(new):
-        return kept
-    pending = replace(
-        crops,
-        images=[crops[int(i)] for i in new],
-        boxes=crops.boxes[new],
-        cell_ids=crops.cell_ids[new],
-    )
-    added = yield from encode(models, pending, threshold, keep_tokens=keep_tokens)
-    order = np.argsort(np.concatenate([np.flatnonzero(row >= 0), new]))
-    return encoding.rows(encoding.concatenate([kept, added]), order)
 
 
 def analyze_image(

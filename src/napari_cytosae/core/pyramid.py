@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,17 @@ from napari_cytosae.core.images import parsing, read_image, readable, settled_si
 from napari_cytosae.core.types import LARGE_PIXELS, Image, PixelSize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     import dask.array as da
 
     from napari_cytosae.core._level import Levels
     from napari_cytosae.core.types import UInt8Array
+
+
+_LOOK = 1024
+"""Pixels a side by which slides without a file are told apart."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +45,7 @@ class Pyramid:
     pixel_size : PixelSize
         Of the finest level.
     sha256 : str
-        Of the file's bytes.
+        Of the file's bytes; without a file, of its shape and some of its pixels.
     notes : tuple of str
         As of `Image`.
     """
@@ -50,6 +55,16 @@ class Pyramid:
     pixel_size: PixelSize
     sha256: str
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, levels: Sequence[Level], name: str, size: PixelSize) -> Pyramid:
+        """A slide without a file, told from others by a look at its coarsest level."""
+        levels = sorted(levels, key=lambda level: -level.shape[0])
+        few = cls(tuple(levels[-1:]), name, size, "")
+        step = max(1, max(few.shape) // _LOOK)
+        digest = hashlib.sha256(repr([level.shape for level in levels]).encode())
+        digest.update(few.thinned(step).tobytes())
+        return cls(tuple(levels), name, size, digest.hexdigest())
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.widgets import _tasks
 from napari_cytosae.widgets._layer_facts import layer_pixels, stated_pixel_size
+from napari_cytosae.widgets.cells_panel import counted
 
 if TYPE_CHECKING:
     from napari.layers import Image as ImageLayer
 
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Cells, Image
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import CellSettings
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._jobs import Ended, JobError, Jobs
     from napari_cytosae.widgets._layers import CanvasLayers
+    from napari_cytosae.widgets._tasks import Corrected
     from napari_cytosae.widgets.cells_panel import CellsPanel
 
 _LANE, _OUTLINES = "image", "outlines"
@@ -43,6 +46,7 @@ class CellsController:
         panel.settings_changed.connect(session.set_settings)
         panel.pixel_size_edited.connect(self._on_pixel_size)
         panel.segment_clicked.connect(self.segment)
+        panel.use_edited_clicked.connect(self.use_edited)
         panel.hide_flagged_toggled.connect(session.set_hide_flagged)
         desk.busy_changed.connect(self._show_ready)
         layers.choices_changed.connect(self._on_choices)
@@ -187,12 +191,39 @@ class CellsController:
             "Segmenting", lambda: _tasks.find_cells(image, settings, labels), done
         )
 
+    def use_edited(self) -> None:
+        """Take over what was corrected by hand in the layer that outlines the cells."""
+        image, cells = self._session.image, self._session.cells
+        layer = self._layers.outlines.layer()
+        if image is None or cells is None or layer is None:
+            self._desk.fail("Segment the cells first, then correct them in their layer.")
+            return
+        data = layer.data[0] if layer.multiscale else layer.data
+
+        def done(result: Corrected) -> str:
+            if self._session.cells is not cells:
+                return "Other cells were found meanwhile; the correction was dropped."
+            correction = result.correction
+            changed, removed = len(correction.changed), len(correction.removed)
+            if not changed and not removed:
+                return f"No cell differs in the layer {layer.name}."
+            self._layers.outlines.adopt(layer, result.painted, correction.cells)
+            self._session.correct_cells(correction.cells)
+            said = f"{counted(changed, 'cell')} measured again, {removed:,} removed"
+            return f"{said}; Encode leaves the others as they are."
+
+        self._desk.run(
+            "Measuring the edited cells",
+            lambda: _tasks.correct_cells(image, cells, data),
+            done,
+        )
+
     # --- session -> panel and canvas --------------------------------------------------
 
     def _show_settings(self, settings: CellSettings) -> None:
         self._panel.set_settings(settings)
 
-    def _show_image(self, image: Image | None) -> None:
+    def _show_image(self, image: Image | Pyramid | None) -> None:
         self._panel.set_pixel_size(None if image is None else image.pixel_size)
         self._show_ready()
 

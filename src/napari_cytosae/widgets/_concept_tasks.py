@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.concepts import Summary
     from napari_cytosae.core.models import Models
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Cells, Crops, Encoded, Float32Array, Image
 
 LOCATED = 512
@@ -79,7 +80,7 @@ class Ranked:
 class Results:
     """What `export` writes."""
 
-    image: Image
+    image: Image | Pyramid
     cells: Cells
     crops: Crops
     encoded: Encoded
@@ -239,7 +240,7 @@ def export(folder: Path, results: Results) -> Generator[Progress, None, Path]:
     return write_results(target, results.cells, record, encoded, results.names, overlays)
 
 
-def result_folder(folder: Path, image: Image) -> Path:
+def result_folder(folder: Path, image: Image | Pyramid) -> Path:
     """Where the results of an image go: its own former ones are replaced, no others.
 
     Its name may be that of a layer, in which anything can stand; only the ending of an
@@ -257,7 +258,7 @@ def result_folder(folder: Path, image: Image) -> Path:
     return target
 
 
-def _is_of_another(folder: Path, image: Image) -> bool:
+def _is_of_another(folder: Path, image: Image | Pyramid) -> bool:
     """Whether a folder holds the results of another image."""
     from napari_cytosae.core.export import RUN_FILE
 

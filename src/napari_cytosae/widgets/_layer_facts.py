@@ -57,7 +57,7 @@ def stated_pixel_size(layer: Layer) -> PixelSize:
 def layer_pixels(layer: Image) -> LayerPixels:
     """What an image layer holds, for a job to read."""
     return LayerPixels(
-        data=layer.data[0] if layer.multiscale else layer.data,
+        levels=tuple(layer.data) if layer.multiscale else (layer.data,),
         name=layer.name,
         path=layer.source.path,
         size=stated_pixel_size(layer),

@@ -20,6 +20,7 @@ from napari_cytosae.widgets._layer_facts import TAG, merge_features, placement, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
 
+    import numpy.typing as npt
     import pandas as pd
     from napari.layers import Image
     from napari.utils.colormaps import DirectLabelColormap
@@ -101,6 +102,16 @@ class CellOutlines:
             layer.colormap = outlines.colormap
         layer.metadata[TAG]["shown"] = outlines.shown
         return True
+
+    def adopt(self, layer: Labels, painted: npt.NDArray[Any], cells: Cells) -> None:
+        """Take `layer` for the outlines of `cells`, made of what was painted in it.
+
+        New ids of pieces are written as one more edit, so its own undo goes on working.
+        """
+        layer.metadata[TAG]["shown"] = cells.labels
+        renamed = np.nonzero(painted != cells.labels)
+        if renamed[0].size:
+            layer.data_setitem(renamed, np.asarray(cells.labels)[renamed])
 
 
 def _prepare(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_cytosae.core.differential import Differential
     from napari_cytosae.core.heads import Head
     from napari_cytosae.core.models import Models
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.reading import Reading
     from napari_cytosae.core.types import Cells, Crops, Encoded, Image
     from napari_cytosae.session_values import ModelChoice
@@ -85,7 +86,7 @@ def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
     threshold = reading.threshold_of(head)
     found = work.case
     if found is None:
-        sources: list[Path | Image] = []
+        sources: list[Path | Image | Pyramid] = []
         for source in work.sources:
             if isinstance(source, Path):
                 sources.append(source)

@@ -10,14 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cytosae.core.types import CytoError, Progress
+from napari_cytosae.core.types import LARGE_PIXELS, CytoError, Progress
 from napari_cytosae.widgets._quiet import preload_torch
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    import numpy.typing as npt
+
     from napari_cytosae.core.concepts import ConceptNames
+    from napari_cytosae.core.correction import Correction
     from napari_cytosae.core.models import Models
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import (
         Cells,
         Crops,
@@ -34,7 +38,8 @@ class LayerPixels:
 
     Attributes
     ----------
-    data : array
+    levels : tuple of array
+        The finest first; but one where it is no pyramid.
     name : str
     path : str or None
         The file it came from.
@@ -44,7 +49,7 @@ class LayerPixels:
         Whether the last axis is colour; a layer shows it as rows or columns otherwise.
     """
 
-    data: Any
+    levels: tuple[Any, ...]
     name: str
     path: str | None
     size: PixelSize
@@ -62,8 +67,18 @@ class EncodedCells:
     trouble: str = ""
 
 
-def open_image(pixels: LayerPixels) -> Generator[Progress, None, Image]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Corrected:
+    """Result of `correct_cells`: the labels as they were painted, and what came of them."""
+
+    painted: npt.NDArray[Any]
+    correction: Correction
+
+
+def open_image(pixels: LayerPixels) -> Generator[Progress, None, Image | Pyramid]:
     """The layer as an `Image`, with its pixel size and where that came from.
+
+    Beyond `LARGE_PIXELS` it is a `Pyramid`, of which nothing is read before it is needed.
 
     A layer that still shows its file as it is on disk is that file: same name, same
     sha256 and same metadata as the command line would see.
@@ -74,13 +89,16 @@ def open_image(pixels: LayerPixels) -> Generator[Progress, None, Image]:
 
     yield Progress("Reading", 0, 0, "images")
     name = pixels.name if pixels.path is None else Path(pixels.path).name
-    if not pixels.rgb and len(pixels.data.shape) > 2:
-        sides = " x ".join(map(str, pixels.data.shape))
+    finest = pixels.levels[0]
+    if not pixels.rgb and len(finest.shape) > 2:
+        sides = " x ".join(map(str, finest.shape))
         raise CytoError(
             f"{name} is a stack of {sides} without colour; "
             "choose a flat layer, or add it again as an RGB image if an axis is colour."
         )
-    image = as_image(np.asarray(pixels.data), name)
+    if finest.shape[0] * finest.shape[1] > LARGE_PIXELS and finest.dtype == np.uint8:
+        return _slide(pixels, name)
+    image = as_image(np.asarray(finest), name)
     if pixels.path is not None and Path(pixels.path).is_file():
         try:
             on_disk = read_image(pixels.path)
@@ -102,24 +120,68 @@ def open_image(pixels: LayerPixels) -> Generator[Progress, None, Image]:
     return image
 
 
+def _slide(pixels: LayerPixels, name: str) -> Pyramid:
+    """A layer too large to be copied; its file says what the layer does not."""
+    from napari_cytosae.core._level import Level
+    from napari_cytosae.core.pyramid import Pyramid, open_image
+    from napari_cytosae.core.slides import scale_of
+
+    axes = "YXS" if pixels.rgb else "YX"
+    slide = Pyramid.of([Level(level, axes) for level in pixels.levels], name, pixels.size)
+    if pixels.path is not None and Path(pixels.path).exists():
+        try:
+            with open_image(pixels.path) as on_disk:
+                if on_disk.shape == slide.shape:
+                    size = on_disk.pixel_size if on_disk.pixel_size.um else pixels.size
+                    slide = replace(slide, pixel_size=size, sha256=on_disk.sha256)
+        except CytoError:
+            pass  # not the layer's file after all
+    if slide.pixel_size.um is not None:
+        return slide
+    try:
+        return replace(slide, pixel_size=scale_of(slide)[0])
+    except CytoError:
+        return slide
+
+
 def find_cells(
-    image: Image, settings: CellSettings, labels: Any
+    image: Image | Pyramid, settings: CellSettings, labels: Any
 ) -> Generator[Progress, None, Cells]:
     """The cells of `image`, as `settings` say; `labels` as the layer has them, or None."""
     yield Progress("Loading the segmentation", 0, 0)
     import numpy as np
 
-    from napari_cytosae.core import segmentation
+    from napari_cytosae.core import detection
 
-    yield Progress("Segmenting", 0, 0)
     if settings.shows == "labels":
         if labels is None:
             raise CytoError("Choose the Labels layer that marks the cells.")
+        detection.require_whole(image)
         # A copy: the analyst may go on painting.
-        return segmentation.measure(image, np.array(labels))
-    if settings.shows == "single_cell":
-        return segmentation.single_cell(image)
-    return segmentation.segment(image, kinds=settings.kinds)
+        labels = np.array(labels)
+    return (
+        yield from detection.find_cells(
+            image,
+            kinds=settings.kinds,
+            labels=labels if settings.shows == "labels" else None,
+            single_cell=settings.shows == "single_cell",
+        )
+    )
+
+
+def correct_cells(
+    image: Image | Pyramid, cells: Cells, labels: Any
+) -> Generator[Progress, None, Corrected]:
+    """Take over what was painted in `labels`, the data of the layer that shows `cells`."""
+    yield Progress("Measuring the edited cells", 0, 0)
+    import numpy as np
+
+    from napari_cytosae.core.correction import corrected
+    from napari_cytosae.core.detection import require_whole
+
+    whole = require_whole(image)
+    painted = np.array(labels)
+    return Corrected(painted, corrected(whole, cells, painted))
 
 
 def load(choice: ModelChoice) -> Generator[Progress, None, tuple[Models, ConceptNames]]:
@@ -141,7 +203,7 @@ def load(choice: ModelChoice) -> Generator[Progress, None, tuple[Models, Concept
 def encode_cells(
     choice: ModelChoice,
     loaded: tuple[Models, ConceptNames] | None,
-    image: Image,
+    image: Image | Pyramid,
     cells: Cells,
     field_of_view_um: float,
 ) -> Generator[Progress, None, EncodedCells]:

@@ -50,7 +50,7 @@ class CellsPanel(QWidget):
     labels_chosen : index in the list given to `set_labels`
     settings_changed : CellSettings
     pixel_size_edited : float, um
-    segment_clicked, encode_clicked, sample_clicked
+    segment_clicked, use_edited_clicked, encode_clicked, sample_clicked
     hide_flagged_toggled : bool
     """
 
@@ -59,6 +59,7 @@ class CellsPanel(QWidget):
     settings_changed = Signal(object)
     pixel_size_edited = Signal(float)
     segment_clicked = Signal()
+    use_edited_clicked = Signal()
     encode_clicked = Signal()
     sample_clicked = Signal()
     hide_flagged_toggled = Signal(bool)
@@ -96,6 +97,12 @@ class CellsPanel(QWidget):
         self._segment = QPushButton("Segment")
         self._segment.clicked.connect(self.segment_clicked)
         self._segment.setToolTip("Find the cells and outline them in the layer 'Cells'")
+        self._edited = QPushButton("Use edited cells")
+        self._edited.clicked.connect(self.use_edited_clicked)
+        self._edited.setToolTip(
+            "Paint, erase, merge, split or delete cells in the layer 'Cells', then take "
+            "that over: only what changed is measured and encoded again, ids stay."
+        )
         self._encode = QPushButton("Encode")
         self._encode.clicked.connect(self.encode_clicked)
         self._count = _text()
@@ -138,7 +145,11 @@ class CellsPanel(QWidget):
         column.addLayout(form)
         column.addLayout(buttons)
         column.addWidget(self._count)
-        column.addWidget(self._hide)
+        row = QHBoxLayout()
+        row.addWidget(self._hide)
+        row.addStretch(1)
+        row.addWidget(self._edited)
+        column.addLayout(row)
         column.addStretch(1)
         self._empty = EmptyState("Drag a smear into napari, or", "Open the built-in sample")
         self._empty.clicked.connect(self.sample_clicked)
@@ -203,6 +214,7 @@ class CellsPanel(QWidget):
         self._count.setText(text)
         self._hide.setVisible(flagged > 0)
         self._encode.setVisible(count > 0)
+        self._edited.setVisible(count > 0)
         self._encode.setText(encode_label(count))
 
     def set_hide_flagged(self, hide: bool) -> None:
@@ -214,6 +226,7 @@ class CellsPanel(QWidget):
         """Enable what may be clicked: `ready` with an image, not while `busy`."""
         self._segment.setEnabled(ready and not busy)
         self._encode.setEnabled(not busy)
+        self._edited.setEnabled(not busy)
         for widget in (self._image, self._labels, self._pixel, self._field):
             widget.setProperty("busy", busy)
         self._image.setEnabled(not busy)

@@ -1,0 +1,118 @@
+"""Cells corrected by hand on the canvas, and slides that are looked at piece by piece."""
+
+from __future__ import annotations
+
+import dask.array as da
+import numpy as np
+import pytest
+from qtpy.QtWidgets import QPushButton
+
+from napari_cytosae.core.label_blocks import LabelBlocks
+from napari_cytosae.core.pyramid import Pyramid
+from napari_cytosae.core.types import PixelSize
+
+
+def button(panel, text):
+    return next(b for b in panel.findChildren(QPushButton) if b.text() == text)
+
+
+def use_edited(dock, until):
+    before = dock.session.cells
+    button(dock.cells_panel, "Use edited cells").click()
+    until(lambda: dock.session.cells is not before)
+    until(lambda: not dock.desk.busy)
+
+
+def columns_of(layer, cell_id):
+    x = np.nonzero((layer.data == cell_id).any(axis=0))[0]
+    return x[0], x[-1]
+
+
+def test_a_cut_cell_becomes_two_and_undo_joins_it_again(encoded, until, monkeypatch):
+    dock = encoded
+    layer = dock.layers.outlines.layer()
+    first, last = columns_of(layer, 2)
+    middle = first + (last - first) // 3
+    cut = np.nonzero((layer.data == 2) & (np.arange(layer.data.shape[1]) == middle))
+    layer.data_setitem(cut, 0)
+    assert len(dock.session.cells) == 5
+    use_edited(dock, until)
+    assert dock.session.cells.table.cell_id.tolist() == [1, 2, 3, 4, 5, 6]
+    assert dock.layers.outlines.layer() is layer
+    until(lambda: len(layer.features) == 6)
+    np.testing.assert_array_equal(layer.data, dock.session.cells.labels)
+
+    layer.undo()
+    layer.undo()
+    assert not (layer.data == 6).any()
+    use_edited(dock, until)
+    assert dock.session.cells.table.cell_id.tolist() == [1, 2, 3, 4, 5]
+    assert dock.layers.outlines.layer() is layer
+
+
+@pytest.fixture
+def cached(monkeypatch):
+    monkeypatch.setenv("CYTOSAE_CACHE_MB", "100")
+
+
+def test_only_the_changed_cell_is_encoded_again(cached, encoded, until, monkeypatch):
+    dock = encoded
+    layer = dock.layers.outlines.layer()
+    former = dock.session.encoded
+    layer.data_setitem(np.nonzero(layer.data == 1), 0)
+    _, last = columns_of(layer, 4)
+    side = np.arange(layer.data.shape[1]) > last - 30
+    layer.data_setitem(np.nonzero((layer.data == 4) & side), 0)
+    use_edited(dock, until)
+    assert dock.session.encoded is None
+    models, seen = dock.session.models, []
+    original = models.encode_batch
+
+    def counting(crops, *args, **options):
+        seen.append(len(crops))
+        return original(crops, *args, **options)
+
+    monkeypatch.setattr(models, "encode_batch", counting)
+    button(dock.cells_panel, "Encode 4 cells").click()
+    until(lambda: dock.session.encoded is not None)
+    assert sum(seen) <= 1
+    assert dock.session.encoded.cell_ids.tolist() == [2, 3, 4, 5]
+    np.testing.assert_array_equal(
+        dock.session.encoded.activations.max[[0]].toarray(),
+        former.activations.max[[1]].toarray(),
+    )
+
+
+def test_nothing_edited_is_said(segmented, until):
+    cells = segmented.session.cells
+    button(segmented.cells_panel, "Use edited cells").click()
+    until(lambda: "No cell differs" in segmented.strip.text)
+    assert segmented.session.cells is cells
+
+
+@pytest.fixture
+def slide(dock, viewer, smear, until, monkeypatch):
+    """The dock with a lazy pyramid of two levels, as a plugin's reader gives it."""
+    for module in ("pyramid", "types"):
+        monkeypatch.setattr(f"napari_cytosae.core.{module}.LARGE_PIXELS", 50_000)
+    monkeypatch.setattr("napari_cytosae.widgets._tasks.LARGE_PIXELS", 50_000)
+    levels = [da.from_array(smear, chunks=(128, 128, 3)), da.from_array(smear[::2, ::2])]
+    viewer.add_image(levels, name="slide", multiscale=True, rgb=True, scale=(0.1, 0.1))
+    until(lambda: dock.session.image is not None)
+    return dock
+
+
+def test_a_slide_is_segmented_encoded_and_overlaid_lazily(slide, viewer, until):
+    assert isinstance(slide.session.image, Pyramid)
+    assert slide.session.image.pixel_size == PixelSize(0.1, "layer")
+    slide.cells_panel.segment_clicked.emit()
+    until(lambda: slide.layers.outlines.layer() is not None)
+    layer = slide.layers.outlines.layer()
+    assert layer.multiscale or isinstance(slide.session.cells.labels, LabelBlocks)
+    assert len(slide.session.cells) == len(layer.features) == 5
+    np.testing.assert_array_equal(layer.scale, (0.1, 0.1))
+    slide.cells_panel.encode_clicked.emit()
+    until(lambda: slide.session.encoded is not None)
+    assert len(slide.session.encoded) == 5
+    button(slide.cells_panel, "Use edited cells").click()
+    until(lambda: "too large" in slide.strip.text)
