@@ -55,5 +55,6 @@ def test_an_image_from_a_file_has_the_name_of_the_file(tmp_path):
     path = tmp_path / "smear.tif"
     path.write_bytes(b"changed since")
     pixels = np.full((40, 40, 3), 200, np.uint8)
-    layer = LayerPixels(pixels, "my favourite", str(path), PixelSize(0.1, "layer"), True)
+    size = PixelSize(0.1, "layer")
+    layer = LayerPixels((pixels,), "my favourite", str(path), size, True)
     assert result(open_image(layer)).name == "smear.tif"
