@@ -47,6 +47,7 @@ benchmarks: $(BIN)/.installed  ## what the README quotes
 	$(BIN)/python benchmarks/segmentation.py --data $(DATA)
 	$(BIN)/python benchmarks/starter.py --data $(DATA)
 	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/cohort.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

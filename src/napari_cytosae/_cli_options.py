@@ -188,14 +188,22 @@ class ModelOptions:
             If one is missing or they do not fit.
         """
         from napari_cytosae.core.models import load_models
-        from napari_cytosae.core.registry import backbone_for
 
         return load_models(
-            self.backbone or backbone_for(self.sae),
-            self.sae,
+            *self.references(),
             device=self.device.value,
             precision=self.precision.value,
         )
+
+    def references(self) -> tuple[str, str]:
+        """Backbone and SAE, files by their whole path: another process finds them too."""
+        from napari_cytosae.core.registry import backbone_for
+
+        pair = (self.backbone or backbone_for(self.sae), self.sae)
+        backbone, sae = (
+            str(Path(one).resolve()) if Path(one).is_file() else one for one in pair
+        )
+        return backbone, sae
 
 
 def require_concepts(concepts: list[int], models: Models) -> None:

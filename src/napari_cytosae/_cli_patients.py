@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,8 +23,10 @@ from napari_cytosae._cli_options import (
 from napari_cytosae.core.types import RESEARCH_USE, CytoError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from napari_cytosae.core.crew import Crew
+    from napari_cytosae.core.models import Models
     from napari_cytosae.core.patients import Barcodes
 
 
@@ -73,6 +76,23 @@ def barcode(
     precision: PrecisionOption = PrecisionChoice.auto,
     threshold: Threshold = 0.2,
     pixel_size: PixelSizeUm = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Processes on this machine that share its cores (extra [distributed]).",
+        ),
+    ] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Of a dask scheduler, tcp://host:8786: its workers encode. They need the "
+            "images and models under the same paths.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Make the barcode of each patient: how much of each concept a mean cell shows.
 
@@ -92,9 +112,11 @@ def barcode(
 
         assert manifest is not None
         listed = cohort.read_manifest(manifest)
-        models = ModelOptions(backbone, sae, device, precision).load()
+        chosen = ModelOptions(backbone, sae, device, precision)
+        models = chosen.load()
         settings = cohort.Settings(threshold, single_cell, include_cls, pixel_size)
-        barcodes = drive(cohort.build(models, listed, output, settings))
+        with _crew(chosen, models, workers, scheduler) as crew:
+            barcodes = drive(cohort.build(models, listed, output, settings, crew))
         write_barcodes(barcodes, output)
         cohort.forget(output)
     typer.echo(output)
@@ -221,6 +243,26 @@ def with_diagnoses(table: Barcodes, path: Path) -> tuple[Barcodes, list[str]]:
         for patient, own in zip(table.patients, table.diagnosis, strict=True)
     ]
     return replace(table, diagnosis=tuple(merged)), problems
+
+
+@contextmanager
+def _crew(
+    chosen: ModelOptions, models: Models, workers: int, scheduler: str | None
+) -> Iterator[Crew | None]:
+    """The workers asked for; none where this process does it all."""
+    if workers == 1 and scheduler is None:
+        yield None
+        return
+    if workers > 1 and scheduler is not None:
+        raise typer.BadParameter("give either --workers or --scheduler")
+    import torch
+
+    from napari_cytosae.core import crew
+
+    threads = max(1, torch.get_num_threads() // workers)
+    recipe = crew.recipe_of(models, *chosen.references(), threads)
+    with crew.crew(recipe, workers, scheduler or "") as hired:
+        yield hired
 
 
 def _read(table: Barcodes) -> Barcodes:

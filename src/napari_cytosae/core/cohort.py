@@ -2,8 +2,8 @@
 
 A `Unit` is what is encoded in one go: one smear, or a few single cells of one patient.
 `encode_unit` needs nothing but the models, the unit and the settings, so that units can be
-done anywhere and in any order; `Finished` keeps what is done on disk, and `build` drives
-both in one process.
+done anywhere and in any order, see `core.crew`; `Finished` keeps what is done on disk, and
+`build` drives both.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from napari_cytosae.core.types import CytoError, Progress
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
+    from napari_cytosae.core.crew import Crew
     from napari_cytosae.core.models import Models
 
 __all__ = [
@@ -55,7 +56,11 @@ def partial_folder(output: Path | str) -> Path:
 
 
 def build(
-    models: Models, manifest: Manifest, output: Path | str, settings: Settings
+    models: Models,
+    manifest: Manifest,
+    output: Path | str,
+    settings: Settings,
+    crew: Crew | None = None,
 ) -> Generator[Progress, None, Barcodes]:
     """Make the barcodes of all patients of a manifest.
 
@@ -73,6 +78,8 @@ def build(
         The file that will hold the barcodes; not written here.
     settings : Settings
         What to count.
+    crew : Crew, optional
+        Other processes that encode; this one by default.
 
     Yields
     ------
@@ -92,18 +99,27 @@ def build(
     """
     finished = Finished(partial_folder(output), models, settings)
     units = plan(manifest.rows, settings.single_cell)
-    done, total = 0, len(manifest.rows)
-    paths: list[Path] = []
+    total = len(manifest.rows)
+    paths = [finished.path(unit) for unit in units]
+    pending = [
+        (unit, path)
+        for unit, path in zip(units, paths, strict=True)
+        if finished.load(path) is None
+    ]
+    done = total - sum(len(unit.rows) for unit, _ in pending)
     yield Progress("Barcodes", done, total, "images")
-    for unit in units:
-        path = finished.path(unit)
-        if finished.load(path) is None:
-            job = encode_unit(models, unit, settings)
-            result = yield from _watched(job, done, total)
+    if crew is None:
+        for unit, path in pending:
+            result = yield from _watched(encode_unit(models, unit, settings), done, total)
             finished.save(path, result)
-        paths.append(path)
-        done += len(unit.rows)
-        yield Progress("Barcodes", done, total, "images")
+            done += len(unit.rows)
+            yield Progress("Barcodes", done, total, "images")
+    else:
+        for index, result in crew.encode([unit for unit, _ in pending], settings):
+            unit, path = pending[index]
+            finished.save(path, result)
+            done += len(unit.rows)
+            yield Progress("Barcodes", done, total, "images")
     problems = list(manifest.problems)
     patients = _patients(finished, units, paths, manifest.path.name, problems)
     parameters = asdict(settings) | {
