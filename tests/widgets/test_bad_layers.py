@@ -93,6 +93,38 @@ def test_labels_of_another_size_are_refused(segmented, viewer, until):
     assert len(segmented.session.cells) == 5
 
 
+def test_moved_layers_are_still_the_ones_that_are_listed(dock, viewer, smear, until):
+    first = viewer.add_image(smear, name="first", scale=(0.1, 0.1))
+    viewer.add_image(smear[:200], name="second", scale=(0.1, 0.1))
+    until(lambda: dock.session.image is not None)
+    assert dock.layers.source is first
+    viewer.layers.move(1, 0)
+    combo = dock.cells_panel._image
+    assert [combo.itemText(i) for i in range(2)] == ["second", "first"]
+    assert combo.currentText() == "first"
+    dock.cells_panel.image_chosen.emit(0)
+    until(lambda: dock.session.image is not None and dock.session.image.name == "second")
+
+
+def test_no_other_labels_slip_in_for_the_chosen_ones(segmented, viewer, until):
+    shape = segmented.session.image.rgb.shape[:2]
+    for name, ids in (("A", 1), ("B", 2)):
+        labels = np.zeros(shape, int)
+        labels[20:80, 100:170] = 1
+        labels[100:160, 100:170] = ids
+        viewer.add_labels(labels, name=name)
+    panel = segmented.cells_panel
+    listed = [panel._labels.itemText(i) for i in range(3)]
+    panel.labels_chosen.emit(listed.index("A"))
+    viewer.layers.remove(segmented.layers.outlines.layer())
+    assert panel._labels.currentText() == "A"
+    panel._ways["labels"].click()
+    viewer.layers.remove(viewer.layers["A"])
+    assert panel._labels.currentText() == ""
+    panel.segment_clicked.emit()
+    assert "Choose the Labels layer" in segmented.strip.text
+
+
 # --- the pixel size ---------------------------------------------------------------------
 
 
@@ -105,6 +137,16 @@ def test_a_layer_scaled_later_has_another_pixel_size(segmented, viewer, until):
     assert segmented.session.state_of("cells") == "attention"
     viewer.layers["smear.png"].units = ("nm", "nm")
     assert segmented.session.image.pixel_size.um == pytest.approx(0.0002)
+    viewer.layers["smear.png"].units = ("pixel", "pixel")
+    viewer.layers["smear.png"].scale = (1, 1)
+    until(lambda: segmented.session.image is not None)
+    assert segmented.session.image.pixel_size.source == "estimated"
+
+
+def test_a_layer_scaled_while_it_is_read_has_its_new_pixel_size(dock, viewer, smear, until):
+    viewer.add_image(smear, name="smear.png", scale=(0.1, 0.1)).scale = (0.2, 0.2)
+    until(lambda: dock.session.image is not None)
+    assert dock.session.image.pixel_size.um == 0.2
 
 
 def test_a_typed_pixel_size_stays_with_its_image_until_it_is_taken_back(

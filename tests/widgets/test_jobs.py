@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from qtpy.QtCore import QThreadPool
 
 from napari_cytosae.core.types import ImageError, Progress
 from napari_cytosae.widgets._jobs import Ended, JobError, Jobs
@@ -213,3 +214,27 @@ def test_full_collections_wait_until_the_job_is_over(qtbot, jobs):
     qtbot.waitUntil(lambda: bool(heard.ended), timeout=3000)
     assert during[0][2] > 100_000
     assert gc.get_threshold() == before
+
+
+def test_a_short_job_does_not_wait_behind_long_ones(qtbot, jobs):
+    gate, done = threading.Event(), []
+    pool = QThreadPool.globalInstance()
+    threads = pool.maxThreadCount()
+
+    def long():
+        gate.wait(10)
+        yield Progress("long", 0, 0)
+
+    def short():
+        yield Progress("short", 0, 0)
+
+    def run(lane, work):
+        jobs.run(lane, lane, work, on_ended=lambda _: done.append(lane), on_failed=print)
+
+    for n in range(threads + 1):
+        run(f"long {n}", long)
+    run("short", short)
+    qtbot.waitUntil(lambda: done == ["short"])
+    gate.set()
+    qtbot.waitUntil(lambda: len(done) == threads + 2)
+    assert (pool.maxThreadCount(), pool.activeThreadCount()) == (threads, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,15 +53,20 @@ def cells():
     return Cells(labels, np.zeros_like(labels), table, PixelSize())
 
 
-def outline(canvas, cells):
-    """What the worker and then the GUI thread do."""
+def prepared(canvas, cells, hidden=()):
+    """What the worker does."""
     results = []
 
     def drain(steps):
         results.append((yield from steps))
 
-    list(drain(canvas.outlines.work(cells)()))
-    assert canvas.outlines.show(results[0])
+    list(drain(canvas.outlines.work(cells, hidden)()))
+    return results[0]
+
+
+def outline(canvas, cells, hidden=()):
+    """What the worker and then the GUI thread do."""
+    assert canvas.outlines.show(prepared(canvas, cells, hidden))
 
 
 def same_place(layer, source):
@@ -145,6 +152,30 @@ def test_a_renamed_layer_is_found_and_a_deleted_one_made_anew(viewer, canvas, ce
     viewer.layers.remove(layer)
     outline(canvas, cells)
     assert canvas.outlines.layer().name == "Cells"
+
+
+def test_what_is_painted_while_other_cells_are_outlined_is_kept(viewer, canvas, cells):
+    outline(canvas, cells)
+    painted = canvas.outlines.layer()
+    other = replace(cells, labels=np.roll(cells.labels, 5, 0))
+    ready = prepared(canvas, other)
+    painted.data_setitem((np.array([50]), np.array([70])), 99)
+    assert not canvas.outlines.show(ready)
+    outline(canvas, other)
+    assert painted in viewer.layers
+    assert painted.data[50, 70] == 99
+    assert canvas.outlines.layer() is not painted
+    np.testing.assert_array_equal(canvas.outlines.layer().data, other.labels)
+
+
+def test_corrected_cells_stay_the_ones_that_are_outlined(canvas, cells):
+    outline(canvas, cells)
+    layer = canvas.outlines.layer()
+    layer.data_setitem((np.array([50]), np.array([70])), 99)
+    outline(canvas, cells, hidden=[3])
+    assert canvas.outlines.layer() is layer
+    assert layer.data[50, 70] == 99
+    assert layer.colormap.map(3)[3] == 0
 
 
 def test_a_deleted_overlay_is_announced_once_and_ours_not(viewer, canvas):

@@ -11,7 +11,10 @@ from napari_cytosae.widgets._layer_facts import layer_pixels, stated_pixel_size
 from napari_cytosae.widgets.cells_panel import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.layers import Image as ImageLayer
+    from napari.layers import Labels, Layer
 
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Cells, Image
@@ -40,7 +43,11 @@ class CellsController:
     ) -> None:
         self._session, self._desk, self._jobs = session, desk, jobs
         self._layers, self._panel = layers, panel
-        self._labels_index = -1
+        # The layers as listed: a place in a list says nothing once layers move.
+        self._images: list[ImageLayer] = []
+        self._labels: list[Labels] = []
+        self._marks: Labels | None = None
+        self._marks_chosen = False
         panel.image_chosen.connect(self._on_image_chosen)
         panel.labels_chosen.connect(self._on_labels_chosen)
         panel.settings_changed.connect(session.set_settings)
@@ -75,18 +82,20 @@ class CellsController:
         images, labels = self._layers.images(), self._layers.labels()
         if self._layers.source is None and images:
             self._open(self._layers.preferred_image() or images[-1])
-        source = self._layers.source
-        current = next((i for i, layer in enumerate(images) if layer is source), -1)
-        self._panel.set_images([layer.name for layer in images], current)
-        self._labels_index = min(max(self._labels_index, 0), len(labels) - 1)
-        self._panel.set_labels([layer.name for layer in labels], self._labels_index)
+        self._images, self._labels = images, labels
+        self._panel.set_images(
+            [layer.name for layer in images], _place(images, self._layers.source)
+        )
+        if self._marks not in labels:
+            # Another layer never slips in for the one that was chosen.
+            self._marks = labels[0] if labels and not self._marks_chosen else None
+        self._panel.set_labels([la.name for la in labels], _place(labels, self._marks))
         if not images:
             self._session.set_image(None)
 
     def _on_image_chosen(self, index: int) -> None:
-        images = self._layers.images()
-        if 0 <= index < len(images):
-            self.look_at(images[index])
+        if 0 <= index < len(self._images):
+            self.look_at(self._images[index])
 
     def look_at(self, layer: ImageLayer) -> None:
         """Analyse a layer of the viewer, unless that is being done."""
@@ -94,7 +103,8 @@ class CellsController:
             self._open(layer)
 
     def _on_labels_chosen(self, index: int) -> None:
-        self._labels_index = index
+        if 0 <= index < len(self._labels):
+            self._marks, self._marks_chosen = self._labels[index], True
 
     def _on_source(self) -> None:
         """The source's pixels were replaced, or its layer deleted."""
@@ -113,6 +123,8 @@ class CellsController:
 
         def ended(end: Ended) -> None:
             self._session.set_image(end.value)
+            # It may have been scaled meanwhile.
+            self._on_source_moved()
             self._desk.say(self._what_is_known())
 
         def failed(error: JobError) -> None:
@@ -144,10 +156,14 @@ class CellsController:
         image, source = self._session.image, self._layers.source
         if image is None or source is None:
             return
-        size = stated_pixel_size(source)
-        known = image.pixel_size.source in ("metadata", "user")
-        if not known and size.um is not None and size != image.pixel_size:
+        size, known = stated_pixel_size(source), image.pixel_size.source
+        if known in ("metadata", "user") or size == image.pixel_size:
+            return
+        if size.um is not None:
             self._session.set_image(replace(image, pixel_size=size))
+        elif known == "layer":
+            # It says nothing any more; the red cells may.
+            self._open(source)
 
     def _on_pixel_size(self, um: float) -> None:
         image, source = self._session.image, self._layers.source
@@ -168,11 +184,10 @@ class CellsController:
             return
         labels, elsewhere = None, ""
         if settings.shows == "labels":
-            layers = self._layers.labels()
-            if not 0 <= self._labels_index < len(layers):
+            layer = self._marks
+            if layer is None:
                 self._desk.fail("Choose the Labels layer that marks the cells first.")
                 return
-            layer = layers[self._labels_index]
             labels = layer.data[0] if layer.multiscale else layer.data
             if not self._layers.covers_source(layer):
                 elsewhere = (
@@ -259,6 +274,11 @@ class CellsController:
             on_ended=ended,
             on_failed=lambda error: self._desk.fail(str(error), error.details),
         )
+
+
+def _place(layers: Sequence[Layer], layer: Layer | None) -> int:
+    """Where a layer is in a list; -1 where it is not."""
+    return next((i for i, one in enumerate(layers) if one is layer), -1)
 
 
 def describe_cells(cells: Cells) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 
 _LANE = "gallery"
+_FRAMES = 30
+"""So many selected cells are framed on the canvas; each frame costs napari 1 ms."""
 
 
 class GalleryController:
@@ -108,7 +110,7 @@ class GalleryController:
         if encoded is None or self._layers.source is None:
             self._layers.show_selection([])
             return
-        chosen = np.flatnonzero(np.isin(encoded.cell_ids, selection.cell_ids))
+        chosen = np.flatnonzero(np.isin(encoded.cell_ids, selection.cell_ids))[:_FRAMES]
         boxes = [tuple(float(edge) for edge in encoded.boxes[i]) for i in chosen]
         if selection.patch is not None and len(chosen) == 1:
             grid = 16 if self._session.models is None else self._session.models.grid

@@ -13,7 +13,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QThreadPool, Signal
 from superqt.utils import create_worker
 
 from napari_cytosae.core.types import CytoError, Progress
@@ -139,7 +139,12 @@ class Job(QObject):
         )
 
     def start(self) -> None:
-        """Queue the job for a thread."""
+        """Start the job at once, however many others run.
+
+        The pool that all of napari shares has a thread a core; a short job must not wait
+        there behind long ones, so each brings its own thread and takes it away again.
+        """
+        QThreadPool.globalInstance().releaseThread()
         self._worker.start()
 
     def cancel(self) -> None:
@@ -161,11 +166,13 @@ class Job(QObject):
             self.progressed.emit(progress, self._seconds_left(progress))
 
     def _on_returned(self, ended: Ended) -> None:
+        QThreadPool.globalInstance().reserveThread()
         if not self._abandoned:
             self.ended.emit(ended)
         self.deleteLater()
 
     def _on_errored(self, error: Exception) -> None:
+        QThreadPool.globalInstance().reserveThread()
         if not self._abandoned:
             self.failed.emit(error)
         self.deleteLater()

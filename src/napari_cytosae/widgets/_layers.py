@@ -35,7 +35,7 @@ class CanvasLayers:
     Signals
     -------
     choices_changed
-        Image or Labels layers were added, removed or renamed.
+        Image or Labels layers were added, removed, moved or renamed.
     source_changed : the source layer's pixels were replaced or it was deleted
     source_moved
         Its scale, another transform or its units changed.
@@ -59,6 +59,7 @@ class CanvasLayers:
         self.outlines = CellOutlines(self)
         self.overlays = OverlayLayers(self)
         viewer.layers.events.inserted.connect(self._on_layers)
+        viewer.layers.events.reordered.connect(self._on_layers)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.mouse_drag_callbacks.append(self._on_drag)
         self._watch_names()
@@ -66,6 +67,7 @@ class CanvasLayers:
     def close(self) -> None:
         """Leave the viewer; our layers stay where they are."""
         self._viewer.layers.events.inserted.disconnect(self._on_layers)
+        self._viewer.layers.events.reordered.disconnect(self._on_layers)
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         if self._on_drag in self._viewer.mouse_drag_callbacks:
             self._viewer.mouse_drag_callbacks.remove(self._on_drag)

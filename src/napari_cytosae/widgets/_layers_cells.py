@@ -45,7 +45,8 @@ class Outlines:
         Our layer that was corrected by hand since, and is let go.
     labels : ndarray of int32, (H, W), or list of dask arrays, or None
         New content of `present`; None where it shows these cells already.
-    features : DataFrame
+    table : DataFrame
+        Of the cells.
     colormap : DirectLabelColormap
     shown : ndarray of int32, (H, W), or LabelBlocks
         The cells' own label image.
@@ -55,7 +56,7 @@ class Outlines:
     present: Labels | None
     former: Labels | None
     labels: Any
-    features: pd.DataFrame
+    table: pd.DataFrame
     colormap: DirectLabelColormap
     shown: LabelImage
 
@@ -81,13 +82,15 @@ class CellOutlines:
         return lambda: _prepare(cells, frozenset(hidden), source, layer)
 
     def show(self, outlines: Outlines) -> bool:
-        """Outline the cells; False where the layer has come or gone since `work`.
+        """Outline the cells; False where the layer is not as it was at `work`.
 
-        A layer that was corrected by hand since is let go, not overwritten.
+        A layer that was corrected by hand is let go for other cells, not overwritten.
         """
-        if self.layer() is not (outlines.former or outlines.present):
+        layer, present = outlines.layer, outlines.present
+        if self.layer() is not (outlines.former or present):
             return False
-        layer = outlines.layer
+        if present is not None and outlines.labels is not None and _edited(present):
+            return False
         if outlines.former is not None:
             metadata = outlines.former.metadata
             outlines.former.metadata = {k: v for k, v in metadata.items() if k != TAG}
@@ -98,7 +101,7 @@ class CellOutlines:
         else:
             if outlines.labels is not None:
                 layer.data = outlines.labels
-            layer.features = outlines.features
+            layer.features = merge_features(layer.features, outlines.table)
             layer.colormap = outlines.colormap
         layer.metadata[TAG]["shown"] = outlines.shown
         return True
@@ -124,22 +127,20 @@ def _prepare(
     if layer is not None and not same and _edited(layer):
         former, layer = layer, None
     if layer is not None:
-        features = merge_features(layer.features, cells.table)
         labels = None if same else _editable(cells.labels)
-        return Outlines(layer, layer, None, labels, features, colormap, cells.labels)
+        return Outlines(layer, layer, None, labels, cells.table, colormap, cells.labels)
     present = None if former is None else former.features
-    features = merge_features(present, cells.table)
     where: dict[str, Any] = {} if source is None else placement(source)
     layer = Labels(
         _editable(cells.labels),
         name="Cells",
         opacity=0.9,
-        features=features,
+        features=merge_features(present, cells.table),
         colormap=colormap,
         **where,
     )
     layer.contour = _CONTOUR_PX
-    return Outlines(layer, None, former, None, features, colormap, cells.labels)
+    return Outlines(layer, None, former, None, cells.table, colormap, cells.labels)
 
 
 def _editable(labels: LabelImage) -> Any:
@@ -148,11 +149,18 @@ def _editable(labels: LabelImage) -> Any:
 
 
 def _shows(layer: Labels, labels: LabelImage) -> bool:
+    """Whether a layer is there for these labels already, corrected since or not."""
+    if role_of(layer).get("shown") is labels:
+        return True
+    return _holds(layer, labels)
+
+
+def _holds(layer: Labels, labels: LabelImage) -> bool:
     if layer.multiscale or isinstance(labels, LabelBlocks):
-        return role_of(layer).get("shown") is labels
+        return False
     return np.array_equal(layer.data, labels)
 
 
 def _edited(layer: Labels) -> bool:
     shown = role_of(layer).get("shown")
-    return shown is not None and not layer.multiscale and not _shows(layer, shown)
+    return shown is not None and not layer.multiscale and not _holds(layer, shown)
