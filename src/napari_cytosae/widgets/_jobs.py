@@ -104,6 +104,8 @@ def _drive(
             raise JobError(
                 describe(error, title), traceback.format_exc(), tuple(partials)
             ) from error
+        finally:
+            QThreadPool.globalInstance().reserveThread()
     return Ended(None, cancelled=True, partials=tuple(partials))
 
 
@@ -166,13 +168,11 @@ class Job(QObject):
             self.progressed.emit(progress, self._seconds_left(progress))
 
     def _on_returned(self, ended: Ended) -> None:
-        QThreadPool.globalInstance().reserveThread()
         if not self._abandoned:
             self.ended.emit(ended)
         self.deleteLater()
 
     def _on_errored(self, error: Exception) -> None:
-        QThreadPool.globalInstance().reserveThread()
         if not self._abandoned:
             self.failed.emit(error)
         self.deleteLater()
