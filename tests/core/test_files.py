@@ -52,6 +52,17 @@ def test_a_full_disk_is_one_sentence(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_in_the_place_of_a_folder_is_said(tmp_path):
+    (tmp_path / "results").write_text("a file")
+
+    def write():
+        with atomic_folder(tmp_path / "results" / "smear"):
+            pass
+
+    with pytest.raises(OutputError, match="a file is where a folder is needed"):
+        write()
+
+
 def test_a_folder_is_replaced_whole(tmp_path):
     folder = tmp_path / "results"
     folder.mkdir()
