@@ -15,6 +15,7 @@ from scipy import sparse
 from napari_cytosae.core.files import atomic_file, sha256_file
 from napari_cytosae.core.patients import Barcodes
 from napari_cytosae.core.provenance import as_uns, provenance
+from napari_cytosae.core.quality import FACTS
 from napari_cytosae.core.types import RESEARCH_USE, CytoError
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ def write_barcodes(barcodes: Barcodes, path: Path | str) -> None:
     """
     obs = pd.DataFrame(
         {name: _whole(getattr(barcodes, name)) for name in _NUMBERS}
+        | (
+            {}
+            if barcodes.facts is None
+            else dict(zip(FACTS, barcodes.facts.T, strict=True))
+        )
         | {"diagnosis": np.array(barcodes.diagnosis, dtype=object)},
         # Plain objects: pandas 3 would make them its own strings, which h5ad may not hold.
         index=pd.Index(np.array(barcodes.patients, dtype=object), name="patient"),
@@ -93,6 +99,9 @@ def read_barcodes(path: Path | str) -> Barcodes:
         layers["low"],
         layers["high"],
         dict(record) if isinstance(record, dict) else {},
+        facts=np.column_stack([_numbers(table.obs, name) for name in FACTS])
+        if any(name in table.obs for name in FACTS)
+        else None,
     )
     return _without_bad_rows(barcodes, path.name)
 

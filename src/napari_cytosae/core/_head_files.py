@@ -49,6 +49,7 @@ def write_head(head: Head, path: Path | str) -> None:
             for part in head.parts
         ],
     }
+    content["ranges"] = {name: list(pair) for name, pair in head.ranges.items()}
     if head.profiles is not None:
         content["profiles"] = {
             "means": [_short(row) for row in head.profiles.means],
@@ -114,6 +115,10 @@ def _head(content: dict[str, Any]) -> Head:
         str(content["sae_sha256"]),
         dict(content["about"]),
         _profiles(content["profiles"]) if "profiles" in content else None,
+        {
+            str(name): (float(low), float(high))
+            for name, (low, high) in content.get("ranges", {}).items()
+        },
     )
 
 

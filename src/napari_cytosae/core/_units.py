@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from napari_cytosae.core import pipeline
@@ -17,6 +18,8 @@ from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.files import atomic_file, sha256_file
 from napari_cytosae.core.images import read_image
 from napari_cytosae.core.patients import token_counts
+from napari_cytosae.core.quality import FACTS, cell_facts
+from napari_cytosae.core.sae import slices
 from napari_cytosae.core.segmentation import single_cell as as_single_cell
 from napari_cytosae.core.types import CytoError, ImageError
 
@@ -26,10 +29,13 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core._manifest import Row
     from napari_cytosae.core.models import Models
-    from napari_cytosae.core.types import BoolArray, Progress
+    from napari_cytosae.core.types import BoolArray, Float64Array, Progress, UInt8Array
 
 SINGLE_CELLS_AT_ONCE = 32
 """Single cells of a unit: enough to fill a batch, few enough to lose to a kill."""
+
+TOKENS_AT_ONCE = 64
+"""Cells whose tokens are held: 25 MB at CytoSAE's size; whole batches on any device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,8 @@ class UnitResult:
         Of `patients.token_counts`.
     ok : ndarray of bool, (n_cells,)
         Cells without a quality flag.
+    facts : ndarray of float64, (n_cells, len(quality.FACTS))
+        Of `quality.cell_facts`.
     n_images : int
         Images that could be read.
     problems : tuple of (int, str)
@@ -67,6 +75,7 @@ class UnitResult:
 
     counts: sparse.csr_array
     ok: BoolArray
+    facts: Float64Array
     n_images: int
     problems: tuple[tuple[int, str], ...] = ()
 
@@ -100,17 +109,15 @@ def encode_unit(
             images.append((position, read_image(row.image, settings.pixel_size)))
         except ImageError as error:
             problems.append((position, str(error)))
-    parts, ok = [], []
     if settings.single_cell:
         tables = [as_single_cell(image).table for _, image in images]
-        crops = [image.rgb for _, image in images]
-        encoded = yield from pipeline.encode(
-            models, crops, settings.threshold, keep_tokens=False
-        )
-        parts.append(token_counts(encoded.activations, settings.include_cls))
-        ok += [table["qc"].to_numpy() == "ok" for table in tables]
-        return joined(parts, ok, len(images), problems, models.sae_info.d_sae)
-    read = 0
+        single = [image.rgb for _, image in images]
+        if not images:
+            return joined([], 0, problems, models.sae_info.d_sae)
+        table = pd.concat(tables, ignore_index=True)
+        part = yield from _encoded(models, table, single, settings)
+        return joined([part], len(images), problems, models.sae_info.d_sae)
+    parts, read = [], 0
     for position, image in images:
         try:
             cells = yield from find_cells(image)
@@ -118,12 +125,24 @@ def encode_unit(
             problems.append((position, str(error)))
             continue
         read += 1
-        encoded = yield from pipeline.encode(
-            models, crop_cells(image, cells), settings.threshold, keep_tokens=False
-        )
-        parts.append(token_counts(encoded.activations, settings.include_cls))
-        ok.append(cells.table["qc"].to_numpy() == "ok")
-    return joined(parts, ok, read, problems, models.sae_info.d_sae)
+        crops = crop_cells(image, cells)
+        parts.append((yield from _encoded(models, cells.table, crops, settings)))
+    return joined(parts, read, problems, models.sae_info.d_sae)
+
+
+def _encoded(
+    models: Models, table: pd.DataFrame, crops: Sequence[UInt8Array], settings: Settings
+) -> Generator[Progress, None, UnitResult]:
+    """Cells as counts; the tokens of a few at a time are there to be measured."""
+    parts = []
+    for cells in slices(len(crops), TOKENS_AT_ONCE):
+        some = crops[cells]
+        encoded = yield from pipeline.encode(models, some, settings.threshold)
+        counts = token_counts(encoded.activations, settings.include_cls)
+        rows = table.iloc[cells]
+        facts = cell_facts(models, rows, some, encoded)
+        parts.append(UnitResult(counts, rows["qc"].to_numpy() == "ok", facts, 0))
+    return joined(parts, 0, (), models.sae_info.d_sae)
 
 
 class Finished:
@@ -169,6 +188,7 @@ class Finished:
                 indices=counts.indices,
                 indptr=counts.indptr,
                 ok=result.ok,
+                facts=result.facts,
                 about=np.array(about),
             )
 
@@ -177,30 +197,30 @@ class Finished:
         try:
             # NumPy leaves a file open that it was given by name and could not read.
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
-                ok = kept["ok"]
+                ok, facts = kept["ok"], kept["facts"]
                 triple = (kept["data"], kept["indices"], kept["indptr"])
                 counts = sparse.csr_array(triple, shape=(len(ok), self._d_sae))
                 n_images, problems = json.loads(str(kept["about"]))
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None
         named = tuple((position, text) for position, text in problems)
-        return UnitResult(counts, ok, n_images, named)
+        return UnitResult(counts, ok, facts, n_images, named)
 
 
 def joined(
-    counts: Sequence[sparse.csr_array],
-    ok: Sequence[BoolArray],
+    parts: Sequence[UnitResult],
     n_images: int,
     problems: Sequence[tuple[int, str]],
     d_sae: int,
 ) -> UnitResult:
     """Put units, or the images of one, together."""
-    parts = [part for part in counts if part.shape[0]]
+    counts = [part.counts for part in parts if part.counts.shape[0]]
     stacked = sparse.csr_array(np.zeros((0, d_sae), dtype=np.float32))
-    if parts:
-        stacked = sparse.csr_array(sparse.vstack(parts, format="csr"))
-    flags = np.concatenate([np.zeros(0, dtype=bool), *ok])
-    return UnitResult(stacked, flags, n_images, tuple(problems))
+    if counts:
+        stacked = sparse.csr_array(sparse.vstack(counts, format="csr"))
+    flags = np.concatenate([np.zeros(0, dtype=bool), *(part.ok for part in parts)])
+    facts = np.concatenate([np.zeros((0, len(FACTS))), *(part.facts for part in parts)])
+    return UnitResult(stacked, flags, facts, n_images, tuple(problems))
 
 
 def _content(path: Path) -> str:

@@ -19,6 +19,7 @@ from napari_cytosae.core.crops import FIELD_OF_VIEW_UM, crop_cells
 from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.images import read_image
 from napari_cytosae.core.patients import Barcodes, PatientCells, collect
+from napari_cytosae.core.quality import cell_facts
 from napari_cytosae.core.types import CytoError, Encoded, Image, Progress
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
-    from napari_cytosae.core.types import BoolArray, Cells, Crops
+    from napari_cytosae.core.types import BoolArray, Cells, Crops, Float64Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +53,8 @@ class Case:
         Token counts; cells in the order of the images and of their `Encoded`.
     ok : ndarray of bool, (n_cells,)
         Cells without a quality flag.
+    facts : ndarray of float64, (n_cells, len(quality.FACTS)), or None
+        Of `quality.cell_facts`.
     record : dict
         What made them, as ``uns["cytosae"]``.
     problems : tuple of str
@@ -62,6 +65,7 @@ class Case:
     images: tuple[CaseImage, ...]
     counts: sparse.csr_array
     ok: BoolArray
+    facts: Float64Array | None = None
     record: dict[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
@@ -91,7 +95,11 @@ class Case:
         """
         chosen = np.ones(len(self), bool) if kept is None else kept
         cells = PatientCells(
-            self.patient, self.counts[chosen], self.ok[chosen], len(self.images)
+            self.patient,
+            self.counts[chosen],
+            self.ok[chosen],
+            len(self.images),
+            facts=None if self.facts is None else self.facts[chosen],
         )
         return collect([cells], self.record)
 
@@ -182,9 +190,15 @@ def examine(
         tuple(images),
         sparse.csr_array(sparse.vstack(parts, format="csr")),
         np.concatenate([_unflagged(image) for image in images]),
+        np.concatenate([_facts(models, image) for image in images]),
         record,
         tuple(problems),
     )
+
+
+def _facts(models: Models, image: CaseImage) -> Float64Array:
+    table = image.cells.table.set_index("cell_id").loc[list(image.encoded.cell_ids)]
+    return cell_facts(models, table, image.crops, image.encoded)
 
 
 def _unflagged(image: CaseImage) -> BoolArray:

@@ -182,8 +182,7 @@ def _patients(
         if following == patient:
             continue
         whole = joined(
-            [part.counts for part in results],
-            [part.ok for part in results],
+            results,
             sum(part.n_images for part in results),
             [],
             result.counts.shape[1],
@@ -191,7 +190,9 @@ def _patients(
         if len(whole.ok):
             known = [row.diagnosis for row in rows if row.diagnosis]
             diagnosis = known[0] if known else ""
-            yield PatientCells(patient, whole.counts, whole.ok, whole.n_images, diagnosis)
+            yield PatientCells(
+                patient, whole.counts, whole.ok, whole.n_images, diagnosis, whole.facts
+            )
         else:
             problems.append(
                 f"{manifest}, line {rows[0].line}: no cells were found of patient "

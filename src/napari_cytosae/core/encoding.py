@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 CELLS_AT_ONCE = 32
 """Cells whose kept tokens are widened to float32 at a time: 25 MB at CytoSAE's size."""
 
+SAMPLED = 17
+"""Every so many patch tokens are reconstructed: 16 of 256, on a diagonal lattice."""
+
 STATISTICS = ("n_patches", "max", "mean", "mean_with_cls", "cls")
 
 
@@ -92,6 +95,26 @@ def columns(
         wide = torch.from_numpy(tokens[cells]).to(device).float()
         those = None if gates is None else torch.from_numpy(gates[cells]).to(device)
         result[:, cells] = sae.columns(wide, concepts, those).permute(2, 0, 1).cpu()
+    return result
+
+
+def unexplained(sae: Sae, tokens: Float16Array) -> Float32Array:
+    """Share of the variance of each cell's tokens that the SAE leaves, (n,).
+
+    Parameters
+    ----------
+    sae : Sae
+        In inference mode.
+    tokens : ndarray of float16, (n, t, d)
+        A few of each cell's: all latents of them are made dense.
+    """
+    device = sae.b_dec.device
+    result = np.empty(len(tokens), np.float32)
+    for cells in slices(len(tokens), CELLS_AT_ONCE):
+        wide = torch.from_numpy(np.ascontiguousarray(tokens[cells])).to(device).float()
+        rest = (wide - sae.decode(sae.encode(wide))).square().sum(dim=(1, 2))
+        whole = (wide - sae.b_dec).square().sum(dim=(1, 2)).clamp(min=1e-12)
+        result[cells] = (rest / whole).cpu().numpy()
     return result
 
 

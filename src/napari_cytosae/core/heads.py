@@ -18,6 +18,7 @@ from napari_cytosae.core._calibration import prediction_sets, probabilities
 from napari_cytosae.core._labels import FEW_PATIENTS, cautions, usable
 from napari_cytosae.core._recipes import Table, Transform, coefficients, transformed
 from napari_cytosae.core._selection import Validation, choose, nested
+from napari_cytosae.core.quality import ranges, strangeness
 from napari_cytosae.core.types import (
     RESEARCH_USE,
     ModelMismatchError,
@@ -111,6 +112,8 @@ class Head:
         How it was trained and how it scored.
     profiles : Profiles or None
         None in a file without them.
+    ranges : dict of str to (float, float)
+        Where the training patients' `quality.FACTS` lie; those unknown are left out.
     """
 
     classes: tuple[str, ...]
@@ -125,6 +128,7 @@ class Head:
     sae_sha256: str = ""
     about: dict[str, Any] = field(default_factory=dict)
     profiles: Profiles | None = None
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def scores(self, values: csr_array) -> Float64Array:
         """Class scores of barcodes with this head's concepts, (n, n_classes)."""
@@ -182,6 +186,8 @@ def predict(head: Head, barcodes: Barcodes) -> pd.DataFrame:
             why.append("unlike the patients of the training")
         if unseen[row] > head.unseen:
             why.append(f"{unseen[row]:.0%} on concepts unseen in training")
+        if barcodes.facts is not None:
+            why += strangeness(barcodes.facts[row], head.ranges)
         if sets[row].sum() > 1:
             open_classes = [head.classes[i] for i in np.flatnonzero(sets[row])]
             why.append(f"undecided between {' and '.join(open_classes)}")
@@ -284,6 +290,7 @@ def train(
         barcodes.sae_sha256,
         about,
         _profiles(table, labels, len(names)),
+        {} if barcodes.facts is None else ranges(barcodes.facts),
     )
     return head, validation
 

@@ -244,18 +244,9 @@ class Models:
             The cells were encoded by another SAE, or without keeping tokens, or the SAE
             has no such concept.
         """
-        if encoded.activations.sae_sha256 != self.sae_info.sha256:
-            raise CytoError(
-                f"These cells were encoded with another SAE than {self.sae_info.name}; "
-                "encode them again."
-            )
-        if encoded.tokens is None:
-            raise CytoError(
-                "These cells were encoded without keeping tokens; encode them again with "
-                "keep_tokens=True."
-            )
+        kept = self._kept(encoded)
         self._sae.require(concepts)
-        tokens, gates = encoded.tokens[:, 1:], encoded.gates
+        tokens, gates = kept[:, 1:], encoded.gates
         if gates is not None:
             gates = gates[:, 1:]
         with torch.inference_mode():
@@ -274,6 +265,43 @@ class Models:
             cosine[concept] = -torch.inf
             top = cosine.topk(min(limit, len(cosine) - 1))
         return list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
+
+    def reconstruction_error(self, encoded: Encoded) -> Float32Array:
+        """Share of the tokens' variance that the SAE does not explain, of each cell.
+
+        Parameters
+        ----------
+        encoded : Encoded
+            Made by these models, with its tokens.
+
+        Returns
+        -------
+        ndarray of float32, (n,)
+            From a sample of the patch tokens: sum of (x - x_hat)^2 over that of
+            (x - b_dec)^2.
+
+        Raises
+        ------
+        CytoError
+            As `concept_grids`.
+        """
+        tokens = self._kept(encoded)[:, 1 :: encoding.SAMPLED]
+        with torch.inference_mode():
+            return encoding.unexplained(self._sae, tokens)
+
+    def _kept(self, encoded: Encoded) -> Float16Array:
+        """The tokens of cells that these models encoded."""
+        if encoded.activations.sae_sha256 != self.sae_info.sha256:
+            raise CytoError(
+                f"These cells were encoded with another SAE than {self.sae_info.name}; "
+                "encode them again."
+            )
+        if encoded.tokens is None:
+            raise CytoError(
+                "These cells were encoded without keeping tokens; encode them again with "
+                "keep_tokens=True."
+            )
+        return encoded.tokens
 
     def _tokens(self, crops: Sequence[UInt8Array]) -> torch.Tensor:
         pixels = preprocess(crops, self.backbone_info.image_size)

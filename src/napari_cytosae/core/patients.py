@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from napari_cytosae.core.quality import summary
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Barcodes:
         ``uns["cytosae"]``: what made them; empty where unknown.
     problems : tuple of str
         One sentence for each row of the source that was left out.
+    facts : ndarray of float64, (n, len(quality.FACTS)), or None
+        Of `quality.summary`; None where nothing was measured.
     """
 
     patients: tuple[str, ...]
@@ -74,6 +77,7 @@ class Barcodes:
     high: sparse.csr_array | None = None
     record: dict[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    facts: Float64Array | None = None
 
     def __len__(self) -> int:
         return len(self.patients)
@@ -101,6 +105,7 @@ class Barcodes:
             None if self.high is None else self.high[index],
             self.record,
             self.problems,
+            None if self.facts is None else self.facts[index],
         )
 
 
@@ -116,6 +121,8 @@ class PatientCells:
     ok : ndarray of bool, (n_cells,)
         Cells without a quality flag.
     n_images : int
+    facts : ndarray of float64, (n_cells, len(quality.FACTS)), or None
+        Of `quality.cell_facts`.
     """
 
     patient: str
@@ -123,6 +130,7 @@ class PatientCells:
     ok: BoolArray
     n_images: int = 1
     diagnosis: str = ""
+    facts: Float64Array | None = None
 
 
 def token_counts(
@@ -253,11 +261,14 @@ def collect(patients: Iterable[PatientCells], record: dict[str, Any]) -> Barcode
         If there is no patient, or one without cells.
     """
     about: list[tuple[str, str, int, int, float]] = []
+    facts: list[Float64Array] = []
     stacks: list[list[sparse.csr_array]] = [[], [], []]
     for one in patients:
         vectors = (barcode(one.counts), *bootstrap(one.counts))
         for rows, vector in zip(stacks, vectors, strict=True):
             rows.append(_row(vector))
+        if one.facts is not None:
+            facts.append(summary(one.facts))
         share = float(one.ok.mean())
         about.append((one.patient, one.diagnosis, len(one.ok), one.n_images, share))
     if not about:
@@ -277,6 +288,7 @@ def collect(patients: Iterable[PatientCells], record: dict[str, Any]) -> Barcode
         low,
         high,
         record,
+        facts=np.array(facts) if len(facts) == len(about) else None,
     )
 
 

@@ -27,7 +27,7 @@ SUBTYPES: dict[str, str] = {
 }
 """Each subtype's name, and the blasts in its blood."""
 
-BLASTS = (0.25, 0.75)
+BLASTS = (0.4, 0.85)
 """Least and largest share of a patient's white cells that are blasts."""
 
 CELLS, IMAGES = 14, 2
