@@ -162,3 +162,31 @@ def test_ids_that_do_not_match(tmp_path: Path) -> None:
     )
     assert result.exit_code == 0
     assert "1 patients have no barcode (q1, line 14, for one)" in result.stderr
+
+
+def test_a_batch_effect_is_warned_of(tmp_path: Path) -> None:
+    """The concepts tell the scanner, which goes with the diagnosis; not the day."""
+    made = barcodes(n=15, seed=3)
+    table = write(made, tmp_path / "b.h5ad")
+    rows = [
+        f"p{i},{'ab'[i > 14]},{'old' if i < 14 else 'new'},{'MonTue'[i % 2 * 3 :][:3]}"
+        for i in range(30)
+    ]
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join(["patient,diagnosis,scanner,day", *rows]) + "\n")
+    result = run(
+        "train-head",
+        table,
+        "-o",
+        tmp_path / "h.json",
+        "--diagnoses",
+        labels,
+        "--repeats",
+        1,
+    )
+    assert result.exit_code == 0, result.stderr
+    warned = [line for line in result.stderr.splitlines() if "batch effect" in line]
+    assert len(warned) == 1
+    assert "scanner: predicted from the concepts for" in warned[0]
+    assert "is that of 97%" in warned[0]
+    assert "day: predicted" in (tmp_path / "h.txt").read_text()

@@ -135,7 +135,8 @@ def train_head(
         Path | None,
         typer.Option(
             metavar="CSV",
-            help="Columns patient, diagnosis; else the barcodes' own diagnoses.",
+            help="Columns patient, diagnosis; else the barcodes' own diagnoses. Of others, "
+            "like scanner or day, the report says whether the concepts predict them.",
             show_default=False,
         ),
     ] = None,
@@ -151,6 +152,7 @@ def train_head(
 
     from napari_cytosae.core import heads
     from napari_cytosae.core._barcode_files import read_barcodes
+    from napari_cytosae.core._batches import batch_effects
     from napari_cytosae.core._head_files import write_head
     from napari_cytosae.core._head_report import report, report_figure
     from napari_cytosae.core.figures import save_png
@@ -164,11 +166,16 @@ def train_head(
     table, left_out = heads.usable(table)
     for caution in heads.cautions(table):
         say(f"Caution: {caution}")
+    effects = batch_effects(table, _batches(diagnoses) if diagnoses is not None else {})
+    for effect in effects:
+        if effect.found:
+            say(f"Caution: a batch effect. {effect}.")
     head, validation = drive(heads.train(table, repeats))
     found = report(validation)
     write_head(replace(head, about=head.about | {"scores": found.as_json()}), output)
     save_png(report_figure(found), output.with_suffix(".png"))
-    lines = f"{found}\n\n{head.about['method']}; {RESEARCH_USE}\n"
+    batches = "".join(f"{effect}\n" for effect in effects)
+    lines = f"{found}\n{batches}\n{head.about['method']}; {RESEARCH_USE}\n"
     with atomic_file(output.with_suffix(".txt")) as temporary:
         temporary.write_text(lines, encoding="utf-8")
     typer.echo(lines)
@@ -243,6 +250,18 @@ def with_diagnoses(table: Barcodes, path: Path) -> tuple[Barcodes, list[str]]:
         for patient, own in zip(table.patients, table.diagnosis, strict=True)
     ]
     return replace(table, diagnosis=tuple(merged)), problems
+
+
+def _batches(path: Path) -> dict[str, dict[str, str]]:
+    """The further columns of a table of diagnoses: column -> patient -> value."""
+    from napari_cytosae.core._manifest import read_table
+
+    columns: dict[str, dict[str, str]] = {}
+    for _, row in read_table(path, ("patient", "diagnosis")):
+        for name, value in row.items():
+            if name not in ("patient", "diagnosis") and value:
+                columns.setdefault(name, {})[row["patient"]] = value
+    return columns
 
 
 @contextmanager
