@@ -116,3 +116,15 @@ def test_a_slide_is_segmented_encoded_and_overlaid_lazily(slide, viewer, until):
     assert len(slide.session.encoded) == 5
     button(slide.cells_panel, "Use edited cells").click()
     until(lambda: "too large" in slide.strip.text)
+
+
+def test_shapes_and_colours_join_the_layers_features(segmented, until):
+    layer = segmented.layers.outlines.layer()
+    until(lambda: "roundness" in layer.features)
+    features = layer.features.set_index("index")
+    assert features.kind.tolist() == ["wbc"] * 5
+    np.testing.assert_allclose(features.diameter_um, 12, rtol=0.05)
+    assert (features.roundness > 0.9).all()
+    assert features.lobes.tolist() == [1] * 5
+    segmented.session.set_hide_flagged(True)
+    until(lambda: "roundness" in segmented.layers.outlines.layer().features)

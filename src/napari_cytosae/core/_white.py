@@ -220,7 +220,7 @@ def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
         score[window] = np.maximum(score[window], odds)
     cell = (score > 0) & ~stained.void | nucleus
     cell = _without_holes(cell, 10 / um**2)
-    thin = disk(max(1, round(0.8 / um)))
+    thin = disk(max(1, round(1.3 / um)))
     cell = ndi.binary_opening(cell, thin) | nucleus
     parts, _ = ndi.label(cell)
     nucleated = np.zeros(parts.max() + 1, bool)

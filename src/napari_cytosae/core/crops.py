@@ -66,7 +66,7 @@ def crop_cells(
     ImageError
         If the image and the labels differ in size, or the field of view is not positive.
     """
-    rgb = _pixels(image)
+    rgb = pixels_of(image)
     if rgb.shape[:2] != cells.labels.shape:
         raise ImageError(
             f"The image is {rgb.shape[1]} x {rgb.shape[0]} px but the cells are "
@@ -192,7 +192,7 @@ def _patch_index(position: float, start: int, stop: int, grid: int) -> int | Non
     return index + (position >= _patch_edge(index + 1, start, stop, grid))
 
 
-def _pixels(image: Image | Pyramid | UInt8Array) -> UInt8Array | Level:
+def pixels_of(image: Image | Pyramid | UInt8Array) -> UInt8Array | Level:
     """What RGB pixels are cut out of."""
     if isinstance(image, Image):
         return image.rgb

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets._tasks import Corrected
     from napari_cytosae.widgets.cells_panel import CellsPanel
 
-_LANE, _OUTLINES = "image", "outlines"
+_LANE, _OUTLINES, _SHAPES = "image", "outlines", "shapes"
 _KIND_NAMES = {"wbc": "WBC", "rbc": "RBC", "platelet": "platelets"}
 
 
@@ -48,6 +48,7 @@ class CellsController:
         self._labels: list[Labels] = []
         self._marks: Labels | None = None
         self._marks_chosen = False
+        self._described: Cells | None = None
         panel.image_chosen.connect(self._on_image_chosen)
         panel.labels_chosen.connect(self._on_labels_chosen)
         panel.settings_changed.connect(session.set_settings)
@@ -247,6 +248,8 @@ class CellsController:
 
     def _show_cells(self, cells: Cells | None) -> None:
         self._jobs.abandon(_OUTLINES)
+        self._jobs.abandon(_SHAPES)
+        self._described = None
         if cells is None:
             self._panel.set_cells("", flagged=0, count=0)
             return
@@ -266,12 +269,27 @@ class CellsController:
         def ended(end: Ended) -> None:
             if not self._layers.outlines.show(end.value):
                 self._outline()
+            elif self._described is not cells:
+                self._describe(cells)
 
         self._jobs.run(
             _OUTLINES,
             "Outlining the cells",
             self._layers.outlines.work(cells, self._session.hidden_cells()),
             on_ended=ended,
+            on_failed=lambda error: self._desk.fail(str(error), error.details),
+        )
+
+    def _describe(self, cells: Cells) -> None:
+        """Add to the outlines' features what takes longer than outlining."""
+        image, self._described = self._session.image, cells
+        if image is None:
+            return
+        self._jobs.run(
+            _SHAPES,
+            "Measuring shapes and colours",
+            lambda: _tasks.describe_shapes(image, cells),
+            on_ended=lambda end: self._layers.outlines.add_features(cells, end.value),
             on_failed=lambda error: self._desk.fail(str(error), error.details),
         )
 

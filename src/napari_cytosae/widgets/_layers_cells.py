@@ -106,6 +106,13 @@ class CellOutlines:
         layer.metadata[TAG]["shown"] = outlines.shown
         return True
 
+    def add_features(self, cells: Cells, features: pd.DataFrame) -> None:
+        """Add columns (``cell_id`` first) to the layer, if it still shows `cells`."""
+        layer = self.layer()
+        if layer is not None and role_of(layer).get("shown") is cells.labels:
+            merged = merge_features(layer.features, features)
+            layer.features = merge_features(merged, cells.table)
+
     def adopt(self, layer: Labels, painted: npt.NDArray[Any], cells: Cells) -> None:
         """Take `layer` for the outlines of `cells`, made of what was painted in it.
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     import numpy.typing as npt
+    import pandas as pd
 
     from napari_cytosae.core.concepts import ConceptNames
     from napari_cytosae.core.correction import Correction
@@ -167,6 +168,16 @@ def find_cells(
             single_cell=settings.shows == "single_cell",
         )
     )
+
+
+def describe_shapes(
+    image: Image | Pyramid, cells: Cells
+) -> Generator[Progress, None, pd.DataFrame]:
+    """Features of the cells that ``cells.csv`` does not have."""
+    yield Progress("Measuring shapes and colours", 0, 0)
+    from napari_cytosae.core.features import cell_features
+
+    return cell_features(image, cells)
 
 
 def correct_cells(
