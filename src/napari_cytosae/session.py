@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_cytosae.core.types import PixelSize
+from napari_cytosae.session_exploration import Exploration
 from napari_cytosae.session_values import (
     OVERLAY_COLOURS,
     CellSettings,
@@ -23,6 +24,7 @@ from napari_cytosae.session_values import (
     Selection,
     Step,
     StepState,
+    Verdict,
     placed,
     slot_of,
 )
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from napari_cytosae.core.concepts import ConceptNames
+    from napari_cytosae.core.concepts import Annotation, ConceptNames
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Cells, Crops, Encoded, Image
@@ -60,17 +62,20 @@ class Session:
     selection_changed = Signal(object)
     overlays_changed = Signal(object)
     names_changed = Signal()
+    verdicts_changed = Signal()
     hide_flagged_changed = Signal(bool)
 
     def __init__(self) -> None:
         self._choice = ModelChoice()
         self._models: Models | None = None
         self._names: ConceptNames | None = None
+        self.exploration = Exploration()
         self._image: Image | Pyramid | None = None
         self._settings = CellSettings()
         self._found = Found()
         self._typed_sizes: dict[str, PixelSize] = {}
         self._scope: Scope = "image"
+        self._examples: tuple[int, ...] = ()
         self._selection = Selection()
         self._overlays = _NOTHING_SHOWN
         self._hide_flagged = False
@@ -105,6 +110,7 @@ class Session:
         }
         self._look_afresh()
         self._selection, self._overlays = Selection(), _NOTHING_SHOWN
+        self.exploration.forget_models()
         self.choice_changed.emit(choice)
         self.models_changed.emit(None)
         self._announce_results()
@@ -129,6 +135,20 @@ class Session:
             return
         self._names.set(concept, name)
         self.names_changed.emit()
+
+    def annotate(self, concept: int, annotation: Annotation) -> None:
+        """Keep what the analyst says of a concept, as one change."""
+        if self._names is None or self._names.annotation(concept) == annotation:
+            return
+        self._names.annotate(concept, annotation)
+        self.names_changed.emit()
+
+    def undo_naming(self) -> list[int]:
+        """Take back the last change of names, tags, notes and stars; whose they were."""
+        undone = [] if self._names is None else self._names.undo()
+        if undone:
+            self.names_changed.emit()
+        return sorted({entry["concept"] for entry in undone})
 
     # --- image and cells --------------------------------------------------------------
 
@@ -263,6 +283,8 @@ class Session:
             self.set_models(former._models, former._names)
         self.set_settings(former._settings)
         self.set_hide_flagged(former._hide_flagged)
+        gathered = former.exploration
+        self.exploration.set_catalogues(gathered.catalogues, gathered.classes)
         self._overlays = former._overlays
         self._elsewhere = {**former._elsewhere, **self._elsewhere}
         self._typed_sizes = {**former._typed_sizes, **self._typed_sizes}
@@ -276,8 +298,10 @@ class Session:
 
     def _look_afresh(self) -> None:
         """Other cells are there: none is selected; the concepts looked at stay the same."""
+        self.exploration.forget_cells()
         self._selection = Selection(concept=self._selection.concept)
         self._scope = "image"
+        self._examples = ()
 
     def _announce_results(self) -> None:
         self.encoded_changed.emit(self.encoded)
@@ -320,13 +344,19 @@ class Session:
 
     @property
     def scope(self) -> Scope:
-        """What concepts are ranked by: the image, the selected cells or the patch."""
+        """What concepts are ranked by: image, selected cells, patch, or examples."""
         return self._scope
 
+    @property
+    def examples(self) -> tuple[int, ...]:
+        """Cells that others are compared with while the scope is ``like``."""
+        return self._examples
+
     def set_scope(self, scope: Scope) -> None:
-        """Rank concepts by something else."""
-        if scope != self._scope:
-            self._scope = scope
+        """Rank concepts by something else; for ``like``, by the cells selected now."""
+        examples = self._selection.cell_ids if scope == "like" else ()
+        if (scope, examples) != (self._scope, self._examples):
+            self._scope, self._examples = scope, examples
             self.scope_changed.emit(scope)
 
     @property
@@ -348,6 +378,25 @@ class Session:
         if selection != self._selection:
             self._selection = selection
             self.selection_changed.emit(selection)
+
+    # --- the review list --------------------------------------------------------------
+
+    def judge(self, concept: int, cell_ids: Iterable[int], verdict: Verdict) -> None:
+        """Accept or reject cells as showing a concept; the same again takes it back."""
+        verdicts = dict(self._found.verdicts)
+        for cell_id in cell_ids:
+            key = (concept, cell_id)
+            if verdicts.get(key) == verdict:
+                del verdicts[key]
+            else:
+                verdicts[key] = verdict
+        self._found = replace(self._found, verdicts=verdicts)
+        self.verdicts_changed.emit()
+
+    def review_list(self) -> list[tuple[int, int, Verdict]]:
+        """All verdicts on the cells of the image: concept, cell, verdict."""
+        said = self._found.verdicts
+        return sorted((concept, cell, said[concept, cell]) for concept, cell in said)
 
     # --- overlays ---------------------------------------------------------------------
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from napari_cytosae.core.types import PixelSize
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_cytosae.core.types import CellKind, Cells, Crops, Encoded
 
 Step = Literal["models", "cells", "concepts", "patient"]
 StepState = Literal["todo", "done", "attention"]
-Scope = Literal["image", "cells", "patch"]
+Scope = Literal["image", "cells", "patch", "like"]
+Verdict = Literal["", "accept", "reject"]
 Shows = Literal["smear", "single_cell", "labels"]
 
 OVERLAY_COLOURS: tuple[str, ...] = ("cyan", "yellow", "lime", "magenta")
@@ -79,6 +80,8 @@ class Found:
         What the models saw of each encoded cell.
     encoded : Encoded or None
         Concept activations and kept tokens of the cells.
+    verdicts : mapping of (concept, cell) to Verdict
+        The analyst's review list.
     """
 
     cells: Cells | None = None
@@ -86,6 +89,7 @@ class Found:
     pixel_size: PixelSize = field(default_factory=PixelSize)
     crops: Crops | None = None
     encoded: Encoded | None = None
+    verdicts: Mapping[tuple[int, int], Verdict] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,15 @@ def blend(
     return mixed
 
 
+def blend_grid(
+    crop: UInt8Array, grid: Float32Array, colour: str, vmax: float
+) -> UInt8Array:
+    """Lay the patches of a crop over it, as `blend`; `grid` is (rows, columns) of them."""
+    rows = np.arange(crop.shape[0]) * len(grid) // crop.shape[0]
+    cols = np.arange(crop.shape[1]) * len(grid) // crop.shape[1]
+    return blend(crop, grid[np.ix_(rows, cols)], colour, vmax)
+
+
 def outlines(labels: Int32Array, thickness: int) -> BoolArray:
     """Pixels along the inner border of each label, `thickness` px wide.
 

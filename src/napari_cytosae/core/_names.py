@@ -90,6 +90,7 @@ class ConceptNames:
         self.path = Path(path) if path else names_path()
         self._shipped = dict(shipped or {})
         self._own: dict[str, dict[int, Any]] = {}
+        self._as_shipped = {c: Annotation(name) for c, name in self._shipped.items()}
         self._keep(_name_file.read(self.path))
 
     # --- reading ----------------------------------------------------------------------
@@ -109,9 +110,8 @@ class ConceptNames:
         )
 
     def annotations(self) -> dict[int, Annotation]:
-        """All concepts about which something is said, by id."""
-        said = set(self._shipped).union(*self._own.values())
-        return {concept: self.annotation(concept) for concept in sorted(said)}
+        """All that is said of concepts, by id; another dict after each change."""
+        return self._annotations
 
     def as_dict(self) -> dict[int, str]:
         """All named concepts."""
@@ -148,6 +148,18 @@ class ConceptNames:
         """
         self.change([(concept, "names", name)])
         return self.get(concept)
+
+    def annotate(self, concept: int, annotation: Annotation) -> None:
+        """Replace all that is said about a concept, as one change."""
+        said = annotation
+        self.change(
+            [
+                (concept, "names", said.name),
+                (concept, "tags", said.tags),
+                (concept, "notes", said.note),
+                (concept, "stars", said.star),
+            ]
+        )
 
     def set_tags(self, concept: int, tags: Iterable[str]) -> None:
         """Replace a concept's tags."""
@@ -274,6 +286,9 @@ class ConceptNames:
             }
             for field in FIELDS
         }
+        own = {concept for values in self._own.values() for concept in values}
+        said = self._as_shipped | {concept: self.annotation(concept) for concept in own}
+        self._annotations = dict(sorted(said.items()))
 
     # --- other people's ratings -------------------------------------------------------
 

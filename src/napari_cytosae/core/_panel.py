@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 
-from napari_cytosae.core._drawing import blend, colour_bar, fit, text
+from napari_cytosae.core._drawing import blend_grid, colour_bar, fit, text
 from napari_cytosae.core.concepts import RANKING_COLUMNS
 
 if TYPE_CHECKING:
@@ -136,9 +136,7 @@ def drawn_crop(
     side : int
         Of the square picture in px.
     """
-    rows = np.arange(crop.shape[0]) * len(grid) // crop.shape[0]
-    cols = np.arange(crop.shape[1]) * len(grid) // crop.shape[1]
-    lit = blend(crop, grid[np.ix_(rows, cols)], colour, vmax)
+    lit = blend_grid(crop, grid, colour, vmax)
     square = PillowImage.new("RGB", (side, side), CARD)
     small = fit(lit, side, side)
     square.paste(small, ((side - small.width) // 2, (side - small.height) // 2))

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from napari_cytosae.core._location import PLACES, location, mask_fractions
-from napari_cytosae.core._names import ConceptNames
+from napari_cytosae.core._names import Annotation, ConceptNames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +30,7 @@ __all__ = [
     "BACKGROUND",
     "PLACES",
     "RANKING_COLUMNS",
+    "Annotation",
     "ConceptNames",
     "Summary",
     "flags",
@@ -48,6 +49,9 @@ ALWAYS_ON = 0.9
 
 MIN_CELLS = 10
 """With fewer cells in view, a concept in all of them may still be rare."""
+
+UNSTABLE = 0.5
+"""Stability below which a concept is named with care."""
 
 BACKGROUND = 0.5
 """Share of a concept's activation outside the cells above which it is background."""
@@ -166,13 +170,14 @@ def flags(
     where: pd.DataFrame | None = None,
     mean_acts: npt.ArrayLike | None = None,
     magnitude: float = 0.1,
+    stability: pd.DataFrame | None = None,
 ) -> pd.Series[str]:
     """Why a concept may be of no use to a reader, for each row of a ranking.
 
     ``always-on`` fires in over 90 % of at least `MIN_CELLS` cells, ``background`` has
     most of its activation outside the cells, ``high magnitude`` has a mean activation
     over `magnitude` in a catalogue (the reference's filter, which also hits strong
-    selective concepts).
+    selective concepts), ``unstable`` changes with a small shift, turn or stain.
 
     Parameters
     ----------
@@ -186,6 +191,8 @@ def flags(
         Mean activation of each concept in a catalogue.
     magnitude : float
         Limit for `mean_acts`.
+    stability : DataFrame, optional
+        Of `core.stability.measure_stability`.
 
     Returns
     -------
@@ -200,6 +207,9 @@ def flags(
     if where is not None:
         outside = where["outside"].reindex(concept).to_numpy(dtype=float)
         tests["background"] = outside > BACKGROUND
+    if stability is not None:
+        known = stability["stability"].reindex(concept).to_numpy(dtype=float)
+        tests["unstable"] = known < UNSTABLE
     text = [
         "; ".join(flag for flag, hit in tests.items() if hit[row])
         for row in range(len(table))

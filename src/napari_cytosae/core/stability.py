@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 CHANGES = ("shift", "rotation", "stain")
 """What is done to the cells, in order."""
 
-UNSTABLE = 0.5
-"""Stability under any change below which a concept is called unstable."""
-
 MAX_CELLS = 64
 """Cells that suffice to tell."""
 

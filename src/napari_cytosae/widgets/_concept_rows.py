@@ -7,10 +7,12 @@ lowered, shortened and ordered once, when the rows are made.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from napari_cytosae.core._names import Annotation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -18,14 +20,22 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-NUMBERS = ("here", "prevalence", "specificity")
+NUMBERS = ("here", "prevalence", "specificity", "fdr")
 KEEP: dict[str, tuple[str, tuple[str, ...]]] = {
     "all": ("all concepts", ()),
     "background": ("no background", ("background",)),
     "always": ("no always-on", ("always-on",)),
     "both": ("neither", ("background", "always-on")),
+    "flags": ("no flags", ("background", "always-on", "high magnitude", "unstable")),
 }
 """Optional filters and the flags they leave out; nothing is left out unless asked for."""
+
+ONLY: dict[str, str] = {"stars": "starred", "said": "named or tagged"}
+"""Filters by what the analyst has said."""
+
+_NOTHING = Annotation()
+_SIMILAR = 0.72
+"""How alike a word must be to stand for another one (1: the same), of `difflib`."""
 
 _PLACES = {"nucleus": "nuc", "cytoplasm": "cyt", "outside": "out"}
 
@@ -35,7 +45,10 @@ class _Texts:
     """A column of texts, with what searching and sorting need of it."""
 
     shown: tuple[str, ...]
-    lower: npt.NDArray[np.str_]
+    distinct: tuple[str, ...]
+    """In lower case, in alphabetical order."""
+    place: npt.NDArray[np.int64]
+    """Of each text in `distinct`."""
     rank: npt.NDArray[np.int64]
     """Place in alphabetical order; equal texts share one, the empty text is 0."""
 
@@ -43,10 +56,40 @@ class _Texts:
     def of(cls, texts: Sequence[str]) -> _Texts:
         shown = tuple(texts)
         lower = np.char.lower(np.array(shown, dtype=str))
-        present = np.flatnonzero(lower != "")
-        rank = np.zeros(len(shown), np.int64)
-        rank[present] = 1 + np.unique(lower[present], return_inverse=True)[1]
-        return cls(shown, lower, rank)
+        distinct, place = np.unique(lower, return_inverse=True)
+        return cls._placed(shown, distinct.tolist(), place)
+
+    def changed(self, rows: Sequence[int], texts: Sequence[str]) -> _Texts:
+        """Return the column with other texts in some rows; the others are not touched."""
+        if not texts:
+            return self
+        shown = list(self.shown)
+        for row, text in zip(rows, texts, strict=True):
+            shown[row] = text
+        lower = [text.lower() for text in texts]
+        distinct = sorted({*self.distinct, *lower})
+        where = {text: index for index, text in enumerate(distinct)}
+        moved = np.array([where[text] for text in self.distinct], np.int64)
+        place = moved[self.place] if len(moved) else np.zeros(len(shown), np.int64)
+        place[rows] = [where[text] for text in lower]
+        return _Texts._placed(shown, distinct, place)
+
+    @classmethod
+    def _placed(
+        cls, shown: Sequence[str], distinct: Sequence[str], place: npt.NDArray[np.int64]
+    ) -> _Texts:
+        rank = place + (0 if distinct and distinct[0] == "" else 1)
+        return cls(tuple(shown), tuple(distinct), place, rank)
+
+    def words(self) -> set[str]:
+        """All words in it, in lower case."""
+        used = np.flatnonzero(np.bincount(self.place, minlength=len(self.distinct)))
+        return {word for i in used.tolist() for word in self.distinct[i].split()}
+
+    def contains(self, word: str) -> npt.NDArray[np.bool_]:
+        """Whether each text contains a word; equal texts are looked at once."""
+        hits = np.array([word in text for text in self.distinct], bool)
+        return hits[self.place]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,8 +103,14 @@ class ConceptRows:
         `concept` as text.
     numbers : dict of str to ndarray of float64, (n,)
         By the keys of `NUMBERS`; NaN where unknown.
-    name, where : _Texts
+    name, tags, cell_class, where : _Texts
+        `cell_class` is what a catalogue's top images show, with counts.
+    star : ndarray of bool, (n,)
+    annotations : mapping of concept to Annotation
+        From which name, tags and star are; see `said`.
     flags : tuple of str
+    n_flags : ndarray of float64, (n,)
+        How many they are; NaN for none.
     left_out : dict of str to ndarray of bool, (n,)
         By the keys of `KEEP`.
     """
@@ -70,8 +119,13 @@ class ConceptRows:
     ids: npt.NDArray[np.str_]
     numbers: Mapping[str, npt.NDArray[np.float64]]
     name: _Texts
+    tags: _Texts
+    cell_class: _Texts
     where: _Texts
+    star: npt.NDArray[np.bool_]
+    annotations: Mapping[int, Annotation]
     flags: tuple[str, ...]
+    n_flags: npt.NDArray[np.float64]
     left_out: Mapping[str, npt.NDArray[np.bool_]]
 
     @classmethod
@@ -85,13 +139,21 @@ class ConceptRows:
             dict.fromkeys(NUMBERS, none),
             texts,
             texts,
+            texts,
+            texts,
+            none.astype(bool),
+            {},
             (),
+            none,
             dict.fromkeys(KEEP, none.astype(bool)),
         )
 
     @classmethod
     def of(cls, ranking: pd.DataFrame) -> ConceptRows:
-        """Rows of a ranking with ``concept``, ``name``, `NUMBERS`, ``where``, ``flags``."""
+        """Rows of a ranking with ``concept``, ``name``, `NUMBERS`, ``where``, ``flags``.
+
+        ``fdr`` and ``class`` may be missing; tags and stars come with `said`.
+        """
         concept = ranking["concept"].to_numpy(np.int64)
         flags = tuple(ranking["flags"])
         # Few concepts are flagged, and few kinds of flags there are.
@@ -99,20 +161,44 @@ class ConceptRows:
         return cls(
             concept,
             concept.astype(str),
-            {key: ranking[key].to_numpy(float) for key in NUMBERS},
+            {key: _numbers(ranking, key) for key in NUMBERS},
             _Texts.of([str(name) for name in ranking["name"]]),
+            _Texts.of([""] * len(ranking)),
+            _Texts.of(list(ranking.get("class", [""] * len(ranking)))),
             _Texts.of([_short(place) for place in ranking["where"]]),
+            np.zeros(len(ranking), bool),
+            {},
             flags,
+            np.array([text.count(";") + 1 if text else np.nan for text in flags], float),
             {key: np.array([key in which[text] for text in flags], bool) for key in KEEP},
         )
 
     def __len__(self) -> int:
         return len(self.concept)
 
-    def renamed(self, names: Mapping[int, str]) -> ConceptRows:
-        """Return the rows with other names."""
-        new = tuple(map(names.get, self.concept.tolist(), repeat("")))
-        return self if new == self.name.shown else replace(self, name=_Texts.of(new))
+    def said(self, annotations: Mapping[int, Annotation]) -> ConceptRows:
+        """Return the rows with other names, tags and stars.
+
+        Only the rows of which something else is said than before are looked at: this is
+        done on the GUI thread after each naming.
+        """
+        before = self.annotations
+        differ = [
+            concept
+            for concept in before.keys() | annotations.keys()
+            if before.get(concept) is not annotations.get(concept)
+        ]
+        rows = np.flatnonzero(np.isin(self.concept, differ)).tolist()
+        found = [annotations.get(int(self.concept[row]), _NOTHING) for row in rows]
+        star = self.star.copy()
+        star[rows] = [each.star for each in found]
+        return replace(
+            self,
+            name=self.name.changed(rows, [each.name for each in found]),
+            tags=self.tags.changed(rows, ["; ".join(each.tags) for each in found]),
+            star=star,
+            annotations=annotations,
+        )
 
     def order(
         self,
@@ -128,27 +214,55 @@ class ConceptRows:
         Parameters
         ----------
         key : str
-            ``concept``, ``name``, ``where``, one of `NUMBERS`, or ``show``.
+            ``concept``, ``name``, ``where``, ``class``, ``tags``, ``flags``, one of
+            `NUMBERS`, or ``show``.
         descending : bool
             Rows without a name, place or number come last either way.
         search : str
-            Keep numbers that start with it and names that contain it.
+            Keep numbers that start with it, and names, tags and classes that contain it;
+            where there are none, those with all of its words, or the words most like them.
         keep : str
-            A key of `KEEP`.
+            A key of `KEEP` or `ONLY`.
         shown : collection of int
             Concepts that are over the slide, for the key ``show``.
         """
-        keeps = ~self.left_out[keep]
-        wanted = search.strip().lower()
-        if wanted:
-            hits = np.char.startswith(self.ids, wanted)
-            hits |= np.char.find(self.name.lower, wanted) >= 0
+        keeps = self._kept(keep)
+        words = search.lower().split()
+        if words:
+            for wanted in ([" ".join(words)], words, self._nearest):
+                hits = self._hits(wanted(words) if callable(wanted) else wanted)
+                if hits.any():
+                    break
             keeps &= hits
         rows = np.flatnonzero(keeps)
         values = self._sizes(key, shown)[rows]
         unknown = np.isnan(values)
         values = np.where(unknown, np.inf, -values if descending else values)
         return rows[np.argsort(values, kind="stable")]
+
+    def _kept(self, keep: str) -> npt.NDArray[np.bool_]:
+        if keep == "stars":
+            return self.star.copy()
+        if keep == "said":
+            return (self.name.rank > 0) | (self.tags.rank > 0)
+        return ~self.left_out[keep]
+
+    def _hits(self, words: Sequence[str]) -> npt.NDArray[np.bool_]:
+        hits = np.ones(len(self), bool)
+        for word in words:
+            hit = np.char.startswith(self.ids, word)
+            for texts in (self.name, self.tags, self.cell_class):
+                hit |= texts.contains(word)
+            hits &= hit
+        return hits
+
+    def _nearest(self, words: Sequence[str]) -> list[str]:
+        """For each word the most similar one of those in the table, if there is any."""
+        known = self.name.words() | self.tags.words() | self.cell_class.words()
+        nearest = [get_close_matches(word, known, 1, _SIMILAR) for word in words]
+        return [
+            found[0] if found else word for found, word in zip(nearest, words, strict=True)
+        ]
 
     def _sizes(self, key: str, shown: Collection[int]) -> npt.NDArray[np.float64]:
         if key == "show":
@@ -157,8 +271,21 @@ class ConceptRows:
             return self.concept.astype(float)
         if key in NUMBERS:
             return self.numbers[key]
-        texts: Any = self.name if key == "name" else self.where
+        if key == "flags":
+            return self.n_flags
+        texts = {
+            "name": self.name,
+            "tags": self.tags,
+            "class": self.cell_class,
+            "where": self.where,
+        }[key]
         return np.where(texts.rank > 0, texts.rank, np.nan)
+
+
+def _numbers(ranking: pd.DataFrame, key: str) -> npt.NDArray[np.float64]:
+    if key not in ranking:
+        return np.full(len(ranking), np.nan)
+    return ranking[key].to_numpy(float)
 
 
 def _left_out_by(flags: str) -> set[str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from napari_cytosae.core.concepts import Summary
+    from napari_cytosae.core.concepts import Annotation, Summary
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Cells, Crops, Encoded, Float32Array, Image
@@ -57,15 +57,24 @@ class RankingWork:
         Of `encoded`, once it is known.
     where : DataFrame or None
         Of `locate`, once it is known.
+    classes : DataFrame or None
+        Of `core.class_labels.describe_classes`.
+    mean_acts : ndarray of float, (d_sae,), or None
+        Of the first catalogue.
+    stability : DataFrame or None
+        Of `core.stability.measure_stability`.
     """
 
     models: Models
     encoded: Encoded
-    names: dict[int, str]
+    annotations: dict[int, Annotation]
     rows: npt.NDArray[np.int64]
     patch: tuple[int, int] | None
     summary: Summary | None
     where: pd.DataFrame | None
+    classes: pd.DataFrame | None = None
+    mean_acts: npt.NDArray[np.float32] | None = None
+    stability: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +97,8 @@ class Results:
     names: dict[int, str]
     overlays: Sequence[int]
     source: dict[str, Any]
+    extras: Sequence[str] = ()
+    verdicts: Sequence[tuple[int, int, str]] = ()
 
 
 def draw_overlays(
@@ -133,18 +144,26 @@ def draw_overlays(
 def rank(work: RankingWork) -> Generator[Progress, None, Ranked]:
     """Concepts of the rows, or of one patch, the strongest first."""
     from napari_cytosae.core.concepts import flags, patch_ranking, ranking, summarise
+    from napari_cytosae.core.enrichment import compare
 
     yield Progress("Ranking", 0, 0, "concepts")
     summary = work.summary or summarise(work.encoded.activations)
     if work.patch is None:
-        table = ranking(work.encoded.activations, work.rows, work.names, summary)
+        table = ranking(work.encoded.activations, work.rows, summary=summary)
     else:
         latents = _latents_of_patch(work, int(work.rows[0]), work.patch)
-        table = patch_ranking(latents, summary, work.names)
+        table = patch_ranking(latents, summary)
     known = None if work.where is None else work.where["where"]
     table["where"] = "" if known is None else table["concept"].map(known).fillna("")
-    table["flags"] = flags(table, summary.n_cells, work.where)
-    return Ranked(ConceptRows.of(table), summary)
+    table["flags"] = flags(
+        table, summary.n_cells, work.where, work.mean_acts, stability=work.stability
+    )
+    if work.classes is not None:
+        table["class"] = work.classes["text"].reindex(table["concept"]).to_numpy()
+    if work.patch is None and 0 < len(work.rows) < len(work.encoded):
+        compared = compare(work.encoded.activations.mean, work.rows)
+        table["fdr"] = compared["fdr"].reindex(table["concept"]).to_numpy()
+    return Ranked(ConceptRows.of(table).said(work.annotations), summary)
 
 
 def _latents_of_patch(
@@ -157,7 +176,9 @@ def _latents_of_patch(
     present = strongest[[row]].indices.tolist()
     latents = np.zeros(strongest.shape[1], np.float32)
     if present:
-        grids = work.models.concept_grids(one_cell(work.encoded, row), present)
+        grids = work.models.concept_grids(
+            some_cells(work.encoded, slice(row, row + 1)), present
+        )
         latents[present] = grids[:, 0, patch[0], patch[1]]
     return latents
 
@@ -185,9 +206,8 @@ def locate(
     return pd.concat(parts)
 
 
-def one_cell(encoded: Encoded, row: int) -> Encoded:
-    """One cell's tokens and gates; the activations stay those of all cells."""
-    only = slice(row, row + 1)
+def some_cells(encoded: Encoded, only: slice | npt.NDArray[np.int64]) -> Encoded:
+    """Tokens and gates of some cells; the activations stay those of all cells."""
     return replace(
         encoded,
         tokens=None if encoded.tokens is None else encoded.tokens[only],
@@ -206,7 +226,8 @@ def export(folder: Path, results: Results) -> Generator[Progress, None, Path]:
         Folder of the image's results, inside `folder`.
     """
     yield Progress("Writing the results", 0, 0, "files")
-    from napari_cytosae.core.export import provenance, write_results
+    from napari_cytosae.core.export import provenance, write_csv, write_results
+    from napari_cytosae.core.extras import Written, write_extras
     from napari_cytosae.core.overlay import OverlayMap
 
     encoded, models, image = results.encoded, results.models, results.image
@@ -236,8 +257,29 @@ def export(folder: Path, results: Results) -> Generator[Progress, None, Path]:
         models.backbone_info,
         models.sae_info,
     )
+    written = Written(
+        image, results.cells, results.crops, encoded, record, results.names, overlays
+    )
+
+    def more(place: Path) -> None:
+        write_extras(place, results.extras, written)
+        if results.verdicts:
+            write_csv(review_frame(image, results), place / "review.csv")
+
     target = result_folder(folder, image)
-    return write_results(target, results.cells, record, encoded, results.names, overlays)
+    return write_results(
+        target, results.cells, record, encoded, results.names, overlays, more
+    )
+
+
+def review_frame(image: Image, results: Results) -> pd.DataFrame:
+    """What the analyst accepted and rejected: a row a concept and cell."""
+    import pandas as pd
+
+    table = pd.DataFrame(results.verdicts, columns=["concept", "cell_id", "verdict"])
+    table.insert(0, "image", image.name)
+    table.insert(2, "name", [results.names.get(c, "") for c in table["concept"]])
+    return table
 
 
 def result_folder(folder: Path, image: Image | Pyramid) -> Path:

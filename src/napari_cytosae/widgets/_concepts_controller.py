@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.types import CytoError
@@ -33,6 +34,7 @@ class ConceptsController:
         self._selected = session.selection
         panel.scope_chosen.connect(session.set_scope)
         panel.model.renamed.connect(self._rename)
+        panel.table.star_pressed.connect(self._star_selected)
         panel.table.concept_selected.connect(session.select_concept)
         panel.overlay.renamed.connect(self._rename_selected)
         desk.busy_changed.connect(self._show_stage)
@@ -43,6 +45,7 @@ class ConceptsController:
             (session.selection_changed, self._on_selection),
             (session.names_changed, self._on_names),
             (session.hide_flagged_changed, self._rank),
+            (session.exploration.facts_changed, self._rank),
         ]
         for signal, slot in self._connections:
             signal.connect(slot)
@@ -76,18 +79,29 @@ class ConceptsController:
         before, self._selected = self._selected, selection
         self._panel.table.set_selected(selection.concept)
         moved = (selection.cell_ids, selection.patch) != (before.cell_ids, before.patch)
-        if moved and self._session.scope != "image":
+        if moved and self._session.scope in ("cells", "patch"):
             self._rank()
 
     def _on_names(self) -> None:
         names = self._session.names
         if names is not None:
-            self._panel.model.set_names(names.as_dict())
+            self._panel.model.set_annotations(names.annotations())
 
     def _rename_selected(self, name: str) -> None:
         concept = self._session.selection.concept
         if concept is not None:
             self._rename(concept, name)
+
+    def _star_selected(self) -> None:
+        session = self._session
+        concept = session.selection.concept
+        if concept is None or session.names is None:
+            return
+        said = session.names.annotation(concept)
+        try:
+            session.annotate(concept, replace(said, star=not said.star))
+        except CytoError as error:
+            self._desk.fail(str(error))
 
     def _rename(self, concept: int, name: str) -> None:
         try:
@@ -101,7 +115,8 @@ class ConceptsController:
         if encoded is None or models is None or names is None:
             return
         scope, selection = session.scope, session.selection
-        rows = session.rows(None if scope == "image" else selection.cell_ids)
+        chosen = {"image": None, "like": session.examples}.get(scope, selection.cell_ids)
+        rows = session.rows(chosen)
         patch = selection.patch if scope == "patch" else None
         if scope == "patch" and (patch is None or not len(rows)):
             self._desk.say("Click a patch of a cell to rank its concepts.")
@@ -109,13 +124,29 @@ class ConceptsController:
         if scope == "cells" and not len(rows):
             self._desk.say("Click a cell to rank its concepts.")
             return
+        if scope == "like" and not len(rows):
+            self._desk.say("Select cells first (Ctrl+click in the gallery for several).")
+            return
+        known, said = session.exploration, names.annotations()
+        catalogue = next(iter(known.catalogues.values()), None)
         work = _concept_tasks.RankingWork(
-            models, encoded, names.as_dict(), rows, patch, self._summary, self._where
+            models,
+            encoded,
+            said,
+            rows,
+            patch,
+            self._summary,
+            self._where,
+            known.classes,
+            None if catalogue is None else catalogue.mean_acts,
+            known.stability,
         )
 
         def ended(end: Ended) -> None:
             self._summary = end.value.summary
             self._panel.model.set_rows(end.value.rows)
+            if names.annotations() is not said:
+                self._on_names()
             if self._where is None and self._jobs.running(_WHERE) is None:
                 self._locate(end.value.rows.concept[: _concept_tasks.LOCATED].tolist())
 

@@ -9,7 +9,7 @@ from napari_cytosae.widgets import _concept_tasks, _tasks
 from napari_cytosae.widgets.cells_panel import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari_cytosae.session import Session
     from napari_cytosae.widgets._desk import Desk
@@ -78,8 +78,11 @@ class EncodingController:
             stopped,
         )
 
-    def export(self, folder: str) -> None:
-        """Write what ``napari-cytosae analyze`` writes, overlays of ticked concepts too."""
+    def export(self, folder: str, extras: Sequence[str] = ()) -> None:
+        """Write what ``napari-cytosae analyze`` writes, overlays of ticked concepts too.
+
+        `extras` are of `core.types.EXTRAS`.
+        """
         session = self._session
         image, cells, crops, encoded = (
             session.image,
@@ -108,6 +111,8 @@ class EncodingController:
             names.as_dict(),
             ticked,
             session.used_settings.as_parameters(),
+            extras,
+            session.review_list(),
         )
         self._desk.run(
             "Exporting",

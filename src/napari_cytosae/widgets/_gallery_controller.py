@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cytosae.core.crops import patch_at, patch_box
+from napari_cytosae.session_values import OVERLAY_COLOURS
 from napari_cytosae.widgets import _thumbnails
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_cytosae.session import Session
-    from napari_cytosae.session_values import Selection
+    from napari_cytosae.session_values import Selection, Verdict
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._jobs import Ended, Jobs
     from napari_cytosae.widgets._layers import CanvasLayers
@@ -41,11 +42,15 @@ class GalleryController:
         self._count = 0
         panel.gallery.cells_selected.connect(session.select_cells)
         panel.gallery.cell_activated.connect(self._go_to)
+        panel.gallery.judged.connect(self._judge)
+        panel.below.draws_changed.connect(self._show_cells)
         self._connections: list[tuple[Any, Callable[..., None]]] = [
             (session.encoded_changed, self._show_cells),
             (session.selection_changed, self._on_selection),
             (session.names_changed, self._show_caption),
             (session.hide_flagged_changed, self._show_cells),
+            (session.scope_changed, self._show_cells),
+            (session.verdicts_changed, self._show_verdicts),
             (layers.clicked, self._on_click),
         ]
         for signal, slot in self._connections:
@@ -78,7 +83,8 @@ class GalleryController:
             cell = self._cell_around(y, x)
         if cell == 0 or cell not in session.encoded.cell_ids:
             session.select_cells(())
-            session.set_scope("image")
+            if session.scope != "like":
+                session.set_scope("image")
             return
         box = session.encoded.boxes[list(session.encoded.cell_ids).index(cell)]
         grid = 16 if session.models is None else session.models.grid
@@ -125,30 +131,69 @@ class GalleryController:
             self._panel.gallery.set_cells((), ())
             self._panel.set_driving("")
             return
-        rows, concept = session.rows(), session.selection.concept
+        models = session.models
+        assert models is not None  # they made the activations
+        work = _thumbnails.GalleryWork(
+            models,
+            encoded,
+            crops,
+            cells,
+            session.rows(),
+            session.selection.concept,
+            session.rows(session.examples),
+            self._colour(session.selection.concept),
+        )
 
         def ended(end: Ended) -> None:
             self._count = end.value.n_cells
             selected = self._session.selection.cell_ids
             self._panel.gallery.set_cells(end.value.thumbnails, selected)
-            self._show_caption()
+            self._show_verdicts()
 
         self._jobs.run(
             _LANE,
             "Looking for cells",
-            lambda: _thumbnails.fill(encoded, crops, cells, rows, concept),
+            lambda: _thumbnails.fill(work),
             on_ended=ended,
             on_failed=lambda error: self._desk.fail(str(error), error.details),
         )
+
+    def _colour(self, concept: int | None) -> str:
+        """In which colour a concept is drawn into its cells; empty: not at all."""
+        if concept is None or not self._panel.below.draws:
+            return ""
+        slot = self._session.slot_of(concept)
+        return OVERLAY_COLOURS[slot or 0]
+
+    def _judge(self, verdict: Verdict) -> None:
+        selection = self._session.selection
+        if selection.concept is None or not selection.cell_ids:
+            self._desk.say("Select a concept and a cell to accept or reject it.")
+            return
+        self._session.judge(selection.concept, selection.cell_ids, verdict)
+        self._panel.gallery.next_cell()
+
+    def _show_verdicts(self, _: Any = None) -> None:
+        concept = self._session.selection.concept
+        listed = self._session.review_list()
+        own = {cell: said for c, cell, said in listed if c == concept}
+        self._panel.gallery.set_verdicts(own)
+        self._show_caption()
 
     def _show_caption(self) -> None:
         if self._session.encoded is None:
             return
         concept = self._session.selection.concept
-        if concept is None:
+        if self._session.examples:
+            text = "Most like the examples:"
+        elif concept is None:
             text = f"Cells ({self._count:,}):"
         else:
             text = f"Cells that drive {self._session.title_of(concept)} ({self._count:,}):"
+        verdicts = [v for c, _, v in self._session.review_list() if c == concept]
+        if verdicts:
+            accepted = verdicts.count("accept")
+            text += f" {accepted} accepted, {len(verdicts) - accepted} rejected"
         if not self._session.encoded.complete:
             text += " only a part of the image was encoded"
         self._panel.set_driving(text)

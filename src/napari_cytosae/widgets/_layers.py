@@ -43,6 +43,8 @@ class CanvasLayers:
         A layer was taken away, by us or by the analyst.
     clicked : y, x, patch
         In pixels of the source image; `patch` where Shift was held.
+    hovered : y, x
+        The cursor moved over the source image, no button held.
     """
 
     choices_changed = Signal()
@@ -50,6 +52,7 @@ class CanvasLayers:
     source_moved = Signal()
     removed = Signal(object, bool)
     clicked = Signal(float, float, bool)
+    hovered = Signal(float, float)
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
@@ -62,6 +65,7 @@ class CanvasLayers:
         viewer.layers.events.reordered.connect(self._on_layers)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.mouse_drag_callbacks.append(self._on_drag)
+        viewer.mouse_move_callbacks.append(self._on_move)
         self._watch_names()
 
     def close(self) -> None:
@@ -71,6 +75,8 @@ class CanvasLayers:
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         if self._on_drag in self._viewer.mouse_drag_callbacks:
             self._viewer.mouse_drag_callbacks.remove(self._on_drag)
+        if self._on_move in self._viewer.mouse_move_callbacks:
+            self._viewer.mouse_move_callbacks.remove(self._on_move)
         for layer in self._named:
             layer.events.name.disconnect(self._on_name)
         self._named = []
@@ -251,6 +257,11 @@ class CanvasLayers:
             for layer in self.of_source(role):
                 self.place(layer)
         self.source_moved.emit()
+
+    def _on_move(self, viewer: ViewerModel, event: Any) -> None:
+        if self._source is not None:
+            y, x = self._source.world_to_data(event.position)[-2:]
+            self.hovered.emit(float(y), float(x))
 
     def _on_drag(self, viewer: ViewerModel, event: Any) -> Generator[None, None, None]:
         if event.button != 1 or self._source is None:

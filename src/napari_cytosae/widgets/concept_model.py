@@ -21,13 +21,19 @@ if TYPE_CHECKING:
     from qtpy.QtCore import QPersistentModelIndex
     from qtpy.QtWidgets import QWidget
 
+    from napari_cytosae.core._names import Annotation
+
     Index = QModelIndex | QPersistentModelIndex
 
 SHOW, CONCEPT, NAME = 0, 1, 2
 HEADERS = {
     "show": ("", "Tick to lay the concept over the slide, at most four at a time"),
     "concept": ("Id", "The latent's number in the SAE"),
-    "name": ("Name", "Double-click or press N to name the concept"),
+    "name": (
+        "Name",
+        "Double-click or press N to name the concept; in grey, what a catalogue's top "
+        "images show",
+    ),
     "here": ("Here", "Mean activation over the patches of what is ranked by"),
     "prevalence": ("Prev.", "Share of the cells in which it fires"),
     "specificity": (
@@ -38,7 +44,19 @@ HEADERS = {
         "Where",
         "Part of the cell in which most of its activation lies, and how many percent of it",
     ),
+    "flags": (
+        "!",
+        "A always-on, B background, H high magnitude, U unstable",
+    ),
+    "fdr": ("FDR", "Of the difference to the other cells (Mann-Whitney), 3 cells or more"),
+    "class": ("Class", "What the top images in the catalogues show"),
+    "tags": ("Tags", "Of the analyst"),
 }
+OPTIONAL = ("flags", "fdr", "class", "tags")
+"""Columns that are hidden until the analyst asks for them in the header's menu."""
+
+STAR = "\N{BLACK STAR} "
+_TEXTS = ("name", "class", "tags")
 _ROOT = QModelIndex()
 SWATCH_PX = 12
 
@@ -73,14 +91,14 @@ class ConceptTableModel(QAbstractTableModel):
         self._arrange()
 
     def set_keep(self, keep: str) -> None:
-        """Leave concepts out, by a key of `KEEP`."""
+        """Leave concepts out, by a key of `KEEP` or `ONLY`."""
         self._keep = keep
         self._arrange()
 
-    def set_names(self, names: Mapping[int, str]) -> None:
-        """Show other names."""
-        self._rows = self._rows.renamed(names)
-        self._refresh(NAME)
+    def set_annotations(self, annotations: Mapping[int, Annotation]) -> None:
+        """Show other names, tags and stars."""
+        self._rows = self._rows.said(annotations)
+        self._refresh(NAME, len(self._keys) - 1)
 
     def set_colours(self, colours: Mapping[int, str]) -> None:
         """Say which concepts are shown, and in which colour."""
@@ -88,7 +106,7 @@ class ConceptTableModel(QAbstractTableModel):
         self._refresh(SHOW)
 
     def set_search(self, text: str) -> None:
-        """Keep only concepts whose number starts with, or whose name contains, `text`."""
+        """Keep concepts whose number, name, tags or class `text` is (nearly) a part of."""
         self._search = text
         self._arrange()
 
@@ -114,10 +132,10 @@ class ConceptTableModel(QAbstractTableModel):
         )
         self.endResetModel()
 
-    def _refresh(self, column: int) -> None:
+    def _refresh(self, first: int, last: int | None = None) -> None:
         if len(self._order):
-            last = len(self._order) - 1
-            self.dataChanged.emit(self.index(0, column), self.index(last, column))
+            end = self.index(len(self._order) - 1, first if last is None else last)
+            self.dataChanged.emit(self.index(0, first), end)
 
     # --- what Qt asks -----------------------------------------------------------------
 
@@ -136,25 +154,39 @@ class ConceptTableModel(QAbstractTableModel):
         row, key = self._order[index.row()], self._keys[index.column()]
         if key == "show":
             return self._show_data(int(self._rows.concept[row]), role)
-        if role == Qt.ItemDataRole.TextAlignmentRole and key != "name":
+        if role == Qt.ItemDataRole.TextAlignmentRole and key not in _TEXTS:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if key == "name":
-            if role in (
-                Qt.ItemDataRole.DisplayRole,
-                Qt.ItemDataRole.EditRole,
-                Qt.ItemDataRole.ToolTipRole,
-            ):
-                return self._rows.name.shown[row]
-            return None
+            return self._name_data(row, role)
+        if key in _TEXTS:
+            texts = self._rows.tags if key == "tags" else self._rows.cell_class
+            wanted = (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole)
+            return texts.shown[row] if role in wanted else None
         if role == Qt.ItemDataRole.ToolTipRole:
             return self._rows.flags[row] or None
         if key == "where":
             shown = self._rows.where.shown[row]
             return shown if role == Qt.ItemDataRole.DisplayRole else None
+        if key == "flags":
+            letters = "".join(f[0].upper() for f in self._rows.flags[row].split("; ") if f)
+            return letters if role == Qt.ItemDataRole.DisplayRole else None
         if role == Qt.ItemDataRole.DisplayRole:
             if key == "concept":
                 return str(self._rows.ids[row])
             return number(float(self._rows.numbers[key][row]))
+        return None
+
+    def _name_data(self, row: int, role: int) -> Any:
+        rows = self._rows
+        name, said = rows.name.shown[row], rows.cell_class.shown[row]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return (STAR if rows.star[row] else "") + (name or said)
+        if role == Qt.ItemDataRole.EditRole:
+            return name
+        if role == Qt.ItemDataRole.ForegroundRole and said and not name:
+            return QColor(Qt.GlobalColor.gray)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return "\n".join(filter(None, (name, rows.tags.shown[row], said))) or None
         return None
 
     def _show_data(self, concept: int, role: int) -> Any:

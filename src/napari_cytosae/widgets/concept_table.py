@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QModelIndex, QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QStyle, QTableView, QWidget
+from qtpy.QtCore import QModelIndex, QPoint, QSignalBlocker, Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QMenu,
+    QStyle,
+    QTableView,
+    QWidget,
+)
 
-from napari_cytosae.widgets.concept_model import NAME, SWATCH_PX
+from napari_cytosae.widgets.concept_model import HEADERS, NAME, OPTIONAL, SWATCH_PX
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from qtpy.QtGui import QKeyEvent
 
     from napari_cytosae.widgets.concept_model import ConceptTableModel
@@ -21,16 +30,20 @@ class ConceptTable(QTableView):
     Signals
     -------
     concept_selected : concept
-    toggle_pressed, help_pressed
-        Space, ``?``.
+    toggle_pressed, help_pressed, star_pressed
+        Space, ``?``, S.
     slot_pressed : slot
         1 to 4.
+    columns_chosen : list of str
+        Of `OPTIONAL`, by the analyst.
     """
 
     concept_selected = Signal(int)
     toggle_pressed = Signal()
     help_pressed = Signal()
+    star_pressed = Signal()
     slot_pressed = Signal(int)
+    columns_chosen = Signal(object)
 
     def __init__(self, model: ConceptTableModel, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -57,15 +70,61 @@ class ConceptTable(QTableView):
         box = self.style().pixelMetric(QStyle.PixelMetric.PM_IndicatorWidth)
         narrow = 4 * digit + 8
         place = 6 * digit + 2
+        text = 18 * digit
         widths = (box + SWATCH_PX + 10, 5 * digit + 8, 0, narrow, narrow, narrow, place)
-        for column, width in enumerate(widths):
+        optional = (3 * digit, narrow + digit, text, text)
+        for column, width in enumerate((*widths, *optional)):
             if column == NAME:
                 header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
             else:
                 header.setSectionResizeMode(column, QHeaderView.ResizeMode.Interactive)
                 header.resizeSection(column, width)
+        header.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        header.customContextMenuRequested.connect(self._choose_columns)
+        self.show_columns(())
         model.modelReset.connect(self._restore)
         self.selectionModel().currentRowChanged.connect(self._on_current)
+
+    def show_columns(self, shown: Collection[str]) -> None:
+        """Show these of the `OPTIONAL` columns, and hide the others."""
+        for key in OPTIONAL:
+            self.setColumnHidden(list(HEADERS).index(key), key not in shown)
+        self._let_scroll()
+
+    def shown_columns(self) -> list[str]:
+        """Which of the `OPTIONAL` columns are shown."""
+        keys = list(HEADERS)
+        return [key for key in OPTIONAL if not self.isColumnHidden(keys.index(key))]
+
+    def columns_menu(self) -> QMenu:
+        """A menu in which optional columns are ticked."""
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for key in OPTIONAL:
+            action = menu.addAction(HEADERS[key][0] if key != "flags" else "Flags")
+            action.setToolTip(HEADERS[key][1])
+            action.setCheckable(True)
+            action.setChecked(key in self.shown_columns())
+            action.toggled.connect(lambda on, key=key: self._show_column(key, on))
+        return menu
+
+    def _show_column(self, key: str, shown: bool) -> None:
+        self.setColumnHidden(list(HEADERS).index(key), not shown)
+        self._let_scroll()
+        self.columns_chosen.emit(self.shown_columns())
+
+    def _let_scroll(self) -> None:
+        """Sideways only where the analyst asked for more than fits."""
+        policy = Qt.ScrollBarPolicy
+        more = bool(self.shown_columns())
+        self.setHorizontalScrollBarPolicy(
+            policy.ScrollBarAsNeeded if more else policy.ScrollBarAlwaysOff
+        )
+
+    def _choose_columns(self, place: QPoint) -> None:
+        menu = self.columns_menu()
+        menu.exec(self.horizontalHeader().mapToGlobal(place))
+        menu.deleteLater()
 
     def set_selected(self, concept: int | None) -> None:
         """Select a concept's row and scroll to it."""
@@ -82,6 +141,8 @@ class ConceptTable(QTableView):
             self.slot_pressed.emit(int(key) - 1)
         elif key == "n":
             self.edit_name()
+        elif key == "s":
+            self.star_pressed.emit()
         elif key == "?":
             self.help_pressed.emit()
         else:

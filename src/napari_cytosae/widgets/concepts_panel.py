@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
-    QSizePolicy,
     QStackedLayout,
     QToolButton,
     QToolTip,
@@ -20,13 +19,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cytosae.widgets._concept_rows import KEEP
+from napari_cytosae.widgets._concept_rows import KEEP, ONLY
 from napari_cytosae.widgets.cells_panel import encode_label
 from napari_cytosae.widgets.concept_model import ConceptTableModel
 from napari_cytosae.widgets.concept_table import ConceptTable
 from napari_cytosae.widgets.empty_state import EmptyState
-from napari_cytosae.widgets.gallery import Gallery
+from napari_cytosae.widgets.lower_tabs import LowerTabs
 from napari_cytosae.widgets.overlay_controls import OverlayControls
+from napari_cytosae.widgets.tools_menu import ToolsMenu
 
 if TYPE_CHECKING:
     from napari_cytosae.session_values import Scope
@@ -35,6 +35,7 @@ SCOPES: dict[Scope, str] = {
     "image": "this image",
     "cells": "selected cells",
     "patch": "clicked patch",
+    "like": "like these",
 }
 HELP = """<table cellspacing="4">
 <tr><td><b>Click a cell</b></td><td>rank its concepts</td></tr>
@@ -43,7 +44,10 @@ HELP = """<table cellspacing="4">
 <tr><td><b>Left, Right</b></td><td>next cell, in the gallery</td></tr>
 <tr><td><b>Space</b></td><td>show or hide the overlay</td></tr>
 <tr><td><b>1 to 4</b></td><td>show it in cyan, yellow, lime, magenta</td></tr>
-<tr><td><b>N</b></td><td>name the concept</td></tr>
+<tr><td><b>N, S</b></td><td>name the concept, star it</td></tr>
+<tr><td><b>A, R</b></td><td>accept or reject a cell, in the gallery</td></tr>
+<tr><td><b>Ctrl+click</b></td><td>more cells, to rank by <i>like these</i></td></tr>
+<tr><td><b>Right click</b></td><td>on the table's header: more columns</td></tr>
 <tr><td><b>?</b></td><td>this list</td></tr>
 </table>"""
 _SEARCH_PAUSE_MS = 120
@@ -76,9 +80,14 @@ class ConceptsPanel(QWidget):
         self._encode.clicked.connect(self.encode_clicked)
         self._export = QPushButton("Export ...")
         self._export.setToolTip(
-            "Save cells.csv, concepts.csv and the rest of the results in a folder"
+            "Save cells.csv, concepts.csv and the rest of the results in a folder; "
+            "More > Also export says what else"
         )
         self._export.clicked.connect(self._on_export)
+        self._more = QPushButton("More")
+        self._more.setToolTip("Passports, catalogues, names of others, what is exported")
+        self.tools = ToolsMenu(parent=self)
+        self._more.setMenu(self.tools)
         self._scope = QComboBox()
         for scope, text in SCOPES.items():
             self._scope.addItem(text, scope)
@@ -90,13 +99,15 @@ class ConceptsPanel(QWidget):
         self._help.setToolTip(HELP)
         self._help.clicked.connect(self.show_help)
         self._search = QLineEdit()
-        self._search.setPlaceholderText("Search number or name")
+        self._search.setPlaceholderText("Search id, name, tag, class")
         self._search.setClearButtonEnabled(True)
         self._keep = QComboBox()
         self._keep.setToolTip(
             "Leave out concepts that fire mostly outside the cells, or in nearly all cells"
         )
         for key, (text, _) in KEEP.items():
+            self._keep.addItem(text, key)
+        for key, text in ONLY.items():
             self._keep.addItem(text, key)
         for combo in (self._scope, self._keep):
             combo.setMinimumWidth(80)
@@ -111,10 +122,8 @@ class ConceptsPanel(QWidget):
         self._keep.activated.connect(lambda i: self.model.set_keep(self._keep.itemData(i)))
         self.table = ConceptTable(self.model)
         self.overlay = OverlayControls()
-        self._driving = QLabel()
-        self._driving.setWordWrap(True)
-        self._driving.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        self.gallery = Gallery()
+        self.below = LowerTabs()
+        self.gallery = self.below.gallery
         self._lay_out()
         self.table.toggle_pressed.connect(self.toggle_clicked)
         self.table.slot_pressed.connect(self.slot_chosen)
@@ -124,6 +133,7 @@ class ConceptsPanel(QWidget):
         top = QHBoxLayout()
         top.addWidget(self._encode, 1)
         top.addWidget(self._export)
+        top.addWidget(self._more)
         rank = QHBoxLayout()
         rank.addWidget(QLabel("Rank by"))
         rank.addWidget(self._scope, 1)
@@ -140,8 +150,7 @@ class ConceptsPanel(QWidget):
             column.addLayout(line)
         column.addWidget(self.table, 1)
         column.addWidget(self.overlay)
-        column.addWidget(self._driving)
-        column.addWidget(self.gallery)
+        column.addWidget(self.below)
         self._no_cells = EmptyState("There are no cells yet.", "Segment cells first")
         self._no_cells.clicked.connect(self.segment_clicked)
         self._not_encoded = EmptyState(
@@ -179,7 +188,7 @@ class ConceptsPanel(QWidget):
 
     def set_driving(self, text: str) -> None:
         """Say what the gallery shows."""
-        self._driving.setText(text)
+        self.below.set_caption(text)
 
     def show_help(self) -> None:
         """Show what keys and clicks do."""

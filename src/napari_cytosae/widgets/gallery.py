@@ -17,17 +17,27 @@ from qtpy.QtCore import (
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QListView, QWidget
 
+from napari_cytosae.core._drawing import blend_grid
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from qtpy.QtCore import QPersistentModelIndex
+    from qtpy.QtGui import QKeyEvent
 
     from napari_cytosae.core.types import UInt8Array
+    from napari_cytosae.session_values import Verdict
     from napari_cytosae.widgets._thumbnails import Thumbnail
 
     Index = QModelIndex | QPersistentModelIndex
 
 THUMBNAIL_PX = 64
+VERDICTS: dict[str, Verdict] = {"a": "accept", "r": "reject"}
+MARKS: dict[str, str] = {
+    "": "",
+    "accept": "\N{HEAVY CHECK MARK} ",
+    "reject": "\N{HEAVY BALLOT X} ",
+}
 _ROOT = QModelIndex()
 
 
@@ -38,6 +48,13 @@ class GalleryModel(QAbstractListModel):
         super().__init__(parent)
         self._cells: tuple[Thumbnail, ...] = ()
         self._icons: dict[int, QIcon] = {}
+        self._verdicts: Mapping[int, Verdict] = {}
+
+    def set_verdicts(self, verdicts: Mapping[int, Verdict]) -> None:
+        """Mark cells that were accepted or rejected."""
+        self._verdicts = dict(verdicts)
+        if self._cells:
+            self.dataChanged.emit(self.index(0), self.index(len(self._cells) - 1))
 
     def set_cells(self, cells: Sequence[Thumbnail]) -> None:
         """Show other cells."""
@@ -68,10 +85,10 @@ class GalleryModel(QAbstractListModel):
         cell = self._cells[index.row()]
         if role == Qt.ItemDataRole.DecorationRole:
             if index.row() not in self._icons:
-                self._icons[index.row()] = thumbnail(cell.crop)
+                self._icons[index.row()] = thumbnail(cell)
             return self._icons[index.row()]
         if role == Qt.ItemDataRole.DisplayRole:
-            return cell.caption
+            return MARKS[self._verdicts.get(cell.cell_id, "")] + cell.caption
         if role == Qt.ItemDataRole.ToolTipRole:
             return cell.tooltip
         return None
@@ -86,10 +103,13 @@ class Gallery(QListView):
         By the analyst.
     cell_activated : int
         Clicked or reached with the keyboard: go there.
+    judged : Verdict
+        A or R was pressed.
     """
 
     cells_selected = Signal(object)
     cell_activated = Signal(int)
+    judged = Signal(str)
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -116,6 +136,24 @@ class Gallery(QListView):
         """Show other cells."""
         self._model.set_cells(cells)
         self.set_selected(selected)
+
+    def set_verdicts(self, verdicts: Mapping[int, Verdict]) -> None:
+        """Mark cells that were accepted or rejected."""
+        self._model.set_verdicts(verdicts)
+
+    def next_cell(self) -> None:
+        """Go to the cell after the current one, if there is one."""
+        after = self._model.index(self.currentIndex().row() + 1)
+        if after.isValid():
+            self.setCurrentIndex(after)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Keys of the review list; they act only while the gallery has the focus."""
+        verdict = VERDICTS.get(event.text().lower())
+        if verdict:
+            self.judged.emit(verdict)
+        else:
+            super().keyPressEvent(event)
 
     def set_selected(self, cell_ids: Collection[int]) -> None:
         """Select cells, and bring the first into view."""
@@ -151,15 +189,24 @@ class Gallery(QListView):
             self.cell_activated.emit(self._model.cell_at(current.row()))
 
 
-def thumbnail(crop: UInt8Array) -> QIcon:
-    """A crop as an icon, its sides in proportion."""
+def thumbnail(cell: Thumbnail) -> QIcon:
+    """A cell as an icon, with what is drawn over it."""
+    crop = cell.crop
+    if cell.drawn is not None:
+        drawn = cell.drawn
+        crop = blend_grid(crop, drawn.grid, drawn.colour, drawn.top)
+    return QIcon(picture(crop, 2 * THUMBNAIL_PX))
+
+
+def picture(crop: UInt8Array, side: int) -> QPixmap:
+    """A crop scaled to fit into a square, its sides in proportion."""
     pixels = np.ascontiguousarray(crop)
     height, width = pixels.shape[:2]
     image = QImage(pixels.data, width, height, 3 * width, QImage.Format.Format_RGB888)
     scaled = image.scaled(
-        2 * THUMBNAIL_PX,
-        2 * THUMBNAIL_PX,
+        side,
+        side,
         Qt.AspectRatioMode.KeepAspectRatio,
         Qt.TransformationMode.SmoothTransformation,
     )
-    return QIcon(QPixmap.fromImage(scaled))
+    return QPixmap.fromImage(scaled)

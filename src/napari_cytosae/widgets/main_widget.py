@@ -25,13 +25,16 @@ from napari_cytosae.widgets._count_controller import CountController
 from napari_cytosae.widgets._desk import Desk
 from napari_cytosae.widgets._encoding_controller import EncodingController
 from napari_cytosae.widgets._gallery_controller import GalleryController
+from napari_cytosae.widgets._inspector_controller import InspectorController
 from napari_cytosae.widgets._jobs import Jobs
 from napari_cytosae.widgets._layers import CanvasLayers
 from napari_cytosae.widgets._models_controller import ModelsController
+from napari_cytosae.widgets._notes_controller import NotesController
 from napari_cytosae.widgets._overlays_controller import OverlaysController
 from napari_cytosae.widgets._patient_cells import PatientCells
 from napari_cytosae.widgets._patient_controller import PatientController
 from napari_cytosae.widgets._patient_layers import PatientLayers
+from napari_cytosae.widgets._tools_controller import ToolsController
 from napari_cytosae.widgets._why_controller import WhyController
 from napari_cytosae.widgets.cells_panel import CellsPanel
 from napari_cytosae.widgets.concepts_panel import ConceptsPanel
@@ -120,8 +123,13 @@ class CytoSAEWidget(QWidget):
             OverlaysController(self.session, self.desk, self._jobs, self.layers, panel),
             GalleryController(self.session, self.desk, self._jobs, self.layers, panel),
             *self._patient_controllers(),
+            InspectorController(self.session, self._jobs, self.layers, panel),
+            NotesController(self.session, self.desk, panel),
+            ToolsController(self.session, self.desk, panel),
         ]
-        panel.export_clicked.connect(self.encoding.export)
+        panel.export_clicked.connect(
+            lambda to: self.encoding.export(to, panel.tools.extras)
+        )
         self.cells_panel.sample_clicked.connect(self._open_sample)
         self.cells_panel.encode_clicked.connect(self._encode)
         self.concepts_panel.encode_clicked.connect(self._encode)

@@ -1,0 +1,61 @@
+"""What an analyst gathers about an SAE's concepts: catalogues, and their stability."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from napari_cytosae.core.catalogue import Catalogue
+
+
+class Exploration:
+    """Evented; let go when the models or the cells change."""
+
+    facts_changed = Signal()
+
+    def __init__(self) -> None:
+        self._catalogues: dict[str, Catalogue] = {}
+        self._classes: pd.DataFrame | None = None
+        self._stability: pd.DataFrame | None = None
+
+    @property
+    def catalogues(self) -> Mapping[str, Catalogue]:
+        """By data set; empty until some are opened."""
+        return self._catalogues
+
+    @property
+    def classes(self) -> pd.DataFrame | None:
+        """Of `core.class_labels.describe_classes`."""
+        return self._classes
+
+    @property
+    def stability(self) -> pd.DataFrame | None:
+        """Of `core.stability.measure_stability`, on the present cells."""
+        return self._stability
+
+    def set_catalogues(
+        self, catalogues: Mapping[str, Catalogue], classes: pd.DataFrame | None
+    ) -> None:
+        """Take over opened catalogues."""
+        self._catalogues, self._classes = dict(catalogues), classes
+        self.facts_changed.emit()
+
+    def set_stability(self, stability: pd.DataFrame | None) -> None:
+        """Take over what was measured."""
+        self._stability = stability
+        self.facts_changed.emit()
+
+    def forget_cells(self) -> None:
+        """Let go what was said of the former cells; the session announces it."""
+        self._stability = None
+
+    def forget_models(self) -> None:
+        """Let go all that belongs to the former SAE; the session announces it."""
+        self._catalogues, self._classes = {}, None
+        self.forget_cells()

@@ -1,0 +1,108 @@
+"""Long work of the tools: catalogues, stability, passports; no Qt, no napari."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from napari_cytosae.core.types import CytoError, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+    from napari_cytosae.core.catalogue import Catalogue
+    from napari_cytosae.core.concepts import ConceptNames
+    from napari_cytosae.core.models import Models
+    from napari_cytosae.core.types import Cells, Crops, Encoded, Image
+
+    Opened = tuple[dict[str, Catalogue], pd.DataFrame]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PassportWork:
+    """What `write_passport` needs, read from the session before it starts."""
+
+    concept: int
+    image: Image
+    cells: Cells
+    crops: Crops
+    encoded: Encoded
+    models: Models
+    names: ConceptNames
+    catalogues: Mapping[str, Catalogue]
+    stability: pd.DataFrame | None
+    parameters: dict[str, Any]
+
+
+def open_catalogues(folder: Path, models: Models) -> Generator[Progress, None, Opened]:
+    """Read the catalogues in a folder and what their labels say.
+
+    Raises
+    ------
+    CytoError
+        If there is none, or they are of another SAE.
+    """
+    yield Progress("Opening the catalogue", 0, 0)
+    from napari_cytosae.core.class_labels import describe_classes, load_all
+
+    found = load_all(folder)
+    info = models.sae_info
+    for name, each in found.items():
+        if len(each) != info.d_sae or each.sae_sha256 not in ("", info.sha256):
+            raise CytoError(
+                f"The catalogue {name} is of another SAE ({len(each):,} concepts) than "
+                f"{info.name} ({info.d_sae:,}): choose that SAE in step 1, or build a "
+                "catalogue with this one."
+            )
+    yield Progress("Counting labels", 0, 0)
+    return found, describe_classes(found)
+
+
+def write_passport(path: Path, work: PassportWork) -> Generator[Progress, None, Path]:
+    """Write a concept's passport."""
+    yield Progress("Writing the passport", 0, 0)
+    import numpy as np
+
+    from napari_cytosae.core import passport
+    from napari_cytosae.core.concepts import location, mask_fractions, ranking
+    from napari_cytosae.core.provenance import provenance
+
+    concept, encoded, models = work.concept, work.encoded, work.models
+    grids = models.concept_grids(encoded, [concept])
+    masks = mask_fractions(work.cells, encoded.boxes, encoded.cell_ids, models.grid)
+    table = ranking(encoded.activations).set_index("concept").drop(columns="name")
+    here = _row(table, concept)
+    if here is not None:
+        count = np.asarray(encoded.activations.n_patches[:, [concept]].todense())
+        here["cells"] = f"{int((count >= 1).sum())} of {len(encoded)}"
+    similar = [
+        (other, work.names.get(other), cosine)
+        for other, cosine in models.similar_concepts(concept)
+    ]
+    page = passport.Passport(
+        concept,
+        work.names.annotation(concept),
+        provenance([work.image], work.parameters, models.backbone_info, models.sae_info),
+        here,
+        _row(location(grids, masks, [concept]), concept),
+        grids[0],
+        work.crops,
+        work.catalogues,
+        similar,
+        None if work.stability is None else _row(work.stability, concept),
+        work.names.history(concept),
+    )
+    passport.write_passport(path, page)
+    return path
+
+
+def _row(table: pd.DataFrame, concept: int) -> pd.Series[Any] | None:
+    """A concept's row, or None where the table has none."""
+    if concept not in table.index:
+        return None
+    row = table.loc[concept]
+    # Concepts are there once: it is one row.
+    return cast("pd.Series[Any]", row).astype(object)

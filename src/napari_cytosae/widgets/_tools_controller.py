@@ -1,0 +1,135 @@
+"""Does what is chosen in the menu of tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_cytosae.core.types import CytoError
+from napari_cytosae.widgets import _explorer_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_cytosae.session import Session
+    from napari_cytosae.widgets._desk import Desk
+    from napari_cytosae.widgets.concepts_panel import ConceptsPanel
+
+
+class ToolsController:
+    """One method a tool; long work goes to the desk."""
+
+    def __init__(self, session: Session, desk: Desk, panel: ConceptsPanel) -> None:
+        self._session, self._desk, self._panel = session, desk, panel
+        self._tools: dict[str, Callable[[Path], None]] = {
+            "passport": self._passport,
+            "stability": self._stability,
+            "catalogue": self._catalogue,
+            "undo": self._undo,
+            "import": self._import,
+            "export": self._export,
+        }
+        panel.tools.chosen.connect(self._on_chosen)
+
+    def close(self) -> None:
+        """Nothing of the session is listened to."""
+
+    def _on_chosen(self, key: str, path: str) -> None:
+        try:
+            self._tools[key](Path(path))
+        except CytoError as error:
+            self._desk.fail(str(error))
+
+    def _catalogue(self, folder: Path) -> None:
+        session = self._session
+        models = session.models
+        if models is None:
+            self._desk.fail("Encode the cells first: a catalogue belongs to an SAE.")
+            return
+
+        def keep(opened: _explorer_tasks.Opened) -> str:
+            if session.models is not models:
+                return "The models were changed meanwhile; the catalogue was not taken."
+            catalogues, classes = opened
+            session.exploration.set_catalogues(catalogues, classes)
+            return f"Catalogue of {', '.join(catalogues)}: search a class, like basophil."
+
+        self._desk.run(
+            "Opening the catalogue",
+            lambda: _explorer_tasks.open_catalogues(folder, models),
+            keep,
+        )
+
+    def _stability(self, _: Path) -> None:
+        session = self._session
+        models, image, crops = session.models, session.image, session.crops
+        if models is None or image is None or crops is None:
+            self._desk.fail("Encode the cells first.")
+            return
+        from napari_cytosae.core.concepts import UNSTABLE
+        from napari_cytosae.core.stability import measure_stability
+
+        def keep(table: Any) -> str:
+            if session.crops is not crops:
+                return "The cells were changed meanwhile; the result was dropped."
+            session.exploration.set_stability(table)
+            count = int((table["stability"] < UNSTABLE).sum())
+            return f"{count:,} of {len(table):,} concepts are unstable (U in column !)."
+
+        self._desk.run(
+            "Measuring stability", lambda: measure_stability(models, image, crops), keep
+        )
+
+    def _passport(self, path: Path) -> None:
+        session = self._session
+        concept, names = session.selection.concept, session.names
+        models, image, cells = session.models, session.image, session.cells
+        crops, encoded = session.crops, session.encoded
+        if concept is None or names is None:
+            self._desk.fail("Select a concept in the table first.")
+            return
+        assert models is not None
+        if image is None or cells is None or crops is None or encoded is None:
+            self._desk.fail("Encode the cells first.")
+            return
+        work = _explorer_tasks.PassportWork(
+            concept,
+            image,
+            cells,
+            crops,
+            encoded,
+            models,
+            names,
+            session.exploration.catalogues,
+            session.exploration.stability,
+            session.used_settings.as_parameters(),
+        )
+        target = path if path.suffix else path.with_suffix(".html")
+        self._desk.run(
+            "Writing the passport",
+            lambda: _explorer_tasks.write_passport(target, work),
+            lambda written: f"Saved {written}.",
+        )
+
+    def _undo(self, _: Path) -> None:
+        self._panel.below.notes.undo_clicked.emit()
+
+    def _import(self, path: Path) -> None:
+        from napari_cytosae.core.name_exchange import merge_names
+
+        names = self._session.names
+        if names is None:
+            self._desk.fail("Encode the cells first: names belong to an SAE.")
+            return
+        merged = merge_names(names, path)
+        self._session.names_changed.emit()
+        self._desk.say(f"Names of {path.name}: {merged}")
+
+    def _export(self, path: Path) -> None:
+        from napari_cytosae.core.name_exchange import export_names
+
+        if self._session.names is None:
+            self._desk.fail("Encode the cells first: names belong to an SAE.")
+            return
+        target = path if path.suffix else path.with_suffix(".json")
+        self._desk.say(f"Saved {export_names(self._session.names, target)}.")

@@ -1,0 +1,358 @@
+"""The explorer in the dock: what is clicked, what is shown, and that the numbers agree."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_cytosae.core.concepts import Annotation
+from napari_cytosae.core.enrichment import compare, enriched, likeness
+from napari_cytosae.widgets._concept_rows import ConceptRows
+from napari_cytosae.widgets.concept_model import HEADERS, STAR
+from napari_cytosae.widgets.lower_tabs import LowerTabs
+from napari_cytosae.widgets.notes_editor import NotesEditor
+from napari_cytosae.widgets.tools_menu import TOOLS
+
+KEYS = list(HEADERS)
+
+
+@pytest.fixture
+def panel(encoded):
+    return encoded.concepts_panel
+
+
+def captions(panel):
+    model = panel.gallery.model()
+    return [model.index(row).data() for row in range(model.rowCount())]
+
+
+# --- rows -----------------------------------------------------------------------------
+
+
+def rows() -> ConceptRows:
+    frame = pd.DataFrame(
+        {
+            "concept": [12, 120, 7, 55],
+            "name": ["Auer rods", "", "", "rim"],
+            "here": [1.0, 2, 3, 4],
+            "prevalence": 0.5,
+            "specificity": 0.1,
+            "where": "",
+            "flags": ["", "always-on; background", "unstable", ""],
+            "class": ["", "basophil (MLL23 10/10)", "monocyte (MLL23 4/10)", ""],
+        }
+    )
+    said = {
+        12: Annotation("Auer rods", ("inclusions: Auer rod",), "", True),
+        55: Annotation("rim", ("cytoplasm: border",)),
+    }
+    return ConceptRows.of(frame).said(said)
+
+
+def found(search="", keep="all"):
+    order = rows().order("concept", descending=False, search=search, keep=keep)
+    return rows().concept[order].tolist()
+
+
+@pytest.mark.parametrize(
+    ("search", "expected"),
+    [
+        ("12", [12, 120]),
+        ("AUER", [12]),
+        ("basophil", [120]),
+        ("border", [55]),
+        ("rods inclusions", [12]),
+        ("basofil", [120]),  # a typing error
+        ("auer rots", [12]),
+        ("monozyte", [7]),
+        ("xyz", []),
+    ],
+)
+def test_search_looks_at_id_name_tags_and_class_and_forgives(search, expected):
+    assert found(search) == expected
+
+
+def test_filters_by_what_was_said_and_flagged():
+    assert found(keep="stars") == [12]
+    assert found(keep="said") == [12, 55]
+    assert found(keep="flags") == [12, 55]
+    assert found(keep="always") == [7, 12, 55]
+
+
+# --- naming ---------------------------------------------------------------------------
+
+
+def test_star_tags_and_notes_are_kept_shown_and_taken_back(encoded, panel, qtbot):
+    session, model = encoded.session, panel.model
+    concept = model.concept_at(1)
+    session.select_concept(concept)
+    panel.table.setFocus()
+    qtbot.keyClick(panel.table, Qt.Key.Key_S)
+    row = model.row_of(concept)
+    assert model.index(row, 2).data().startswith(STAR)
+    notes = panel.below.notes
+    notes._tags.setText("stage: blast; granules: toxic")
+    notes._tags.editingFinished.emit()
+    notes._note.setPlainText("seen twice")
+    notes._note.left.emit()
+    said = session.names.annotation(concept)
+    assert said == Annotation("", ("granules: toxic", "stage: blast"), "seen twice", True)
+    assert model.index(row, KEYS.index("tags")).data() == "granules: toxic; stage: blast"
+    model.set_search("blast")
+    assert model.rowCount() == 1
+    model.set_search("")
+    for _ in range(3):
+        notes.undo_clicked.emit()
+    assert session.names.annotation(concept) == Annotation()
+    assert not model.index(model.row_of(concept), 2).data().startswith(STAR)
+    assert notes._tags.text() == ""
+
+
+def test_a_vocabulary_word_is_one_click(qtbot):
+    editor = NotesEditor()
+    qtbot.addWidget(editor)
+    editor.set_annotation(Annotation("x", ("my own",)))
+    editor._menu.aboutToShow.emit()
+    group = next(a.menu() for a in editor._menu.actions() if a.text() == "inclusions")
+    action = next(a for a in group.actions() if a.text() == "Auer rod")
+    with qtbot.waitSignal(editor.edited) as caught:
+        action.trigger()
+    assert caught.args[0].tags == ("my own", "inclusions: Auer rod")
+    editor.set_annotation(None)
+    assert not editor.isEnabled()
+
+
+def test_names_are_merged_from_a_file_and_conflicts_said(encoded, panel, tmp_path):
+    session = encoded.session
+    first, second = panel.model.concept_at(0), panel.model.concept_at(1)
+    session.rename(first, "mine")
+    table = tmp_path / "names.csv"
+    table.write_text(f"concept,name,tags\n{first},theirs,stage: band\n{second},new,\n")
+    panel.tools.chosen.emit("import", str(table))
+    assert session.name_of(first) == "mine"
+    assert session.name_of(second) == "new"
+    assert "'mine' stands, theirs was 'theirs'" in encoded.strip.text
+    panel.tools.chosen.emit("export", str(tmp_path / "sent.json"))
+    sent = json.loads((tmp_path / "sent.json").read_text(encoding="utf-8"))
+    assert sent["names"][session.names.sae_sha256][str(second)] == "new"
+    panel.tools.chosen.emit("undo", "")
+    assert session.name_of(second) == ""
+
+
+# --- search by example ----------------------------------------------------------------
+
+
+def test_examples_rank_concepts_and_all_other_cells(encoded, panel, until):
+    session = encoded.session
+    ids = session.encoded.cell_ids
+    session.select_cells((int(ids[1]), int(ids[3])))
+    session.set_scope("like")
+    mean = session.encoded.activations.mean
+    score = likeness(mean, [1, 3], enriched(mean, [1, 3]))
+    others = sorted({0, 2, 4}, key=lambda row: -score[row])
+    expected = ["example", "example", *(f"{score[row]:.2f}" for row in others)]
+    until(lambda: captions(panel) == expected)
+    # Looking at one of them changes neither the examples nor the order.
+    panel.gallery.setCurrentIndex(panel.gallery.model().index(3))
+    assert session.selection.cell_ids == (int(ids[others[1]]),)
+    assert session.examples == (int(ids[1]), int(ids[3]))
+    assert captions(panel) == expected
+
+
+def test_the_fdr_column_is_that_of_the_selection(encoded, panel, until):
+    session = encoded.session
+    ids = session.encoded.cell_ids
+    session.select_cells(tuple(int(i) for i in ids[:2]))
+    session.set_scope("cells")
+    expected = compare(session.encoded.activations.mean, [0, 1])["fdr"]
+    assert expected.isna().all()  # two cells do not suffice
+    column = KEYS.index("fdr")
+    until(lambda: panel.model.index(0, column).data() == "")
+    assert panel.table.isColumnHidden(column)
+    menu = panel.table.columns_menu()
+    next(action for action in menu.actions() if action.text() == "FDR").trigger()
+    assert panel.table.shown_columns() == ["fdr"]
+
+
+# --- gallery --------------------------------------------------------------------------
+
+
+def test_activation_is_drawn_into_the_cells(encoded, panel, until):
+    session = encoded.session
+    concept = panel.model.concept_at(0)
+    session.select_concept(concept)
+    gallery = panel.gallery.model()
+    until(lambda: gallery.rowCount() and "strongest" in gallery.index(0).data(3))
+    cell = gallery._cells[0]
+    row = list(session.encoded.cell_ids).index(cell.cell_id)
+    grid = session.models.concept_grids(session.encoded, [concept])[0, row]
+    np.testing.assert_allclose(cell.drawn.grid, grid, rtol=1e-5)
+    assert cell.caption == f"{session.encoded.activations.max[row, concept]:.2f}"
+    panel.below.set_draws(False)
+    until(lambda: gallery._cells[0].drawn is None)
+
+
+def test_a_review_list_is_made_with_two_keys_and_exported(
+    encoded, panel, qtbot, until, tmp_path
+):
+    session = encoded.session
+    concept = panel.model.concept_at(0)
+    session.select_concept(concept)
+    gallery = panel.gallery
+    until(lambda: gallery.model().rowCount() and "." in captions(panel)[0])
+    gallery.setCurrentIndex(gallery.model().index(0))
+    first = session.selection.cell_ids[0]
+    qtbot.keyClick(gallery, Qt.Key.Key_A)
+    second = session.selection.cell_ids[0]
+    assert second != first
+    qtbot.keyClick(gallery, Qt.Key.Key_R)
+    assert session.review_list() == sorted(
+        [(concept, first, "accept"), (concept, second, "reject")]
+    )
+    assert [text[0] for text in captions(panel)[:2]] == ["\u2714", "\u2718"]
+    panel.tools.set_extras(["wide", "geojson"])
+    panel.export_clicked.emit(str(tmp_path))
+    folder = tmp_path / "smear"
+    until(lambda: (folder / "run.json").exists())
+    review = pd.read_csv(folder / "review.csv")
+    assert set(zip(review["cell_id"], review["verdict"], strict=True)) == {
+        (first, "accept"),
+        (second, "reject"),
+    }
+    assert len(pd.read_csv(folder / "concepts_wide.csv")) == 5
+    assert len(json.loads((folder / "cells.geojson").read_text())["features"]) == 5
+    # The same key again takes the verdict back.
+    session.judge(concept, [first], "accept")
+    assert session.review_list() == [(concept, second, "reject")]
+
+
+# --- patch inspector ------------------------------------------------------------------
+
+
+def test_the_patch_under_the_cursor_is_inspected_and_pinned(encoded, panel, qtbot, until):
+    session = encoded.session
+    panel.below.setCurrentWidget(panel.below.inspector)
+    inspector = panel.below.inspector
+    row = 2
+    cell = int(session.encoded.cell_ids[row])
+    table = session.cells.table.set_index("cell_id")
+    y, x = table.loc[cell, ["centroid_y", "centroid_x"]].astype(float)
+    encoded.layers.hovered.emit(y, x)
+    until(lambda: f"Cell {cell}," in inspector._text.text())
+    box = session.encoded.boxes[row]
+    patch_row = int((y + 0.5 - box[0]) * 16 / (box[2] - box[0]))
+    patch_column = int((x + 0.5 - box[1]) * 16 / (box[3] - box[1]))
+    assert f"patch {patch_row}, {patch_column}" in inspector._text.text()
+    latents = session.models.latents([session.crops.images[row]])
+    patch = latents[0, 1 + 16 * patch_row + patch_column]
+    best = int(patch.argmax())
+    assert f'href="{best}"' in inspector._text.text().split("<br>")[1]
+    assert inspector._picture.pixmap().width() > 50
+    # Shift+click pins: the cursor goes on, the patch stays.
+    encoded.layers.clicked.emit(y, x, True)
+    until(lambda: "(pinned)" in inspector._text.text())
+    before = inspector._text.text()
+    encoded.layers.hovered.emit(y + 20, x)
+    assert inspector._text.text() == before
+    inspector.concept_clicked.emit(best)
+    assert session.selection.concept == best
+
+
+# --- tools ----------------------------------------------------------------------------
+
+
+def test_catalogue_gives_classes_before_names(encoded, panel, until, tmp_path):
+    import torch
+
+    session = encoded.session
+    d_sae = session.models.sae_info.d_sae
+    concept = panel.model.concept_at(2)
+    folder = tmp_path / "feature_data" / "mll23"
+    folder.mkdir(parents=True)
+    values, labels = torch.zeros(d_sae, 10), torch.zeros(d_sae, 10, dtype=torch.int64)
+    values[concept] = 1.0
+    for name, tensor in {
+        "max_activating_image_values": values,
+        "max_activating_image_indices": labels.float(),
+        "max_activating_image_label_indices": labels,
+        "sae_mean_acts": values[:, 0],
+        "sae_sparsity": values[:, 0],
+        "top_entropy": values[:, 0],
+    }.items():
+        torch.save(tensor, folder / f"{name}.pt")
+    (folder / "classnames.txt").write_text("basophil\nmonocyte\n")
+    panel.tools.chosen.emit("catalogue", str(tmp_path))
+    until(lambda: session.exploration.classes is not None)
+    panel.model.set_search("basophil")
+    until(lambda: panel.model.rowCount() == 1)
+    assert panel.model.index(0, 2).data() == "basophil (MLL23 10/10)"
+    assert panel.model.index(0, 2).data(Qt.ItemDataRole.EditRole) == ""
+    assert "H" in panel.model.index(0, KEYS.index("flags")).data()
+    # Of another SAE: refused, and what was opened stays.
+    for path in folder.glob("*.pt"):
+        torch.save(torch.load(path, weights_only=True)[:99], path)
+    panel.tools.chosen.emit("catalogue", str(tmp_path))
+    until(lambda: "another SAE (99 concepts)" in encoded.strip.text)
+    assert session.exploration.classes is not None
+
+
+def test_stability_is_measured_and_flags_concepts(encoded, panel, until):
+    session = encoded.session
+    panel.tools.chosen.emit("stability", "")
+    until(lambda: session.exploration.stability is not None, timeout=60_000)
+    table = session.exploration.stability
+    unstable = set(table.index[table["stability"] < 0.5])
+    column = KEYS.index("flags")
+
+    def flagged():
+        model = panel.model
+        return {
+            model.concept_at(row)
+            for row in range(model.rowCount())
+            if "U" in model.index(row, column).data()
+        }
+
+    until(lambda: flagged() == unstable)
+    encoded.cells_panel.segment_clicked.emit()
+    until(lambda: session.encoded is None)
+    assert session.exploration.stability is None
+
+
+def test_the_passport_is_one_file(encoded, panel, until, tmp_path):
+    session = encoded.session
+    panel.tools.chosen.emit("passport", str(tmp_path / "none"))
+    assert "Select a concept" in encoded.strip.text
+    concept = panel.model.concept_at(0)
+    session.select_concept(concept)
+    session.rename(concept, "a <name>")
+    panel.tools.chosen.emit("passport", str(tmp_path / "page"))
+    until(lambda: (tmp_path / "page.html").exists())
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"Concept {concept} a &lt;name&gt;" in text
+    assert session.models.sae_info.sha256 in text
+    assert "Similar concepts" in text
+    assert [path.name for path in tmp_path.glob("*.html")] == ["page.html"]
+
+
+def test_every_tool_is_explained_and_does_something(encoded, panel):
+    controller = next(c for c in encoded._controllers if hasattr(c, "_tools"))
+    tools = {key for key, tool in TOOLS.items() if tool is not None}
+    assert tools == set(controller._tools)
+    assert all(tool.meaning for tool in TOOLS.values() if tool is not None)
+
+
+def test_the_views_below_the_table_share_one_height(qtbot):
+    tabs = LowerTabs()
+    qtbot.addWidget(tabs)
+    tabs.resize(340, tabs.height())
+    heights = set()
+    for index in range(tabs.count()):
+        tabs.setCurrentIndex(index)
+        heights.add(tabs.height())
+        assert tabs.minimumSizeHint().width() <= 340
+    assert len(heights) == 1
+    assert heights.pop() < 190
