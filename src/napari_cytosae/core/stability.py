@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from napari_cytosae.core.crops import cut
+from napari_cytosae.core.crops import cut, pixels_of
 from napari_cytosae.core.types import CytoError, Progress
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from scipy.sparse import csr_array
 
+    from napari_cytosae.core._level import Level
     from napari_cytosae.core.models import Models
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Crops, Float64Array, Image, UInt8Array
 
 CHANGES = ("shift", "rotation", "stain")
@@ -37,7 +39,7 @@ STAIN = 0.05
 
 
 def measure_stability(
-    models: Models, image: Image, crops: Crops, cells: int = MAX_CELLS
+    models: Models, image: Image | Pyramid, crops: Crops, cells: int = MAX_CELLS
 ) -> Generator[Progress, None, pd.DataFrame]:
     """Encode changed cells, and compare how much of each concept is in each cell.
 
@@ -45,7 +47,7 @@ def measure_stability(
     ----------
     models : Models
         As `load_models` gives them.
-    image : Image
+    image : Image or Pyramid
         The smear: a shifted crop shows what is really there.
     crops : Crops
         Of its cells.
@@ -76,7 +78,7 @@ def measure_stability(
     chosen = np.unique(np.linspace(0, len(crops) - 1, min(cells, len(crops))).astype(int))
     steps: list[Callable[[int], UInt8Array]] = [
         lambda i: crops.images[i],
-        lambda i: shifted(image.rgb, crops.boxes[i], models.grid),
+        lambda i: shifted(pixels_of(image), crops.boxes[i], models.grid),
         lambda i: rotated(crops.images[i]),
         lambda i: restained(crops.images[i], seed=i),
     ]
@@ -114,11 +116,11 @@ def agreement(before: csr_array, after: csr_array) -> Float64Array:
     return result
 
 
-def shifted(rgb: UInt8Array, box: np.ndarray, grid: int) -> UInt8Array:
+def shifted(pixels: UInt8Array | Level, box: np.ndarray, grid: int) -> UInt8Array:
     """What a crop shows that lies half a patch further to the right and below."""
     y0, x0, y1, x1 = (int(edge) for edge in box)
     down, right = (max(1, round(SHIFT * side / grid)) for side in (y1 - y0, x1 - x0))
-    return cut(rgb, np.array([y0 + down, x0 + right, y1 + down, x1 + right]))
+    return cut(pixels, np.array([y0 + down, x0 + right, y1 + down, x1 + right]))
 
 
 def rotated(crop: UInt8Array, degrees: float = ROTATION_DEGREES) -> UInt8Array:

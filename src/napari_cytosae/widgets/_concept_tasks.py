@@ -272,7 +272,7 @@ def export(folder: Path, results: Results) -> Generator[Progress, None, Path]:
     )
 
 
-def review_frame(image: Image, results: Results) -> pd.DataFrame:
+def review_frame(image: Image | Pyramid, results: Results) -> pd.DataFrame:
     """What the analyst accepted and rejected: a row a concept and cell."""
     import pandas as pd
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_cytosae.core.catalogue import Catalogue
     from napari_cytosae.core.concepts import ConceptNames
     from napari_cytosae.core.models import Models
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Cells, Crops, Encoded, Image
 
     Opened = tuple[dict[str, Catalogue], pd.DataFrame]
@@ -26,7 +27,7 @@ class PassportWork:
     """What `write_passport` needs, read from the session before it starts."""
 
     concept: int
-    image: Image
+    image: Image | Pyramid
     cells: Cells
     crops: Crops
     encoded: Encoded
@@ -72,7 +73,7 @@ def write_passport(path: Path, work: PassportWork) -> Generator[Progress, None, 
 
     concept, encoded, models = work.concept, work.encoded, work.models
     grids = models.concept_grids(encoded, [concept])
-    masks = mask_fractions(work.cells, encoded.boxes, encoded.cell_ids, models.grid)
+    masks = mask_fractions(work.cells, encoded.boxes, models.grid)
     table = ranking(encoded.activations).set_index("concept").drop(columns="name")
     here = _row(table, concept)
     if here is not None:
