@@ -6,7 +6,7 @@ DIR holds ``cytosae_published`` (the authors' statistics and ``hehr_patients.csv
 of 126 patients is described by which latents fire most in his images: the share of the
 latents' top ten images that are his. First the whole of `train-head`, by nested
 cross-validation; then single classifiers and their mean, with fixed settings, by plain
-cross-validation; with ``--prior``, on latents chosen by the other data sets' statistics.
+cross-validation; with ``--prior``, both on latents chosen by other data sets' statistics.
 """
 
 from __future__ import annotations
@@ -136,6 +136,9 @@ def main() -> None:
         }.items():
             columns = np.flatnonzero(chosen)
             print(f"\n{name} ({len(columns)})")
+            _, validation = run(heads.train(_columns(barcodes, columns), 3))
+            weighted = report(validation).overall["weighted F1"]
+            print("nested: weighted F1 {:.3f} [{:.3f}, {:.3f}]".format(*weighted))
             compare(_columns(barcodes, columns), arguments.repeats)
 
 
