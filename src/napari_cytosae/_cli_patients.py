@@ -146,7 +146,7 @@ def train_head(
 ) -> None:
     """Train a classifier of patients, and say how well it does on those it has not seen.
 
-    The report goes to the terminal and, with a figure, beside the head.
+    The report goes to the terminal and, with figures (PNG, SVG), beside the head.
     """
     from dataclasses import replace
 
@@ -155,6 +155,7 @@ def train_head(
     from napari_cytosae.core._batches import batch_effects
     from napari_cytosae.core._head_files import write_head
     from napari_cytosae.core._head_report import report, report_figure
+    from napari_cytosae.core._head_svg import report_svg
     from napari_cytosae.core.figures import save_png
     from napari_cytosae.core.files import atomic_file
 
@@ -174,6 +175,8 @@ def train_head(
     found = report(validation)
     write_head(replace(head, about=head.about | {"scores": found.as_json()}), output)
     save_png(report_figure(found), output.with_suffix(".png"))
+    with atomic_file(output.with_suffix(".svg")) as temporary:
+        temporary.write_text(report_svg(found), encoding="utf-8")
     batches = "".join(f"{effect}\n" for effect in effects)
     lines = f"{found}\n{batches}\n{head.about['method']}; {RESEARCH_USE}\n"
     with atomic_file(output.with_suffix(".txt")) as temporary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from napari_cytosae.core._calibration import (
 )
 from napari_cytosae.core._head_files import read_head, write_head
 from napari_cytosae.core._head_report import report, report_figure
+from napari_cytosae.core._head_svg import report_svg
 from napari_cytosae.core._recipes import (
     Bayes,
     Logistic,
@@ -152,6 +154,12 @@ def test_a_head_learns_and_its_report_is_right(trained):
     assert found.confusion.sum() == pytest.approx(36)
     assert "weighted F1" in str(found)
     assert report_figure(found).width > 500
+    for curve, area in zip(found.roc, found.per_class["AUROC"], strict=True):
+        x, y = zip(*curve, strict=True)
+        assert np.trapezoid(y, x) == pytest.approx(area[0], abs=0.03)
+    drawn = ElementTree.fromstring(report_svg(found))
+    assert len(drawn.findall("{*}polyline")) == 4
+    assert len(drawn.findall("{*}rect")) == 1 + 9 + 2
     predictions = heads.predict(head, cohort(seed=1))
     assert list(predictions.columns) == [
         *("patient", "predicted", "p_a", "p_b", "p_c"),

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw
 from scipy.stats import rankdata
+from sklearn.metrics import roc_curve  # type: ignore[import-untyped]
 
 from napari_cytosae.core._calibration import calibration_curve, calibration_error
 from napari_cytosae.core._drawing import text
@@ -16,7 +17,7 @@ from napari_cytosae.core.types import RESEARCH_USE
 
 if TYPE_CHECKING:
     from napari_cytosae.core._selection import Validation
-    from napari_cytosae.core.types import Float64Array, Int64Array
+    from napari_cytosae.core.types import BoolArray, Float64Array, Int64Array
 
 DRAWS = 300
 """Bootstrap samples of the patients, each from one of the repeats."""
@@ -42,6 +43,8 @@ class HeadReport:
         True x predicted, mean over the repeats.
     curve : list of (confidence, accuracy, patients)
         Over all repeats.
+    roc : list of list of (false positive rate, true positive rate)
+        Of each class against all others, over all repeats.
     """
 
     classes: tuple[str, ...]
@@ -50,6 +53,7 @@ class HeadReport:
     overall: dict[str, Value]
     confusion: Float64Array
     curve: list[tuple[float, float, int]]
+    roc: list[list[tuple[float, float]]]
 
     def as_json(self) -> dict[str, object]:
         """For ``head.json``."""
@@ -112,7 +116,13 @@ def report(validation: Validation) -> HeadReport:
         {key: value[0] for key, value in values.items() if key not in per_class},
         confusion,
         calibration_curve(flat, repeated),
+        [_roc(flat[:, label], repeated == label) for label in range(n_classes)],
     )
+
+
+def _roc(p: Float64Array, true: BoolArray) -> list[tuple[float, float]]:
+    false_positive, true_positive, _ = roc_curve(true, p)
+    return list(zip(map(float, false_positive), map(float, true_positive), strict=True))
 
 
 def _measures(
