@@ -32,11 +32,12 @@ def report_svg(found: HeadReport) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}" font-family="sans-serif" font-size="13">',
         f"<title>{escape(title)}</title>",
-        '<rect width="100%" height="100%" fill="white"/>',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
         _text(20, 34, title, size=20),
         *_confusion(found),
         *_axes(left[0], "confidence", "share of correct predictions"),
         _line([(s, t) for s, t, _ in found.curve], left[0], _COLOURS[0]),
+        *(_dot(said, true, left[0]) for said, true, _ in found.curve),
         *_axes(left[1], "false positive rate", "true positive rate"),
     ]
     for index, (name, curve) in enumerate(zip(found.classes, found.roc, strict=True)):
@@ -88,6 +89,11 @@ def _line(points: Sequence[tuple[float, float]], left: float, colour: str) -> st
         f"{left + x * _SIDE:.1f},{_TOP + (1 - y) * _SIDE:.1f}" for x, y in points
     )
     return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
+
+
+def _dot(x: float, y: float, left: float) -> str:
+    place = f'cx="{left + x * _SIDE:.1f}" cy="{_TOP + (1 - y) * _SIDE:.1f}"'
+    return f'<circle {place} r="4" fill="{_COLOURS[0]}"/>'
 
 
 def _text(
