@@ -32,7 +32,7 @@ from typer.testing import CliRunner
 from napari_cytosae import _cli_console
 from napari_cytosae._sample_data import demo_smear
 from napari_cytosae.cli import app
-from napari_cytosae.core import known_models, registry, training
+from napari_cytosae.core import image_training, known_models, registry
 from napari_cytosae.core.checkpoints import open_sae, save_sae
 from napari_cytosae.core.models import Models
 from napari_cytosae.core.types import (
@@ -809,7 +809,7 @@ def test_an_interrupted_training_can_go_on(
     options = ["--backbone", weights / "vit.safetensors", "--images", 64, "--expansion", 2]
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
     assert run("train-sae", *images, "-o", whole, *options).exit_code == 0
-    real = training.train_sae
+    real = image_training.train_sae
 
     def interrupted(*args: Any, **kwargs: Any) -> Iterator[Progress]:
         job = real(*args, **kwargs)
@@ -821,7 +821,7 @@ def test_an_interrupted_training_can_go_on(
         finally:
             job.close()
 
-    monkeypatch.setattr(training, "train_sae", interrupted)
+    monkeypatch.setattr(image_training, "train_sae", interrupted)
     assert run("train-sae", *images, "-o", parts, *options).exit_code == 130
     monkeypatch.undo()
     assert not parts.exists()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 - typer reads it
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,14 +20,10 @@ from napari_cytosae._cli_options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
-    from napari_cytosae.core.training_config import TrainingConfig, TrainingMetrics
-    from napari_cytosae.core.types import Progress, SaeKind, UInt8Array
-
-EPOCHS = 24
-"""The reference's 1,000,000 images, taken from 41,906."""
-FEWEST_IMAGES, MOST_IMAGES = 2_000, 1_000_000
+    from napari_cytosae.core.image_training import TrainedSae
+    from napari_cytosae.core.types import Progress
 
 
 class Kind(StrEnum):
@@ -68,8 +63,8 @@ def train_sae(
             "--images",
             metavar="N",
             min=1,
-            help=f"Images seen in all, repeats counted [default: {EPOCHS} times each, "
-            f"{FEWEST_IMAGES:,} to {MOST_IMAGES:,}]",
+            help="Images seen in all, repeats counted [default: 24 times each, 2,000 to "
+            "1,000,000]",
             show_default=False,
         ),
     ] = None,
@@ -104,113 +99,49 @@ def train_sae(
     IMAGES are single cells; with --smears the white cells of fields are found and taken.
     Ctrl-C keeps the state reached, for --resume.
     """
-    from napari_cytosae.core import training
-    from napari_cytosae.core._loading import pick_device
-    from napari_cytosae.core.backbone import Backbone
-    from napari_cytosae.core.catalogue import labelled_images
-    from napari_cytosae.core.checkpoints import open_backbone
-    from napari_cytosae.core.evaluation import blocks_after
-    from napari_cytosae.core.registry import resolve
+    from napari_cytosae.core.image_training import ImageTraining, train_on_images
 
     if output.suffix.lower() != ".safetensors":
         raise typer.BadParameter("the name after -o must end in .safetensors")
-    paths = [path for path, _ in labelled_images(images)]
-    weights = open_backbone(resolve(backbone, "backbone"))
-    skipped: list[str] = []
-    source: Sequence[Any] = paths
-    if smears:
-        source = drive(_cells_of(paths, pixel_size, skipped))
-    where = pick_device(device.value)
-    config = _recipe(
-        kind,
-        len(source),
-        images=images_seen or min(max(EPOCHS * len(source), FEWEST_IMAGES), MOST_IMAGES),
+    task = ImageTraining(
+        images=tuple(images),
+        out=output,
+        backbone=backbone,
+        layer=layer,
+        kind=kind.value,
+        expansion=expansion,
         k=k,
-        holdout_images=holdout,
+        images_seen=images_seen,
+        holdout=holdout,
+        smears=smears,
+        pixel_size_um=pixel_size,
+        device=device.value,
         precision=precision.value,
         seed=seed,
-        **({} if expansion is None else {"expansion": expansion}),
-    )
-    last: list[TrainingMetrics] = []
-    steps = training.train_sae(
-        source,
-        config,
-        out=output,
-        backbone=Backbone(weights.info, weights.tensors, layer),
-        after=blocks_after(weights, layer).to(where),
-        training_data=f"{len(source)} {'cells of smears' if smears else 'images'}",
         licence=licence,
-        device=where,
         resume=resume,
     )
-    typer.echo(drive(_watched(steps, last), describe=_figures))
-    if last:
-        say(_figures(last[0]))
-        skipped += last[0].skipped
-    for image in dict.fromkeys(skipped):
+    trained = drive(_until_ctrl_c(train_on_images(task)), describe=str)
+    typer.echo(trained.path)
+    if trained.metrics is not None:
+        say(str(trained.metrics))
+    for image in trained.skipped:
         say(f"{image} could not be read and was skipped.")
-    if skipped:
+    if trained.skipped:
         raise typer.Exit(BAD_INPUT)
 
 
-def _recipe(kind: Kind, n_images: int, **changes: Any) -> TrainingConfig:
-    from napari_cytosae.core.training_config import TrainingConfig
-
-    if kind is Kind.relu:
-        recipe = TrainingConfig.reference(**changes)
-    else:
-        recipe = TrainingConfig(kind=cast("SaeKind", kind.value), **changes)
-    # Shuffling more images than there are would only encode the same ones again.
-    shuffled = min(recipe.buffer_images, max(recipe.batch_images, n_images))
-    return replace(recipe, buffer_images=shuffled)
-
-
-def _cells_of(
-    paths: Sequence[Path], pixel_size: float | None, skipped: list[str]
-) -> Generator[Progress, None, list[UInt8Array]]:
-    """Find the white cells of fields; images that cannot be read go to `skipped`."""
-    from napari_cytosae.core.crops import crop_cells
-    from napari_cytosae.core.images import read_image
-    from napari_cytosae.core.segmentation import segment
-    from napari_cytosae.core.types import CytoError, ImageError, Progress
-
-    crops: list[UInt8Array] = []
-    for done, path in enumerate(paths):
-        yield Progress("Finding cells", done, len(paths), "images")
-        try:
-            image = read_image(path, pixel_size)
-        except ImageError:
-            skipped.append(str(path))
-            continue
-        crops += crop_cells(image, segment(image))
-    if not crops:
-        raise CytoError("No white cells were found: give other smears, or single cells.")
-    return crops
-
-
-def _watched(
-    steps: Generator[Progress, None, Path], last: list[TrainingMetrics]
-) -> Generator[Progress, None, Path]:
-    """Keep the newest figures in `last`; end on Ctrl-C, the state reached being saved."""
+def _until_ctrl_c(
+    steps: Generator[Progress, None, TrainedSae],
+) -> Generator[Progress, None, TrainedSae]:
+    """End on Ctrl-C after the step at work, the state reached being saved."""
     with finishing_steps() as stopped:
         while True:
             try:
                 step = next(steps)
             except StopIteration as finished:
                 return finished.value  # type: ignore[no-any-return]
-            if step.partial is not None:
-                last[:] = [step.partial]
             if stopped():
                 steps.close()
                 raise KeyboardInterrupt
             yield step
-
-
-def _figures(metrics: TrainingMetrics) -> str:
-    text = (
-        f"explained variance {metrics.explained_variance:.3f}, L0 {metrics.l0:.1f}, "
-        f"dead {metrics.dead_share:.1%}"
-    )
-    if metrics.loss_recovered is not None:
-        text += f", loss recovered {metrics.loss_recovered:.3f}"
-    return text

@@ -211,3 +211,12 @@ class TrainingMetrics:
     images_per_second: float
     seconds_left: float
     skipped: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        text = (
+            f"explained variance {self.explained_variance:.3f}, L0 {self.l0:.1f}, "
+            f"dead {self.dead_share:.1%}"
+        )
+        if self.loss_recovered is not None:
+            text += f", loss recovered {self.loss_recovered:.3f}"
+        return text

@@ -1,0 +1,185 @@
+"""Training an SAE from image files: what ``train-sae`` and the Models panel both drive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from napari_cytosae.core._loading import pick_device
+from napari_cytosae.core.backbone import Backbone
+from napari_cytosae.core.catalogue import labelled_images
+from napari_cytosae.core.checkpoints import open_backbone
+from napari_cytosae.core.crops import crop_cells
+from napari_cytosae.core.evaluation import blocks_after
+from napari_cytosae.core.images import read_image
+from napari_cytosae.core.registry import resolve
+from napari_cytosae.core.segmentation import segment
+from napari_cytosae.core.training import train_sae
+from napari_cytosae.core.training_config import TrainingConfig, TrainingError
+from napari_cytosae.core.types import ImageError, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
+    from napari_cytosae.core.models import Device
+    from napari_cytosae.core.training_config import TrainingMetrics, TrainingPrecision
+    from napari_cytosae.core.types import SaeKind, UInt8Array
+
+EPOCHS = 24
+"""The reference's 1,000,000 images, taken from 41,906."""
+FEWEST_IMAGES, MOST_IMAGES = 2_000, 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageTraining:
+    """What to train, on which images.
+
+    Attributes
+    ----------
+    images : tuple of Path
+        Image files, folders of them, or a CSV that lists them.
+    out : Path
+        The SAE, ``.safetensors``.
+    backbone : str
+        A registered name, hub id or path.
+    layer : int
+        Block whose output is read; -1 is the last one.
+    kind : SaeKind
+        ``relu`` is the published recipe.
+    expansion : int, optional
+        Latents for each dimension of a token; None takes the recipe's own.
+    k : int
+        Active latents a token (not relu).
+    images_seen : int, optional
+        Images seen in all; None is `EPOCHS` times each, `FEWEST_IMAGES` to `MOST_IMAGES`.
+    holdout : int
+        Images kept to measure the SAE on.
+    smears : bool
+        The images are fields: train on their white cells.
+    pixel_size_um : float, optional
+        Of fields.
+    device, precision, seed : see `models.load_models` and `TrainingConfig`
+    licence : str
+        Written into the file.
+    resume : bool
+        Go on with an interrupted training.
+    """
+
+    images: tuple[Path, ...]
+    out: Path
+    backbone: str = "starter"
+    layer: int = -2
+    kind: SaeKind = "batchtopk"
+    expansion: int | None = None
+    k: int = 32
+    images_seen: int | None = None
+    holdout: int = 0
+    smears: bool = False
+    pixel_size_um: float | None = None
+    device: Device = "auto"
+    precision: TrainingPrecision = "auto"
+    seed: int = 0
+    licence: str = ""
+    resume: bool = False
+
+    def recipe(self, n_images: int) -> TrainingConfig:
+        """The recipe for a source of so many images."""
+        seen = min(max(EPOCHS * n_images, FEWEST_IMAGES), MOST_IMAGES)
+        changes: dict[str, Any] = {
+            "images": self.images_seen or seen,
+            "k": self.k,
+            "holdout_images": self.holdout,
+            "precision": self.precision,
+            "seed": self.seed,
+        }
+        if self.expansion is not None:
+            changes["expansion"] = self.expansion
+        if self.kind == "relu":
+            recipe = TrainingConfig.reference(**changes)
+        else:
+            recipe = TrainingConfig(kind=self.kind, **changes)
+        # Shuffling more images than there are would only encode the same ones again.
+        shuffled = min(recipe.buffer_images, max(recipe.batch_images, n_images))
+        return replace(recipe, buffer_images=shuffled)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedSae:
+    """What came of it.
+
+    Attributes
+    ----------
+    path : Path
+    metrics : TrainingMetrics or None
+        Of the last step; None where the training was finished before.
+    skipped : tuple of str
+        Images that could not be read.
+    """
+
+    path: Path
+    metrics: TrainingMetrics | None
+    skipped: tuple[str, ...]
+
+
+def train_on_images(task: ImageTraining) -> Generator[Progress, None, TrainedSae]:
+    """Train an SAE; yields as `training.train_sae` does, which it drives.
+
+    Raises
+    ------
+    CytoError
+        No images, none that can be read, no cells, or as `training.train_sae`.
+    """
+    yield Progress("Preparing", 0, 0, "images")
+    if task.out.suffix.lower() != ".safetensors":
+        raise TrainingError(f"{task.out.name}: the new SAE's name must end in .safetensors")
+    paths = [path for path, _ in labelled_images(task.images)]
+    weights = open_backbone(resolve(task.backbone, "backbone"))
+    device = pick_device(task.device)
+    skipped: list[str] = []
+    source: Sequence[Any] = paths
+    if task.smears:
+        source = yield from _cells_of(paths, task.pixel_size_um, skipped)
+    steps = train_sae(
+        source,
+        task.recipe(len(source)),
+        out=task.out,
+        backbone=Backbone(weights.info, weights.tensors, task.layer),
+        after=blocks_after(weights, task.layer).to(device),
+        training_data=f"{len(source)} {'cells of smears' if task.smears else 'images'}",
+        licence=task.licence,
+        device=device,
+        resume=task.resume,
+    )
+    last: TrainingMetrics | None = None
+    try:
+        while True:
+            step = next(steps)
+            last = step.partial or last
+            yield step
+    except StopIteration as finished:
+        skipped += last.skipped if last else ()
+        return TrainedSae(finished.value, last, tuple(dict.fromkeys(skipped)))
+    finally:
+        # Closed early, it writes the state it has reached.
+        steps.close()
+
+
+def _cells_of(
+    paths: Sequence[Path], pixel_size_um: float | None, skipped: list[str]
+) -> Generator[Progress, None, list[UInt8Array]]:
+    """Find the white cells of fields; images that cannot be read go to `skipped`."""
+    crops: list[UInt8Array] = []
+    for done, path in enumerate(paths):
+        yield Progress("Finding cells", done, len(paths), "images")
+        try:
+            image = read_image(path, pixel_size_um)
+        except ImageError:
+            skipped.append(str(path))
+            continue
+        crops += crop_cells(image, segment(image))
+    if not crops:
+        raise TrainingError(
+            "No white cells were found: give other smears, or images of single cells."
+        )
+    return crops
