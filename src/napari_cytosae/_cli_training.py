@@ -99,7 +99,8 @@ def train_sae(
     IMAGES are single cells; with --smears the white cells of fields are found and taken.
     Ctrl-C keeps the state reached, for --resume.
     """
-    from napari_cytosae.core.image_training import ImageTraining, train_on_images
+    from napari_cytosae.core.image_training import train_on_images
+    from napari_cytosae.core.training_task import ImageTraining
 
     if output.suffix.lower() != ".safetensors":
         raise typer.BadParameter("the name after -o must end in .safetensors")

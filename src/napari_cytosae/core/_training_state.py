@@ -47,11 +47,6 @@ class TrainingState:
     skipped: Mapping[str, str]
 
 
-def state_path(out: Path) -> Path:
-    """Where the state of the training of `out` is kept until it is finished."""
-    return out.with_name(f"{out.stem}.training.safetensors")
-
-
 def save_state(path: Path, state: TrainingState, config: TrainingConfig) -> None:
     """Write a state; a former one stays until the new one is complete.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -70,6 +71,8 @@ class Models:
         Where it computes.
     precision : {"float32", "bfloat16"}
         Of the matrix products.
+    load_seconds : float
+        What `load_models` took.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Models:
         self.names = sae.names
         self.device = device
         self.precision: Precision = dtype
+        self.load_seconds = 0.0
         self._backbone = Backbone(backbone.info, backbone.tensors, sae.info.layer)
         self._sae = Sae(sae)
         self._backbone.to(device)
@@ -94,6 +98,13 @@ class Models:
     def sae_info(self) -> SaeInfo:
         """What is known of the SAE."""
         return self._sae.info
+
+    @property
+    def weights_bytes(self) -> int:
+        """Memory that the weights take."""
+        parts = (self._backbone, self._sae)
+        tensors = [t for part in parts for t in (*part.parameters(), *part.buffers())]
+        return sum(t.nbytes for t in tensors)
 
     @property
     def layer(self) -> int:
@@ -340,11 +351,15 @@ def load_models(
         raise CytoError(
             f"There is no precision {precision}; use one of {', '.join(PRECISIONS)}."
         )
+    began = time.perf_counter()
     where = pick_device(device)
     files = open_pair(backbone, sae)
-    if precision != "auto":
-        return Models(*files, where, precision)
-    return _fastest(*files, where)
+    if precision == "auto":
+        models = _fastest(*files, where)
+    else:
+        models = Models(*files, where, precision)
+    models.load_seconds = time.perf_counter() - began
+    return models
 
 
 def _fastest(backbone: BackboneFile, sae: SaeFile, device: torch.device) -> Models:

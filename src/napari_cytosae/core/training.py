@@ -14,7 +14,6 @@ from napari_cytosae.core._training_state import (
     TrainingState,
     load_state,
     save_state,
-    state_path,
 )
 from napari_cytosae.core.checkpoints import SaeFile, save_sae
 from napari_cytosae.core.evaluation import evaluate_sae, loss_recovered
@@ -24,6 +23,7 @@ from napari_cytosae.core.training_config import (
     TrainingError,
     TrainingMetrics,
 )
+from napari_cytosae.core.training_task import state_path
 from napari_cytosae.core.types import Progress, SaeInfo
 
 if TYPE_CHECKING:

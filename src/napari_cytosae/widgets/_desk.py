@@ -45,6 +45,7 @@ class Desk(QObject):
         work: Work,
         on_done: Callable[[Any], str],
         on_stopped: Callable[[tuple[Any, ...], JobError | None], None] | None = None,
+        on_partial: Callable[[Any], None] | None = None,
     ) -> None:
         """Run a job in front; does nothing while another one is there.
 
@@ -58,6 +59,8 @@ class Desk(QObject):
             Takes the result; returns what to say about it.
         on_stopped : callable, optional
             Takes the finished pieces of a job that was cancelled (None) or failed.
+        on_partial : callable, optional
+            Takes a finished piece while the job goes on; not every one is shown.
         """
         if self.busy:
             return
@@ -78,9 +81,14 @@ class Desk(QObject):
             if on_stopped is not None:
                 on_stopped(error.partials, error)
 
+        def progressed(progress: Progress, seconds_left: float | None) -> None:
+            self._show(progress, seconds_left)
+            if on_partial is not None and progress.partial is not None:
+                on_partial(progress.partial)
+
         self._strip.show_progress(Progress(title, 0, 0), None)
         self._jobs.run(
-            _LANE, title, work, on_ended=ended, on_failed=failed, on_progress=self._show
+            _LANE, title, work, on_ended=ended, on_failed=failed, on_progress=progressed
         )
         self.busy_changed.emit(True)
 

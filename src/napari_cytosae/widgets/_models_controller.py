@@ -11,18 +11,27 @@ from napari_cytosae.widgets import _tasks
 from napari_cytosae.widgets.models_panel import Loaded, ModelSet
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_cytosae.core.inventory import FoundModel
     from napari_cytosae.session import Session
     from napari_cytosae.widgets._desk import Desk
+    from napari_cytosae.widgets._jobs import Ended, Jobs
     from napari_cytosae.widgets.models_panel import ModelsPanel
 
 _NAMED = (("starter", "Starter (built in)"), ("cytosae", "CytoSAE + DinoBloom-B"))
 
 
+_LANE = "inventory"
+
+
 class ModelsController:
     """Keeps `panel` and `session` in step."""
 
-    def __init__(self, session: Session, desk: Desk, panel: ModelsPanel) -> None:
-        self._session, self._desk, self._panel = session, desk, panel
+    def __init__(
+        self, session: Session, desk: Desk, jobs: Jobs, panel: ModelsPanel
+    ) -> None:
+        self._session, self._desk, self._jobs, self._panel = session, desk, jobs, panel
         self._own: list[ModelSet] = []
         self._sets: list[ModelSet] = []
         panel.set_chosen.connect(self._on_set)
@@ -31,6 +40,7 @@ class ModelsController:
         panel.precision_chosen.connect(self._on_precision)
         panel.get_clicked.connect(self.get)
         panel.load_clicked.connect(self.load)
+        panel.models_wanted.connect(self.take_inventory)
         desk.busy_changed.connect(self._on_busy)
         session.choice_changed.connect(self._show)
         session.models_changed.connect(self._show_loaded)
@@ -74,9 +84,39 @@ class ModelsController:
 
         def done(path: Path) -> str:
             self._show()
+            self._renew_inventory()
             return f"Downloaded to {path.parent}."
 
         self._desk.run(f"Downloading {name}", lambda: _tasks.download(name), done)
+
+    def add(self, backbone: str, sae: Path) -> None:
+        """List a pair of files, or of a name and a file; the choice stays as it is."""
+        entry = ModelSet(_pair_title(backbone, str(sae)), backbone, str(sae))
+        if entry not in self._own:
+            self._own.append(entry)
+        self._show()
+        self._renew_inventory()
+
+    def take_inventory(self) -> None:
+        """Find out what fits what, and list the pairs that are here."""
+
+        def ended(end: Ended) -> None:
+            if end.value is not None:
+                self._panel.models.set_models(end.value)
+                self._own += [s for s in fitting_sets(end.value) if s not in self._own]
+                self._show()
+
+        self._jobs.run(
+            _LANE,
+            "Looking at the models",
+            _tasks.take_inventory,
+            on_ended=ended,
+            on_failed=lambda error: self._desk.fail(str(error), error.details),
+        )
+
+    def _renew_inventory(self) -> None:
+        if self._panel.lists_models:
+            self.take_inventory()
 
     def _index(self) -> int:
         choice = self._session.choice
@@ -105,6 +145,8 @@ class ModelsController:
                 models.layer,
                 models.device.type,
                 models.precision,
+                models.weights_bytes,
+                models.load_seconds,
             )
         )
 
@@ -113,10 +155,7 @@ class ModelsController:
         self._choose(backbone=chosen.backbone, sae=chosen.sae)
 
     def _on_files(self, backbone: str, sae: str) -> None:
-        title = f"{Path(sae).name} + {Path(backbone).name}"
-        entry = ModelSet(title, backbone, sae)
-        if entry not in self._own:
-            self._own.append(entry)
+        self.add(backbone, Path(sae))
         self._choose(backbone=backbone, sae=sae)
 
     def _on_device(self, device: str) -> None:
@@ -136,6 +175,25 @@ class ModelsController:
         self._panel.set_busy(busy)
         if not busy:
             self._show_loaded()
+
+
+def fitting_sets(found: Sequence[FoundModel]) -> list[ModelSet]:
+    """The user's own SAEs, each with every backbone here that it fits."""
+    where = {m.status.entry.name: m.status for m in found if m.role == "backbone"}
+    sets = []
+    for model in found:
+        if model.role != "sae" or model.status.state != "local":
+            continue
+        for name in model.fits:
+            backbone = where[name]
+            reference = str(backbone.path) if backbone.state == "local" else name
+            sae = str(model.status.path)
+            sets.append(ModelSet(_pair_title(reference, sae), reference, sae))
+    return sets
+
+
+def _pair_title(backbone: str, sae: str) -> str:
+    return f"{Path(sae).name} + {Path(backbone).name}"
 
 
 def named_sets() -> list[ModelSet]:

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.concepts import ConceptNames
     from napari_cytosae.core.correction import Correction
+    from napari_cytosae.core.image_training import TrainedSae
+    from napari_cytosae.core.inventory import FoundModel
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
+    from napari_cytosae.core.training_task import ImageTraining
     from napari_cytosae.core.types import (
         Cells,
         Crops,
@@ -263,3 +266,21 @@ def download(name: str) -> Generator[Progress, None, Any]:
     from napari_cytosae.core import registry
 
     return (yield from registry.download(name))
+
+
+def take_inventory() -> Generator[Progress, None, list[FoundModel]]:
+    """Look into the model files on this machine."""
+    yield Progress("Looking at the models", 0, 0, "models")
+    preload_torch()
+    from napari_cytosae.core import inventory
+
+    return (yield from inventory.take_inventory())
+
+
+def train(task: ImageTraining) -> Generator[Progress, None, TrainedSae]:
+    """Train an SAE; closed early it keeps what it has reached."""
+    yield Progress("Preparing", 0, 0, "images")
+    preload_torch()
+    from napari_cytosae.core.image_training import train_on_images
+
+    return (yield from train_on_images(task))

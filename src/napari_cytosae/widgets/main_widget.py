@@ -35,6 +35,7 @@ from napari_cytosae.widgets._patient_cells import PatientCells
 from napari_cytosae.widgets._patient_controller import PatientController
 from napari_cytosae.widgets._patient_layers import PatientLayers
 from napari_cytosae.widgets._tools_controller import ToolsController
+from napari_cytosae.widgets._training_controller import TrainingController
 from napari_cytosae.widgets._why_controller import WhyController
 from napari_cytosae.widgets.cells_panel import CellsPanel
 from napari_cytosae.widgets.concepts_panel import ConceptsPanel
@@ -108,7 +109,9 @@ class CytoSAEWidget(QWidget):
         layout.addWidget(self.tabs, 1)
         layout.addWidget(self.strip)
 
-        self.models = ModelsController(self.session, self.desk, self.models_panel)
+        self.models = ModelsController(
+            self.session, self.desk, self._jobs, self.models_panel
+        )
         self.cells = CellsController(
             self.session, self.desk, self._jobs, self.layers, self.cells_panel
         )
@@ -118,6 +121,9 @@ class CytoSAEWidget(QWidget):
         panel = self.concepts_panel
         self._controllers: list[Controller] = [
             self.models,
+            TrainingController(
+                self.session, self.desk, self.models_panel.training, self.models.add
+            ),
             self.cells,
             ConceptsController(self.session, self.desk, self._jobs, panel),
             OverlaysController(self.session, self.desk, self._jobs, self.layers, panel),

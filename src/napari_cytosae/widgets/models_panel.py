@@ -17,6 +17,10 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QCollapsible
+
+from napari_cytosae.widgets.model_list import ModelList, describe_size
+from napari_cytosae.widgets.training_form import TrainingForm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +67,8 @@ class Loaded:
     layer: int
     device: str
     precision: str
+    weights_bytes: int = 0
+    seconds: float = 0.0
 
 
 class ModelsPanel(QWidget):
@@ -74,6 +80,12 @@ class ModelsPanel(QWidget):
     files_chosen : path of the backbone, path of the SAE
     device_chosen, precision_chosen : str
     get_clicked, load_clicked
+    models_wanted : when the list of all models is opened
+
+    Attributes
+    ----------
+    models : ModelList
+    training : TrainingForm
     """
 
     set_chosen = Signal(int)
@@ -82,6 +94,7 @@ class ModelsPanel(QWidget):
     precision_chosen = Signal(str)
     get_clicked = Signal()
     load_clicked = Signal()
+    models_wanted = Signal()
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -98,7 +111,9 @@ class ModelsPanel(QWidget):
         self._load = QPushButton("Load now")
         self._load.setToolTip("Not needed: the first encoding loads them by itself")
         self._load.clicked.connect(self.load_clicked)
-        self._backbone, self._sae, self._fits, self._terms = (_text() for _ in range(4))
+        self._backbone, self._sae, self._fits, self._memory, self._terms = (
+            _text() for _ in range(5)
+        )
         self._device = _choices(DEVICES)
         self._device.activated.connect(
             lambda i: self.device_chosen.emit(self._device.itemData(i))
@@ -119,10 +134,21 @@ class ModelsPanel(QWidget):
         form.addRow("Fits", self._fits)
         form.addRow("Device", self._device)
         form.addRow("Precision", self._precision)
+        form.addRow("Memory", self._memory)
         form.addRow("Terms", self._terms)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
+        self.models, self.training = ModelList(), TrainingForm()
+        self._all = _folded("All models, and what fits what", self.models)
+        self._all.toggled.connect(self._on_all)
+        layout.addWidget(self._all)
+        layout.addWidget(_folded("Train an SAE on your images", self.training))
         layout.addStretch(1)
+
+    @property
+    def lists_models(self) -> bool:
+        """Whether the list of all models is open."""
+        return bool(self._all.isExpanded())
 
     def set_sets(self, sets: Sequence[ModelSet], current: int) -> None:
         """List the model sets; 'Choose files ...' is always the last line."""
@@ -156,6 +182,7 @@ class ModelsPanel(QWidget):
             self._backbone.setText("" if chosen is None else chosen.backbone)
             self._sae.setText("" if chosen is None else chosen.sae)
             self._fits.setText("checked when loaded, with the first encoding")
+            self._memory.setText("said once loaded")
             self._device.setItemText(0, "auto")
             self._precision.setItemText(0, "auto")
             return
@@ -165,6 +192,10 @@ class ModelsPanel(QWidget):
         self._sae.setText(describe_sae(sae, loaded.layer))
         self._sae.setToolTip(_terms(sae))
         self._fits.setText(f"yes: {backbone.width} wide, block {loaded.layer}")
+        self._memory.setText(
+            f"{describe_size(loaded.weights_bytes)} of weights, loaded in "
+            f"{loaded.seconds:.1f} s"
+        )
         device = DEVICES.get(loaded.device, loaded.device)
         self._device.setItemText(0, f"auto ({device})")
         self._precision.setItemText(0, f"auto ({loaded.precision})")
@@ -176,6 +207,10 @@ class ModelsPanel(QWidget):
             widget.setEnabled(not busy)
         if busy:
             self._load.setEnabled(False)
+
+    def _on_all(self, expanded: bool) -> None:
+        if expanded:
+            self.models_wanted.emit()
 
     def _on_activated(self, index: int) -> None:
         if index < len(self._sets):
@@ -226,6 +261,14 @@ def _choices(options: dict[str, str]) -> QComboBox:
     for value, text in options.items():
         combo.addItem(text, value)
     return combo
+
+
+def _folded(title: str, content: QWidget) -> QCollapsible:
+    section = QCollapsible(title)
+    # An animated fold would run after its widget in a closing dock is gone.
+    section.setDuration(0)
+    section.addWidget(content)
+    return section
 
 
 def _text() -> QLabel:
