@@ -82,7 +82,7 @@ def load_state(path: Path, config: TrainingConfig) -> TrainingState:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             header: dict[str, Any] = json.loads((file.metadata() or {})[_KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         state = TrainingState(
             step=int(header["step"]),
             position=Position(**header["position"]),

@@ -129,7 +129,11 @@ class ModelsController:
         self._sets = [*named_sets(), *self._own]
         choice = self._session.choice
         if all((s.backbone, s.sae) != (choice.backbone, choice.sae) for s in self._sets):
-            self._sets.append(ModelSet(choice.sae, choice.backbone, choice.sae))
+            self._sets.append(
+                ModelSet(
+                    _pair_title(choice.backbone, choice.sae), choice.backbone, choice.sae
+                )
+            )
         self._panel.set_sets(self._sets, self._index())
         self._panel.set_choice(self._session.choice)
         self._show_loaded()
