@@ -692,7 +692,16 @@ def test_get_says_what_to_do_when_it_fails(site: Path, home: Path) -> None:
     assert "/dinobloom-b.bin" in last
     assert str(home / "models" / "dinobloom-b") in last
     assert "--backbone PATH" in last
+    assert "models pack dinobloom-b" in last
+    assert "models unpack" in last
     assert "no model or file 'nonsense'" in one_line(run("models", "get", "nonsense"))
+    # Of a set every file that is still missing is told, not only the one that failed.
+    last = run("models", "get", "cytosae").stderr.splitlines()[-1]
+    for name in ("dinobloom-b", "cytosae"):
+        entry = registry.find_entry(name)
+        assert f"{entry.url}, save it as {entry.filename} in" in last
+        assert str(home / "models" / name) in last
+    assert "--backbone PATH --sae PATH" in last
 
 
 # --- catalogue and training -----------------------------------------------------------

@@ -19,7 +19,7 @@ from napari_cytosae.core.known_models import (
     hub_entry,
     hub_id,
 )
-from napari_cytosae.core.types import CheckpointError
+from napari_cytosae.core.types import CheckpointError, DownloadError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -210,19 +210,37 @@ def download(name: str, *, accept_change: bool = False) -> Generator[Progress, N
     CheckpointError
         If nothing is known under that name.
     DownloadError
-        One sentence with the address, the file's name, its folder and the ways out.
+        What happened, and for every file still missing the address, its name and folder;
+        the other ways to come by them.
     """
     from napari_cytosae.core.retrieval import retrieve
 
     entry = find_entry(name)
-    for needed in entry.needs:
-        yield from download(needed, accept_change=accept_change)
     if entry.name == "starter":
         return _downloaded(entry)
+    wanted = [*map(find_entry, entry.needs), entry]
+    for one in wanted:
+        try:
+            yield from retrieve(
+                one, location(one), models_folder(), accept_change=accept_change
+            )
+        except DownloadError as error:
+            missing = [e for e in wanted if e is one or not location(e).is_file()]
+            raise DownloadError(f"{error} {_other_ways(entry, missing)}") from error
+    return location(entry)
+
+
+def _other_ways(entry: ModelEntry, missing: list[ModelEntry]) -> str:
+    """How to come by some files without a download by this package."""
+    by_hand = "; ".join(
+        f"download {one.url}, save it as {one.filename} in {location(one).parent}"
+        for one in missing
+    )
+    options = " ".join(f"--{one.role} PATH" for one in missing)
     return (
-        yield from retrieve(
-            entry, location(entry), models_folder(), accept_change=accept_change
-        )
+        f"By hand: {by_hand}. From a machine with internet: `napari-cytosae models pack "
+        f"{entry.name} FILE.zip` there, `napari-cytosae models unpack FILE.zip` here. Or "
+        f"use a local file ({options}, in the dock "Choose files ...")."
     )
 
 

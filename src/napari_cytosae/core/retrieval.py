@@ -44,7 +44,7 @@ def retrieve(
     Raises
     ------
     DownloadError
-        One sentence: what happened, the address, the file's name and its folder.
+        What happened; `registry.download` adds what to do.
     """
     record = read_records(folder).get(entry.name, {})
     if path.is_file() and record.get("size") == path.stat().st_size:
@@ -65,7 +65,8 @@ def retrieve(
             yield from _take(entry, arrived, path, folder, checksum, accept_change)
         yield from _fetch_beside(entry, path)
     except (CytoError, OSError) as error:
-        raise DownloadError(_advice(entry, path, error)) from error
+        reason = str(error).rstrip(".")
+        raise DownloadError(f"Could not get {entry.name}: {reason}.") from error
     return path
 
 
@@ -182,12 +183,3 @@ def _published_checksum(entry: ModelEntry) -> Generator[Progress, None, str]:
         raise DownloadError(
             f"its checksum is not where it should be ({entry.checksum_url})"
         ) from error
-
-
-def _advice(entry: ModelEntry, path: Path, error: Exception) -> str:
-    reason = str(error).rstrip(".")
-    return (
-        f"Could not get {entry.name}: {reason}. By hand: download {entry.url}, save it as "
-        f"{path.name} in {path.parent}; or use a local file (--{entry.role} PATH, in the "
-        "dock Choose files)."
-    )
