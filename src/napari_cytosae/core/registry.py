@@ -240,7 +240,7 @@ def _other_ways(entry: ModelEntry, missing: list[ModelEntry]) -> str:
     return (
         f"By hand: {by_hand}. From a machine with internet: `napari-cytosae models pack "
         f"{entry.name} FILE.zip` there, `napari-cytosae models unpack FILE.zip` here. Or "
-        f"use a local file ({options}, in the dock "Choose files ...")."
+        f"use a local file ({options}, in the dock Choose files)."
     )
 
 
