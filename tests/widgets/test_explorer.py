@@ -12,7 +12,9 @@ from qtpy.QtCore import Qt
 from napari_cytosae.core.concepts import Annotation
 from napari_cytosae.core.enrichment import compare, enriched, likeness
 from napari_cytosae.widgets._concept_rows import ConceptRows
+from napari_cytosae.widgets._settings import PanelSettings
 from napari_cytosae.widgets.concept_model import HEADERS, STAR
+from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 from napari_cytosae.widgets.lower_tabs import LowerTabs
 from napari_cytosae.widgets.notes_editor import NotesEditor
 from napari_cytosae.widgets.tools_menu import TOOLS
@@ -356,3 +358,27 @@ def test_the_views_below_the_table_share_one_height(qtbot):
         assert tabs.minimumSizeHint().width() <= 340
     assert len(heights) == 1
     assert heights.pop() < 190
+
+
+def test_settings_are_there_again_and_rubbish_is_left_out(qtbot, tmp_path, monkeypatch):
+    monkeypatch.setenv("CYTOSAE_HOME", str(tmp_path))
+
+    def opened():
+        panel = ConceptsPanel()
+        qtbot.addWidget(panel)
+        panel.settings = PanelSettings(panel)
+        return panel
+
+    panel = opened()
+    assert panel.table.shown_columns() == []
+    assert panel.below.draws
+    next(a for a in panel.table.columns_menu().actions() if a.text() == "Tags").trigger()
+    panel.tools.set_extras(["report", "geojson"])
+    panel.below.set_draws(False)
+    panel.settings._store.sync()
+    again = opened()
+    assert again.table.shown_columns() == ["tags"]
+    assert again.tools.extras == ["geojson", "report"]
+    assert not again.below.draws
+    (tmp_path / "settings.ini").write_text("[General]\nextras=virus report\ncolumns=@@@")
+    assert opened().tools.extras == ["report"]

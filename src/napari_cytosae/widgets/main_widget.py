@@ -34,6 +34,7 @@ from napari_cytosae.widgets._overlays_controller import OverlaysController
 from napari_cytosae.widgets._patient_cells import PatientCells
 from napari_cytosae.widgets._patient_controller import PatientController
 from napari_cytosae.widgets._patient_layers import PatientLayers
+from napari_cytosae.widgets._settings import PanelSettings
 from napari_cytosae.widgets._tools_controller import ToolsController
 from napari_cytosae.widgets._training_controller import TrainingController
 from napari_cytosae.widgets._why_controller import WhyController
@@ -133,6 +134,7 @@ class CytoSAEWidget(QWidget):
             NotesController(self.session, self.desk, panel),
             ToolsController(self.session, self.desk, panel),
         ]
+        self._settings = PanelSettings(panel)
         panel.export_clicked.connect(
             lambda to: self.encoding.export(to, panel.tools.extras)
         )
