@@ -426,6 +426,13 @@ class Session:
         self._set_overlays(placed(self._overlays, concept, chosen))
         return True
 
+    def put(self, slot: int, overlay: Overlay) -> None:
+        """Show an overlay in a slot just as it is."""
+        self.show(overlay.concept, slot)
+        self._set_overlays(
+            overlay if index == slot else each for index, each in enumerate(self.overlays)
+        )
+
     def hide(self, concept: int) -> None:
         """Take a concept off the slide."""
         self._set_overlays(

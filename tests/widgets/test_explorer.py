@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 
 from napari_cytosae.core.concepts import Annotation
 from napari_cytosae.core.enrichment import compare, enriched, likeness
+from napari_cytosae.session_values import Look, ModelChoice
 from napari_cytosae.widgets._concept_rows import ConceptRows
 from napari_cytosae.widgets._settings import PanelSettings
 from napari_cytosae.widgets.concept_model import HEADERS, STAR
@@ -382,3 +383,67 @@ def test_settings_are_there_again_and_rubbish_is_left_out(qtbot, tmp_path, monke
     assert not again.below.draws
     (tmp_path / "settings.ini").write_text("[General]\nextras=virus report\ncolumns=@@@")
     assert opened().tools.extras == ["report"]
+
+
+def test_a_session_is_opened_as_it_was_saved(
+    encoded, panel, viewer, small_models, until, tmp_path
+):
+    session = encoded.session
+    concept = panel.model.concept_at(1)
+    session.show(concept, 2)
+    session.restyle(concept, Look(opacity=0.4, smooth=True))
+    session.select_concept(concept)
+    session.select_cells((int(session.encoded.cell_ids[2]),), (3, 5))
+    session.judge(concept, [1], "accept")
+    session.rename(concept, "kept name")
+    before = (session.encoded, session.cells, session.selection, session.overlays)
+    folder = tmp_path / "saved"
+    panel.tools.chosen.emit("save", str(folder))
+    until(lambda: (folder / "names.json").exists() and not encoded.desk.busy)
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".tif", ".csv", ".npz"}
+
+    # In a dock that knows nothing of it.
+    session.undo_naming()
+    viewer.layers.clear()
+    until(lambda: session.image is None)
+    session.choose(ModelChoice())
+    session._elsewhere.clear()
+    panel.tools.chosen.emit("open", str(folder))
+    until(lambda: bool(session.encoded is not None and session.review_list()), 60_000)
+    encoded_before, cells, selection, overlays = before
+    for name in ("n_patches", "max", "mean", "cls"):
+        then, now = (
+            getattr(e.activations, name) for e in (encoded_before, session.encoded)
+        )
+        assert abs(then - now).max() == 0
+    np.testing.assert_array_equal(session.encoded.tokens, encoded_before.tokens)
+    np.testing.assert_array_equal(session.cells.labels, cells.labels)
+    pd.testing.assert_frame_equal(session.cells.table, cells.table, check_dtype=False)
+    assert session.selection == selection
+    assert session.overlays == overlays
+    assert session.review_list() == [(concept, 1, "accept")]
+    assert session.name_of(concept) == "kept name"
+    assert session.choice == small_models
+    for one, other in zip(session.crops.images, encoded_before.boxes, strict=True):
+        y0, x0, y1, x1 = other
+        assert one.shape == (y1 - y0, x1 - x0, 3)
+
+
+def test_another_model_is_said_and_its_activations_not_taken(
+    encoded, panel, until, tmp_path
+):
+    session = encoded.session
+    panel.tools.chosen.emit("save", str(tmp_path / "s"))
+    until(lambda: (tmp_path / "s" / "names.json").exists() and not encoded.desk.busy)
+    about = json.loads((tmp_path / "s" / "session.json").read_text())
+    about["sae_sha256"] = "f" * 64
+    (tmp_path / "s" / "session.json").write_text(json.dumps(about))
+    panel.tools.chosen.emit("open", str(tmp_path / "s"))
+    until(lambda: "has changed since" in encoded.strip.text)
+    assert session.encoded is None
+    assert len(session.cells) == 5
+    # Folders that are none, or hold other things, are refused in one sentence.
+    panel.tools.chosen.emit("open", str(tmp_path))
+    until(lambda: "holds no session" in encoded.strip.text)
+    panel.tools.chosen.emit("save", str(tmp_path))
+    until(lambda: "holds other files" in encoded.strip.text)

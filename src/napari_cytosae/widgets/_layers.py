@@ -127,6 +127,12 @@ class CanvasLayers:
             for name in MOVES:
                 layer.events[name].connect(self._on_source_moved)
 
+    def open_image(self, rgb: Any, name: str, um: float | None) -> None:
+        """Open an image (H, W, 3) beside the others; `um` is the size of a pixel."""
+        scale = (um, um) if um else (1.0, 1.0)
+        units = "um" if um else "pixel"
+        self._viewer.add_image(rgb, name=name, rgb=True, scale=scale, units=units)
+
     # --- selection and camera ---------------------------------------------------------
 
     def show_selection(self, boxes: list[tuple[float, float, float, float]]) -> None:

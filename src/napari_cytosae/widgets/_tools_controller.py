@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_cytosae.core.types import CytoError
-from napari_cytosae.widgets import _explorer_tasks
+from napari_cytosae.widgets import _explorer_tasks, _session_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_cytosae.session import Session
     from napari_cytosae.widgets._desk import Desk
+    from napari_cytosae.widgets._layers import CanvasLayers
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 
 
 class ToolsController:
     """One method a tool; long work goes to the desk."""
 
-    def __init__(self, session: Session, desk: Desk, panel: ConceptsPanel) -> None:
+    def __init__(
+        self, session: Session, desk: Desk, layers: CanvasLayers, panel: ConceptsPanel
+    ) -> None:
         self._session, self._desk, self._panel = session, desk, panel
+        self._layers = layers
         self._tools: dict[str, Callable[[Path], None]] = {
             "passport": self._passport,
             "stability": self._stability,
@@ -28,6 +35,8 @@ class ToolsController:
             "undo": self._undo,
             "import": self._import,
             "export": self._export,
+            "save": self._save,
+            "open": self._open,
         }
         panel.tools.chosen.connect(self._on_chosen)
 
@@ -133,3 +142,37 @@ class ToolsController:
             return
         target = path if path.suffix else path.with_suffix(".json")
         self._desk.say(f"Saved {export_names(self._session.names, target)}.")
+
+    def _save(self, folder: Path) -> None:
+        saved, names = _session_tasks.to_save(self._session), self._session.names
+        self._desk.run(
+            "Saving the session",
+            lambda: _session_tasks.save(folder, saved, names),
+            lambda written: f"Saved in {written}.",
+        )
+
+    def _open(self, folder: Path) -> None:
+        def show(opened: _session_tasks.Opened) -> str:
+            self._restore_on(opened)
+            return opened.remark or f"Opened {folder.name}."
+
+        self._desk.run(
+            "Opening the session", lambda: _session_tasks.open_session(folder), show
+        )
+
+    def _restore_on(self, opened: _session_tasks.Opened) -> None:
+        """Restore at once where the image is looked at, else when it has been opened."""
+        session, wanted = self._session, opened.saved.image
+
+        def restore(image: Any) -> None:
+            pixels = getattr(image, "rgb", None)
+            if pixels is None or not np.array_equal(pixels, wanted.rgb):
+                return
+            with suppress(ValueError):
+                session.image_changed.disconnect(restore)
+            _session_tasks.restore(session, opened)
+
+        session.image_changed.connect(restore)
+        restore(session.image)
+        if session.cells is not opened.saved.cells:
+            self._layers.open_image(wanted.rgb, wanted.name, wanted.pixel_size.um)

@@ -132,7 +132,7 @@ class CytoSAEWidget(QWidget):
             *self._patient_controllers(),
             InspectorController(self.session, self._jobs, self.layers, panel),
             NotesController(self.session, self.desk, panel),
-            ToolsController(self.session, self.desk, panel),
+            ToolsController(self.session, self.desk, self.layers, panel),
         ]
         self._settings = PanelSettings(panel)
         panel.export_clicked.connect(

@@ -68,6 +68,13 @@ TOOLS: dict[str, Tool | None] = {
         "save",
         "Names (*.json);;Table (*.csv)",
     ),
+    "-2": None,
+    "save": Tool(
+        "Save session ...",
+        "Image, cells, activations, names, selection and overlays in one empty folder",
+        "folder",
+    ),
+    "open": Tool("Open session ...", "Go on where a saved session ended", "folder"),
 }
 """By key; None is a line between groups."""
 

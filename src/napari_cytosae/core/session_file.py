@@ -1,0 +1,207 @@
+"""A session as a folder: JSON, CSV, TIFF and plain arrays, nothing that is executed.
+
+``session.json`` says what was looked at and with which models; ``image.tif`` holds the
+pixels, ``cells.tif``, ``nuclei.tif`` and ``cells.csv`` the cells, ``encoded.npz`` the
+activations and tokens, ``names.json`` what is said of concepts.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tifffile
+
+from napari_cytosae.core.crops import cut
+from napari_cytosae.core.export import cells_frame, write_csv, write_labels
+from napari_cytosae.core.files import atomic_folder
+from napari_cytosae.core.types import (
+    Cells,
+    ConceptActivations,
+    Crops,
+    CytoError,
+    Encoded,
+    Image,
+    OccupiedError,
+    PixelSize,
+)
+
+FILE = "session.json"
+SCHEMA = 1
+_PARTS = ("n_patches", "max", "mean", "mean_with_cls", "cls")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedSession:
+    """What is saved.
+
+    Attributes
+    ----------
+    image : Image
+    cells : Cells
+    crops : Crops or None
+    encoded : Encoded or None
+    view : dict
+        JSON values: models picked, settings, selection, overlays, verdicts.
+    sae_sha256 : str
+        Of the SAE that made `encoded`.
+    """
+
+    image: Image
+    cells: Cells
+    crops: Crops | None
+    encoded: Encoded | None
+    view: dict[str, Any]
+    sae_sha256: str
+
+
+def save_session(folder: Path | str, saved: SavedSession) -> Path:
+    """Write a session; a former one there is replaced when the new one is complete.
+
+    Raises
+    ------
+    OccupiedError, OutputError
+        If the folder holds other files, or cannot be written.
+    """
+    folder = Path(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).is_file():
+        raise OccupiedError(f"{folder} holds other files: choose an empty folder.")
+    image, cells = saved.image, saved.cells
+    about: dict[str, Any] = {
+        "schema": SCHEMA,
+        "sae_sha256": saved.sae_sha256,
+        "image": {"name": image.name, "sha256": image.sha256, "notes": image.notes},
+        "image_pixel_size": _size(image.pixel_size),
+        "cells_pixel_size": _size(cells.pixel_size),
+        "single_cell": cells.single_cell,
+        "view": saved.view,
+    }
+    with atomic_folder(folder) as temporary:
+        tifffile.imwrite(
+            temporary / "image.tif", image.rgb, photometric="rgb", compression="zlib"
+        )
+        write_labels(cells.labels, temporary / "cells.tif", cells.pixel_size.um)
+        write_labels(cells.nuclei, temporary / "nuclei.tif", cells.pixel_size.um)
+        write_csv(cells_frame(cells), temporary / "cells.csv")
+        if saved.encoded is not None and saved.crops is not None:
+            about["field_of_view_um"] = saved.crops.field_of_view_um
+            about["crop_size_source"] = saved.crops.pixel_size_source
+            np.savez(temporary / "encoded.npz", **_arrays(saved.encoded))
+        text = json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False)
+        (temporary / FILE).write_text(text, encoding="utf-8")
+    return folder
+
+
+def load_session(folder: Path | str) -> SavedSession:
+    """Read a session.
+
+    Raises
+    ------
+    CytoError
+        If there is none, it is damaged, or of a later version of this program.
+    """
+    folder = Path(folder)
+    if not (folder / FILE).is_file():
+        raise CytoError(f"{folder} holds no session: choose the folder of a saved one.")
+    try:
+        about = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        if about["schema"] != SCHEMA:
+            raise CytoError(f"{folder} is a session of another version of this program.")
+        return _read(folder, about)
+    except CytoError:
+        raise
+    except Exception as error:  # parsers of damaged bytes raise nearly anything
+        raise CytoError(f"The session in {folder} is damaged: {error}.") from error
+
+
+def _read(folder: Path, about: dict[str, Any]) -> SavedSession:
+    described = about["image"]
+    image = Image(
+        tifffile.imread(folder / "image.tif"),
+        described["name"],
+        PixelSize(**about["image_pixel_size"]),
+        described["sha256"],
+        tuple(described["notes"]),
+    )
+    table = pd.read_csv(folder / "cells.csv", keep_default_na=False, na_values=[""])
+    table["touches_border"] = table["touches_border"].astype(bool)
+    texts = ["image", "kind", "qc", "pixel_size_source"]
+    table[texts] = table[texts].astype(object)
+    cells = Cells(
+        tifffile.imread(folder / "cells.tif"),
+        tifffile.imread(folder / "nuclei.tif"),
+        table,
+        PixelSize(**about["cells_pixel_size"]),
+        about["single_cell"],
+    )
+    crops = encoded = None
+    if (folder / "encoded.npz").is_file():
+        with (folder / "encoded.npz").open("rb") as f, np.load(f) as arrays:
+            encoded = _encoded(dict(arrays), about["sae_sha256"])
+        crops = Crops(
+            tuple(cut(image.rgb, box) for box in encoded.boxes),
+            encoded.boxes,
+            encoded.cell_ids,
+            about["field_of_view_um"],
+            about["crop_size_source"],
+        )
+    return SavedSession(image, cells, crops, encoded, about["view"], about["sae_sha256"])
+
+
+def _size(size: PixelSize) -> dict[str, Any]:
+    return {
+        "um": size.um,
+        "source": size.source,
+        "spread": size.spread,
+        "n_cells": size.n_cells,
+    }
+
+
+def _arrays(encoded: Encoded) -> dict[str, Any]:
+    activations = encoded.activations
+    arrays: dict[str, Any] = {
+        "boxes": encoded.boxes,
+        "cell_ids": encoded.cell_ids,
+        "complete": np.array(encoded.complete),
+        "threshold": np.array(activations.threshold),
+        "shape": np.array(activations.mean.shape),
+    }
+    for name in _PARTS:
+        matrix = getattr(activations, name)
+        arrays |= {
+            f"{name}_data": matrix.data,
+            f"{name}_indices": matrix.indices,
+            f"{name}_indptr": matrix.indptr,
+        }
+    for name in ("tokens", "gates"):
+        if getattr(encoded, name) is not None:
+            arrays[name] = getattr(encoded, name)
+    return arrays
+
+
+def _encoded(arrays: dict[str, Any], sae_sha256: str) -> Encoded:
+    from scipy.sparse import csr_array
+
+    shape = tuple(arrays["shape"].tolist())
+    parts = {
+        name: csr_array(
+            tuple(arrays[f"{name}_{part}"] for part in ("data", "indices", "indptr")),
+            shape=shape,
+        )
+        for name in _PARTS
+    }
+    activations = ConceptActivations(
+        **parts, threshold=float(arrays["threshold"]), sae_sha256=sae_sha256
+    )
+    return Encoded(
+        activations,
+        arrays.get("tokens"),
+        arrays.get("gates"),
+        arrays["boxes"],
+        arrays["cell_ids"],
+        bool(arrays["complete"]),
+    )

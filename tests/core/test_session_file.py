@@ -1,0 +1,68 @@
+"""A session's folder read back to the bit, refused where it is damaged."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image as PillowImage
+
+import napari_cytosae as cyto
+from napari_cytosae.core import pipeline
+from napari_cytosae.core.session_file import SavedSession, load_session, save_session
+from napari_cytosae.core.types import CytoError, OccupiedError
+
+
+@pytest.fixture(scope="module")
+def saved(weights, data_dir):
+    models = cyto.load_models(
+        weights / "vit.safetensors", weights / "sae.safetensors", "cpu", "float32"
+    )
+    image = cyto.read_image(sorted((data_dir / "bccd").rglob("*.jpg"))[2])
+    found = pipeline.run(pipeline.analyze_image(image, models))
+    assert len(found.cells)
+    view = {"choice": {"sae": "größte"}, "verdicts": [[1, 2, "accept"]]}
+    sha256 = models.sae_info.sha256
+    return SavedSession(image, found.cells, found.crops, found.encoded, view, sha256)
+
+
+def test_everything_comes_back_to_the_bit(saved, tmp_path):
+    save_session(tmp_path / "s", saved)
+    back = load_session(tmp_path / "s")
+    np.testing.assert_array_equal(back.image.rgb, saved.image.rgb)
+    assert (back.image.sha256, back.image.name) == (saved.image.sha256, saved.image.name)
+    assert back.image.pixel_size == saved.image.pixel_size
+    assert back.cells.pixel_size == saved.cells.pixel_size
+    np.testing.assert_array_equal(back.cells.nuclei, saved.cells.nuclei)
+    pd.testing.assert_frame_equal(back.cells.table, saved.cells.table, check_dtype=False)
+    for name in ("n_patches", "max", "mean", "mean_with_cls", "cls"):
+        one, other = (getattr(s.encoded.activations, name) for s in (back, saved))
+        np.testing.assert_array_equal(one.toarray(), other.toarray())
+        assert one.dtype == other.dtype
+    np.testing.assert_array_equal(back.encoded.tokens, saved.encoded.tokens)
+    for one, other in zip(back.crops.images, saved.crops.images, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert back.crops.field_of_view_um == saved.crops.field_of_view_um
+    assert back.view == saved.view
+    save_session(tmp_path / "s", back)  # over the former one
+    assert load_session(tmp_path / "s").view == saved.view
+
+
+def test_what_is_no_session_is_said_and_nothing_lost(saved, tmp_path):
+    with pytest.raises(CytoError, match="holds no session"):
+        load_session(tmp_path)
+    PillowImage.new("RGB", (3, 3)).save(tmp_path / "holiday.png")
+    with pytest.raises(OccupiedError, match="other files"):
+        save_session(tmp_path, saved)
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.png"]
+    folder = save_session(tmp_path / "s", saved)
+    arrays = (folder / "encoded.npz").read_bytes()
+    (folder / "encoded.npz").write_bytes(arrays[:1000])
+    with pytest.raises(CytoError, match="is damaged"):
+        load_session(folder)
+    about = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+    (folder / "session.json").write_text(json.dumps(about | {"schema": 99}))
+    with pytest.raises(CytoError, match="another version"):
+        load_session(folder)
