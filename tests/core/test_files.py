@@ -59,7 +59,7 @@ def test_a_file_in_the_place_of_a_folder_is_said(tmp_path):
         with atomic_folder(tmp_path / "results" / "smear"):
             pass
 
-    with pytest.raises(OutputError, match="a file is where a folder is needed"):
+    with pytest.raises(OutputError, match="a file is in a folder's place"):
         write()
 
 

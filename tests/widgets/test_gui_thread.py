@@ -197,6 +197,9 @@ def test_nothing_of_ours_blocks_the_gui_thread(dock, viewer, wide_models, until,
         dock.layers.clicked.emit(row.centroid_y, row.centroid_x, True)
         session.set_scope("image")
         session.select_cells(cells.table["cell_id"].head(20))
+        panel.gallery.selectAll()
+        assert len(session.selection.cell_ids) == 500
+        session.select_cells(())
         session.set_hide_flagged(True)
         until(lambda: len(session.rows()) == 4_500 and gallery.rowCount() == 500)
         session.set_cells(many_cells(), CellSettings())

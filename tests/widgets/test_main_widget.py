@@ -151,6 +151,7 @@ def test_selection_is_one_thing(encoded, viewer, until):
 
 def test_a_cell_and_a_patch_rank_what_fires_there(encoded, until):
     session, model = encoded.session, encoded.concepts_panel.model
+    model.set_keep("all")
     cell = session.cells.table.iloc[1]
 
     def ranked():

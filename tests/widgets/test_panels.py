@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from qtpy.QtCore import QLocale, Qt
+from qtpy.QtWidgets import QApplication
 
 from napari_cytosae.core.types import PixelSize, Progress
 from napari_cytosae.session_values import CellSettings, Overlay
@@ -32,6 +33,15 @@ def make(qtbot):
         return widget
 
     return show
+
+
+@pytest.fixture
+def no_double_clicks():
+    """Clicks in a row are just that."""
+    before = QApplication.doubleClickInterval()
+    QApplication.setDoubleClickInterval(0)
+    yield
+    QApplication.setDoubleClickInterval(before)
 
 
 def ranking(n=N):
@@ -117,6 +127,22 @@ def test_ticks_and_names_are_announced_and_not_taken(model):
     model.set_colours({concept: "cyan"})
     state = model.index(3, 0).data(Qt.ItemDataRole.CheckStateRole)
     assert Qt.CheckState(state) == Qt.CheckState.Checked
+
+
+def test_a_click_anywhere_on_the_square_shows_the_concept(
+    make, model, qtbot, no_double_clicks
+):
+    table = make(ConceptTable(model))
+    table.resize(360, 300)
+    ticks = []
+    model.show_toggled.connect(lambda *tick: ticks.append(tick))
+    for row, shown in ((0, False), (2, True)):
+        concept = model.concept_at(row)
+        model.set_colours({concept: "cyan"} if shown else {})
+        for place in ("topLeft", "center", "bottomRight"):
+            point = getattr(table.visualRect(model.index(row, 0)), place)()
+            qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=point)
+            assert ticks.pop() == (concept, not shown)
 
 
 def test_the_selected_concept_stays_selected(make, model):

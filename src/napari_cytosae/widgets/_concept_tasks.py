@@ -143,6 +143,8 @@ def draw_overlays(
 
 def rank(work: RankingWork) -> Generator[Progress, None, Ranked]:
     """Concepts of the rows, or of one patch, the strongest first."""
+    import numpy as np
+
     from napari_cytosae.core.concepts import flags, patch_ranking, ranking, summarise
     from napari_cytosae.core.enrichment import compare
 
@@ -153,6 +155,9 @@ def rank(work: RankingWork) -> Generator[Progress, None, Ranked]:
     else:
         latents = _latents_of_patch(work, int(work.rows[0]), work.patch)
         table = patch_ranking(latents, summary)
+    if summary.n_cells < 2:
+        # There is nothing to differ from.
+        table["specificity"] = np.nan
     known = None if work.where is None else work.where["where"]
     table["where"] = "" if known is None else table["concept"].map(known).fillna("")
     table["flags"] = flags(

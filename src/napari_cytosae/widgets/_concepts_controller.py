@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.types import CytoError
 from napari_cytosae.widgets import _concept_tasks
+from napari_cytosae.widgets._concept_rows import ConceptRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_cytosae.core.types import Encoded
     from napari_cytosae.session import Session
-    from napari_cytosae.session_values import Selection
+    from napari_cytosae.session_values import Scope, Selection
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._jobs import Ended, Jobs
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 
 _LANE, _WHERE = "rank", "where"
+_ASK: dict[Scope, str] = {
+    "patch": "Click a patch of a cell to rank its concepts.",
+    "cells": "Click a cell to rank its concepts.",
+    "like": "Select cells first (Ctrl+click in the gallery for several).",
+}
 
 
 class ConceptsController:
@@ -68,6 +74,8 @@ class ConceptsController:
         self._summary = self._where = None
         self._jobs.abandon(_LANE)
         self._jobs.abandon(_WHERE)
+        # Of other cells than the ones that are named beside it, until the next ranking.
+        self._panel.model.set_rows(ConceptRows.empty())
         self._show_stage()
 
     def _on_scope(self, _: str) -> None:
@@ -118,14 +126,11 @@ class ConceptsController:
         chosen = {"image": None, "like": session.examples}.get(scope, selection.cell_ids)
         rows = session.rows(chosen)
         patch = selection.patch if scope == "patch" else None
-        if scope == "patch" and (patch is None or not len(rows)):
-            self._desk.say("Click a patch of a cell to rank its concepts.")
-            return
-        if scope == "cells" and not len(rows):
-            self._desk.say("Click a cell to rank its concepts.")
-            return
-        if scope == "like" and not len(rows):
-            self._desk.say("Select cells first (Ctrl+click in the gallery for several).")
+        missing = not len(rows) or (scope == "patch" and patch is None)
+        if missing and scope in _ASK:
+            self._jobs.abandon(_LANE)
+            self._panel.model.set_rows(ConceptRows.empty())
+            self._desk.say(_ASK[scope])
             return
         known, said = session.exploration, names.annotations()
         catalogue = next(iter(known.catalogues.values()), None)

@@ -91,7 +91,7 @@ class GalleryController:
         session.select_cells((cell,), patch_at(box, y + 0.5, x + 0.5, grid))
         if patch:
             session.set_scope("patch")
-        elif session.scope == "image":
+        elif session.scope in ("image", "patch"):
             session.set_scope("cells")
 
     def _cell_around(self, y: float, x: float) -> int:

@@ -23,6 +23,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cytosae.session_values import CellSettings
+from napari_cytosae.widgets._colours import FLAGGED_OUTLINE, OUTLINES
+from napari_cytosae.widgets._swatch import swatch
 from napari_cytosae.widgets.empty_state import EmptyState
 
 if TYPE_CHECKING:
@@ -78,8 +80,10 @@ class CellsPanel(QWidget):
             self._group.addButton(button)
             button.toggled.connect(self._on_settings)
         self._kinds = {kind: QCheckBox(text) for kind, text in KINDS.items()}
-        for box in self._kinds.values():
+        for kind, box in self._kinds.items():
             box.toggled.connect(self._on_settings)
+            box.setIcon(swatch(OUTLINES[kind]))
+            box.setToolTip("Look for them; the square is the colour of their outlines")
         self._pixel = _micrometres(0.0, 20.0, 4)
         self._pixel.setSpecialValueText("unknown")
         self._pixel.setToolTip(
@@ -111,6 +115,7 @@ class CellsPanel(QWidget):
             "Leave cells that touch the border, are out of focus or otherwise doubtful "
             "out of outlines, ranking and gallery. Exports keep them, with the reason."
         )
+        self._hide.setIcon(swatch(FLAGGED_OUTLINE))
         self._hide.toggled.connect(self.hide_flagged_toggled)
         self._lay_out()
         self.set_settings(CellSettings())

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtGui import QColor
 
 from napari_cytosae.widgets._concept_rows import ConceptRows
+from napari_cytosae.widgets._swatch import swatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 SHOW, CONCEPT, NAME = 0, 1, 2
 HEADERS = {
-    "show": ("", "Tick to lay the concept over the slide, at most four at a time"),
+    "show": ("", "Click to lay the concept over the slide, at most four at a time"),
     "concept": ("Id", "The latent's number in the SAE"),
     "name": (
         "Name",
@@ -58,7 +59,6 @@ OPTIONAL = ("flags", "fdr", "class", "tags")
 STAR = "\N{BLACK STAR} "
 _TEXTS = ("name", "class", "tags")
 _ROOT = QModelIndex()
-SWATCH_PX = 12
 
 
 class ConceptTableModel(QAbstractTableModel):
@@ -109,6 +109,11 @@ class ConceptTableModel(QAbstractTableModel):
         """Keep concepts whose number, name, tags or class `text` is (nearly) a part of."""
         self._search = text
         self._arrange()
+
+    @property
+    def count(self) -> int:
+        """Number of concepts, left out or not."""
+        return len(self._rows)
 
     def concept_at(self, row: int) -> int | None:
         """The concept in a row of the view."""
@@ -193,9 +198,7 @@ class ConceptTableModel(QAbstractTableModel):
         colour = self._colours.get(concept)
         if role == Qt.ItemDataRole.CheckStateRole:
             return Qt.CheckState.Checked if colour else Qt.CheckState.Unchecked
-        if role == Qt.ItemDataRole.DecorationRole and colour:
-            return swatch(colour)
-        return None
+        return swatch(colour) if role == Qt.ItemDataRole.DecorationRole else None
 
     def headerData(
         self,
@@ -215,8 +218,6 @@ class ConceptTableModel(QAbstractTableModel):
     def flags(self, index: Index) -> Qt.ItemFlag:
         """Ticks can be set, names edited."""
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
-        if index.column() == SHOW:
-            flags |= Qt.ItemFlag.ItemIsUserCheckable
         if index.column() == NAME:
             flags |= Qt.ItemFlag.ItemIsEditable
         return flags
@@ -253,10 +254,3 @@ def number(value: float) -> str:
     if abs(value) < 0.01:
         return f"{value:.0e}".replace("e-0", "e-")
     return f"{value:.0e}".replace("e+0", "e")
-
-
-def swatch(colour: str) -> QIcon:
-    """A small square of an overlay's colour."""
-    pixmap = QPixmap(SWATCH_PX, SWATCH_PX)
-    pixmap.fill(QColor(colour))
-    return QIcon(pixmap)

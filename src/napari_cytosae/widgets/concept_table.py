@@ -9,16 +9,19 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
     QMenu,
-    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
     QTableView,
     QWidget,
 )
 
-from napari_cytosae.widgets.concept_model import HEADERS, NAME, OPTIONAL, SWATCH_PX
+from napari_cytosae.widgets._swatch import SWATCH_PX
+from napari_cytosae.widgets.concept_model import HEADERS, NAME, OPTIONAL, SHOW
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from qtpy.QtCore import QPersistentModelIndex
     from qtpy.QtGui import QKeyEvent
 
     from napari_cytosae.widgets.concept_model import ConceptTableModel
@@ -67,11 +70,10 @@ class ConceptTable(QTableView):
         header.setHighlightSections(False)
         header.setMinimumSectionSize(24)
         digit = self.fontMetrics().horizontalAdvance("0")
-        box = self.style().pixelMetric(QStyle.PixelMetric.PM_IndicatorWidth)
         narrow = 4 * digit + 8
         place = 6 * digit + 2
         text = 18 * digit
-        widths = (box + SWATCH_PX + 10, 5 * digit + 8, 0, narrow, narrow, narrow, place)
+        widths = (SWATCH_PX + 12, 5 * digit + 8, 0, narrow, narrow, narrow, place)
         optional = (3 * digit, narrow + digit, text, text)
         for column, width in enumerate((*widths, *optional)):
             if column == NAME:
@@ -84,6 +86,8 @@ class ConceptTable(QTableView):
         self.show_columns(())
         model.modelReset.connect(self._restore)
         self.selectionModel().currentRowChanged.connect(self._on_current)
+        self.setItemDelegateForColumn(SHOW, _Swatch(self))
+        self.clicked.connect(self._on_click)
 
     def show_columns(self, shown: Collection[str]) -> None:
         """Show these of the `OPTIONAL` columns, and hide the others."""
@@ -164,8 +168,27 @@ class ConceptTable(QTableView):
                 self.scrollTo(self._concepts.index(row, 0))
         self.viewport().update()
 
+    def _on_click(self, index: QModelIndex) -> None:
+        if index.column() == SHOW:
+            role = Qt.ItemDataRole.CheckStateRole
+            shown = Qt.CheckState(index.data(role)) == Qt.CheckState.Checked
+            turned = Qt.CheckState.Unchecked if shown else Qt.CheckState.Checked
+            self._concepts.setData(index, turned, role)
+
     def _on_current(self, current: QModelIndex, _: QModelIndex) -> None:
         concept = self._concepts.concept_at(current.row())
         if concept is not None and concept != self._selected:
             self._selected = concept
             self.concept_selected.emit(concept)
+
+
+class _Swatch(QStyledItemDelegate):
+    """Draws an overlay's colour as the tick; the check state is for screen readers."""
+
+    def initStyleOption(
+        self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
+    ) -> None:
+        """No box beside the swatch."""
+        super().initStyleOption(option, index)
+        option.features &= ~QStyleOptionViewItem.ViewItemFeature.HasCheckIndicator
+        option.decorationAlignment = Qt.AlignmentFlag.AlignCenter

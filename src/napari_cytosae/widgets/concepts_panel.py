@@ -39,6 +39,7 @@ SCOPES: dict[Scope, str] = {
 }
 HELP = """<table cellspacing="4">
 <tr><td><b>Click a cell</b></td><td>rank its concepts</td></tr>
+<tr><td><b>Click a square</b></td><td>in the table: show or hide the overlay</td></tr>
 <tr><td><b>Shift+click</b></td><td>rank the concepts of that patch</td></tr>
 <tr><td><b>Up, Down</b></td><td>next concept</td></tr>
 <tr><td><b>Left, Right</b></td><td>next cell, in the gallery</td></tr>
@@ -51,6 +52,8 @@ HELP = """<table cellspacing="4">
 <tr><td><b>?</b></td><td>this list</td></tr>
 </table>"""
 _SEARCH_PAUSE_MS = 120
+_KEEP_AT_FIRST = "background"
+"""The strongest concepts of any cell are those of the ground around it."""
 
 
 class ConceptsPanel(QWidget):
@@ -77,6 +80,7 @@ class ConceptsPanel(QWidget):
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._encode = QPushButton("Encode")
+        self._encode.setToolTip("Have the models look at every cell that was found")
         self._encode.clicked.connect(self.encode_clicked)
         self._export = QPushButton("Export ...")
         self._export.setToolTip(
@@ -91,6 +95,7 @@ class ConceptsPanel(QWidget):
         self._scope = QComboBox()
         for scope, text in SCOPES.items():
             self._scope.addItem(text, scope)
+        self._scope.setToolTip("What the concepts' activation is taken from")
         self._scope.activated.connect(
             lambda i: self.scope_chosen.emit(self._scope.itemData(i))
         )
@@ -119,6 +124,8 @@ class ConceptsPanel(QWidget):
         self.model = ConceptTableModel(parent=self)
         self._pause.timeout.connect(lambda: self.model.set_search(self._search.text()))
         self.model.modelReset.connect(self._on_rows)
+        self._keep.setCurrentIndex(self._keep.findData(_KEEP_AT_FIRST))
+        self.model.set_keep(_KEEP_AT_FIRST)
         self._keep.activated.connect(lambda i: self.model.set_keep(self._keep.itemData(i)))
         self.table = ConceptTable(self.model)
         self.overlay = OverlayControls()
@@ -195,7 +202,13 @@ class ConceptsPanel(QWidget):
         QToolTip.showText(self._help.mapToGlobal(self._help.rect().bottomLeft()), HELP)
 
     def _on_rows(self) -> None:
-        self._count.setText(f"{self.model.rowCount():,}")
+        shown, there = self.model.rowCount(), self.model.count
+        self._count.setText(f"{shown:,}" if shown == there else f"{shown:,} of {there:,}")
+        self._count.setToolTip(
+            "Concepts that fire in what is ranked by"
+            if shown
+            else "No concept passes; clear the search, or choose all concepts"
+        )
 
     def _on_export(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Save the results in")

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import (
     QAbstractListModel,
+    QItemSelection,
     QItemSelectionModel,
+    QItemSelectionRange,
     QModelIndex,
     QSignalBlocker,
     QSize,
@@ -47,6 +49,7 @@ class GalleryModel(QAbstractListModel):
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._cells: tuple[Thumbnail, ...] = ()
+        self._rows: dict[int, int] = {}
         self._icons: dict[int, QIcon] = {}
         self._verdicts: Mapping[int, Verdict] = {}
 
@@ -60,6 +63,7 @@ class GalleryModel(QAbstractListModel):
         """Show other cells."""
         self.beginResetModel()
         self._cells = tuple(cells)
+        self._rows = {cell.cell_id: row for row, cell in enumerate(self._cells)}
         self._icons = {}
         self.endResetModel()
 
@@ -69,10 +73,7 @@ class GalleryModel(QAbstractListModel):
 
     def row_of(self, cell_id: int) -> int | None:
         """Row of a cell, or None."""
-        for row, cell in enumerate(self._cells):
-            if cell.cell_id == cell_id:
-                return row
-        return None
+        return self._rows.get(cell_id)
 
     def rowCount(self, parent: Index = _ROOT) -> int:
         """Number of cells."""
@@ -159,12 +160,12 @@ class Gallery(QListView):
         """Select cells, and bring the first into view."""
         rows = [row for row in map(self._model.row_of, cell_ids) if row is not None]
         chosen = self.selectionModel()
+        selection = QItemSelection()
+        for row in rows:
+            index = self._model.index(row)
+            selection.append(QItemSelectionRange(index, index))
         with QSignalBlocker(chosen):
-            chosen.clearSelection()
-            for row in rows:
-                chosen.select(
-                    self._model.index(row), QItemSelectionModel.SelectionFlag.Select
-                )
+            chosen.select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
         if rows:
             with QSignalBlocker(chosen):
                 chosen.setCurrentIndex(

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cytosae.widgets.concept_model import swatch
+from napari_cytosae.widgets._swatch import swatch
 
 if TYPE_CHECKING:
     from napari_cytosae.session_values import Overlay
