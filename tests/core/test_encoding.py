@@ -154,3 +154,20 @@ def test_empty():
     assert nothing.n_patches.shape == (0, D_SAE)
     assert nothing.n_patches.dtype == np.float32
     assert (len(nothing), nothing.sae_sha256) == (0, "abc")
+
+
+def test_dark_cells_are_not_looked_at(tokens):
+    sae = make_sae("jumprelu")
+    concepts = [100, 3, CHUNK + 70]
+    activations = encoding.activations(sae, tokens, 0.2)
+    dense = activations.max.toarray()[:, concepts]
+    lit = encoding.lit_cells(activations, concepts)
+    assert lit.tolist() == np.flatnonzero(dense.any(axis=1)).tolist()
+    kept = tokens.half().numpy()
+    every = encoding.columns(sae, kept, concepts)
+    np.testing.assert_array_equal(encoding.columns(sae, kept, concepts, lit=lit), every)
+    some = encoding.columns(sae, kept, concepts, lit=np.array([3]))
+    assert not some[:, [0, 1, 2, 4]].any()
+    np.testing.assert_array_equal(some[:, 3], every[:, 3])
+    assert encoding.lit_cells(activations, list(range(D_SAE))) is None
+    assert encoding.lit_cells(activations, []).tolist() == []

@@ -35,6 +35,9 @@ CELLS_AT_ONCE = 32
 SAMPLED = 17
 """Every so many patch tokens are reconstructed: 16 of 256, on a diagonal lattice."""
 
+FEW = 8
+"""Concepts that are looked up cell by cell; of more, all cells are looked at."""
+
 STATISTICS = ("n_patches", "max", "mean", "mean_with_cls", "cls")
 
 
@@ -71,6 +74,7 @@ def columns(
     tokens: Float16Array,
     concepts: Sequence[int],
     gates: Float32Array | None = None,
+    lit: Int64Array | None = None,
 ) -> Float32Array:
     """Activations of a few concepts from kept tokens, some cells at a time.
 
@@ -84,14 +88,18 @@ def columns(
         Concept ids.
     gates : ndarray of float32, (n, t), optional
         For topk, as kept in `Encoded`.
+    lit : ndarray of int64, (m,), optional
+        The only cells that are looked at, see `lit_cells`; the others stay 0.
 
     Returns
     -------
     ndarray of float32, (k, n, t)
     """
     device = sae.b_dec.device
-    result = np.empty((len(concepts), *tokens.shape[:2]), np.float32)
-    for cells in slices(len(tokens), CELLS_AT_ONCE):
+    result = np.zeros((len(concepts), *tokens.shape[:2]), np.float32)
+    rows = np.arange(len(tokens)) if lit is None else lit
+    for some in slices(len(rows), CELLS_AT_ONCE):
+        cells = rows[some]
         wide = torch.from_numpy(tokens[cells]).to(device).float()
         those = None if gates is None else torch.from_numpy(gates[cells]).to(device)
         result[:, cells] = sae.columns(wide, concepts, those).permute(2, 0, 1).cpu()
@@ -116,6 +124,22 @@ def unexplained(sae: Sae, tokens: Float16Array) -> Float32Array:
         whole = (wide - sae.b_dec).square().sum(dim=(1, 2)).clamp(min=1e-12)
         result[cells] = (rest / whole).cpu().numpy()
     return result
+
+
+def lit_cells(
+    activations: ConceptActivations, concepts: Sequence[int]
+) -> Int64Array | None:
+    """Rows of the cells in which any of a few concepts fires; None for many concepts.
+
+    Most concepts fire in few cells, and the tokens of the others need not be read.
+    """
+    if len(concepts) > FEW:
+        return None
+    matrix = activations.max
+    # Comparing is quicker than scipy's choice of columns, which copies.
+    stored = [np.flatnonzero(matrix.indices == concept) for concept in concepts]
+    places = np.concatenate([np.empty(0, np.int64), *stored])
+    return np.unique(np.searchsorted(matrix.indptr, places, side="right") - 1)
 
 
 def empty(sae: SaeInfo, threshold: float) -> ConceptActivations:

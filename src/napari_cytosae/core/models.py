@@ -261,7 +261,8 @@ class Models:
         if gates is not None:
             gates = gates[:, 1:]
         with torch.inference_mode():
-            maps = encoding.columns(self._sae, tokens, concepts, gates)
+            lit = encoding.lit_cells(encoded.activations, concepts)
+            maps = encoding.columns(self._sae, tokens, concepts, gates, lit)
         return maps.reshape(*maps.shape[:2], self.grid, self.grid)
 
     def similar_concepts(self, concept: int, limit: int = 10) -> list[tuple[int, float]]:

@@ -165,7 +165,7 @@ class Sae(nn.Module):
         concepts: Sequence[int],
         gates: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Latents of a few concepts alone: one column product.
+        """Latents of a few concepts alone: one column product, in float32 where it can be.
 
         Parameters
         ----------
@@ -183,13 +183,18 @@ class Sae(nn.Module):
         chosen = torch.tensor(concepts, dtype=torch.int64, device=self.W_enc.device)
         if gates is None:
             gates = self.gates(tokens)
-        # So few latents are quick in float32; rounded as those of `chunks` are.
-        rows = (tokens - self.b_dec).to(self._dtype).float()
-        weights = self.W_enc[:, chosen].to(self._dtype).float()
-        pre = (rows @ weights + self.b_enc[chosen]).to(self._dtype)
+        weights, bias = self.W_enc[:, chosen], self.b_enc[chosen]
+        if gates is None:
+            # So few latents are quick in float32, and read the tokens only once.
+            pre = tokens @ weights + (bias - self.b_dec @ weights)
+        else:
+            # Rounded as those that the gates were found among.
+            rows = (tokens - self.b_dec).to(self._dtype).float()
+            pre = rows @ weights.to(self._dtype).float() + bias
+            pre = pre.to(self._dtype).float()
         if self.info.kind == "relu":
             pre = pre.relu_()
-        return self._activate(pre, chosen, gates).float()
+        return self._activate(pre, chosen, gates)
 
     def gates(self, tokens: torch.Tensor) -> torch.Tensor | None:
         """For topk: what a pre-activation must exceed to be among its token's k largest.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,13 +177,14 @@ def _latents_of_patch(
     """Activations (d_sae,) in one patch, of the concepts that fire anywhere in its cell."""
     import numpy as np
 
+    from napari_cytosae.core.encoding import rows
+
     strongest = work.encoded.activations.max
     present = strongest[[row]].indices.tolist()
     latents = np.zeros(strongest.shape[1], np.float32)
     if present:
-        grids = work.models.concept_grids(
-            some_cells(work.encoded, slice(row, row + 1)), present
-        )
+        cell = rows(work.encoded, slice(row, row + 1))
+        grids = work.models.concept_grids(cell, present)
         latents[present] = grids[:, 0, patch[0], patch[1]]
     return latents
 
@@ -209,17 +210,6 @@ def locate(
         parts.append(location(models.concept_grids(encoded, some), masks, some))
         yield Progress("Locating", start + len(some), len(concepts), "concepts")
     return pd.concat(parts)
-
-
-def some_cells(encoded: Encoded, only: slice | npt.NDArray[np.int64]) -> Encoded:
-    """Tokens and gates of some cells; the activations stay those of all cells."""
-    return replace(
-        encoded,
-        tokens=None if encoded.tokens is None else encoded.tokens[only],
-        gates=None if encoded.gates is None else encoded.gates[only],
-        boxes=encoded.boxes[only],
-        cell_ids=encoded.cell_ids[only],
-    )
 
 
 def export(folder: Path, results: Results) -> Generator[Progress, None, Path]:
