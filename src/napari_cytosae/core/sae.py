@@ -12,7 +12,7 @@ from napari_cytosae.core._products import Product
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari_cytosae.core._products import Activation
     from napari_cytosae.core.checkpoints import SaeFile
@@ -180,21 +180,32 @@ class Sae(nn.Module):
         -------
         Tensor of float32, (n, t, k)
         """
+        return self.reader(concepts)(tokens, gates)
+
+    def reader(
+        self, concepts: Sequence[int]
+    ) -> Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]:
+        """`columns` of the same concepts again and again: the weights are fetched once."""
         chosen = torch.tensor(concepts, dtype=torch.int64, device=self.W_enc.device)
-        if gates is None:
-            gates = self.gates(tokens)
         weights, bias = self.W_enc[:, chosen], self.b_enc[chosen]
-        if gates is None:
-            # So few latents are quick in float32, and read the tokens only once.
-            pre = tokens @ weights + (bias - self.b_dec @ weights)
-        else:
-            # Rounded as those that the gates were found among.
-            rows = (tokens - self.b_dec).to(self._dtype).float()
-            pre = rows @ weights.to(self._dtype).float() + bias
-            pre = pre.to(self._dtype).float()
-        if self.info.kind == "relu":
-            pre = pre.relu_()
-        return self._activate(pre, chosen, gates)
+        rounded = weights.to(self._dtype).float()
+        uncentred = bias - self.b_dec @ weights
+
+        def read(tokens: torch.Tensor, gates: torch.Tensor | None) -> torch.Tensor:
+            if gates is None:
+                gates = self.gates(tokens)
+            if gates is None:
+                # So few latents are quick in float32, and read the tokens only once.
+                pre = tokens @ weights + uncentred
+            else:
+                # Rounded as those that the gates were found among.
+                rows = (tokens - self.b_dec).to(self._dtype).float()
+                pre = (rows @ rounded + bias).to(self._dtype).float()
+            if self.info.kind == "relu":
+                pre = pre.relu_()
+            return self._activate(pre, chosen, gates)
+
+        return read
 
     def gates(self, tokens: torch.Tensor) -> torch.Tensor | None:
         """For topk: what a pre-activation must exceed to be among its token's k largest.

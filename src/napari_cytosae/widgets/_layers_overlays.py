@@ -130,7 +130,9 @@ class OverlayLayers:
             layer.interpolation2d = "linear" if overlay.smooth else "nearest"
             layer.opacity = overlay.opacity
             layer.colorbar.visible = overlay.bar
-            layer.visible = overlay.visible
+            if layer.visible != overlay.visible:
+                # napari slices anew even where nothing changes.
+                layer.visible = overlay.visible
         finally:
             self._quiet = False
 

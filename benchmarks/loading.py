@@ -1,0 +1,75 @@
+"""From two files to the first token: time, and memory above what was there before.
+
+    python benchmarks/loading.py            # ViT-B/14 and 768 -> 49,152 latents, 0.65 GB
+
+Random weights of full size are written to a temporary folder; then a fresh process loads
+them and makes the tokens and concepts of one cell. The files are read once before, so the
+disk does not count; their hashing does. Memory is the most the process held while loading,
+above what it held with torch imported, as a share of the two files (Linux).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from encode import HEADS, held, random_crops, random_sae, random_vit
+
+D_SAE = 49_152
+
+
+def write(folder: Path) -> float:
+    """Write both files; their megabytes."""
+    from napari_cytosae.core.checkpoints import save_backbone, save_sae
+
+    weights = random_vit().state_dict()
+    save_backbone(folder / "vit.safetensors", weights, heads=HEADS, image_size=224)
+    save_sae(folder / "sae.safetensors", random_sae(D_SAE), kind="relu", layer=-2)
+    return sum(path.stat().st_size for path in folder.iterdir()) / 2**20
+
+
+def load(folder: Path, precision: str) -> dict[str, float]:
+    """Of this process: seconds, and megabytes above those with torch imported."""
+    from napari_cytosae.core.models import load_models
+
+    crop = random_crops(1)
+    before = held("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")
+    start = time.perf_counter()
+    models = load_models(
+        folder / "vit.safetensors", folder / "sae.safetensors", "cpu", precision
+    )
+    loaded = time.perf_counter() - start
+    models.tokens(crop)
+    first = time.perf_counter() - start
+    models.encode(crop)
+    return {
+        "seconds_to_load": loaded,
+        "seconds_to_first_token": first,
+        "seconds_to_first_concepts": time.perf_counter() - start,
+        "most_megabytes": held("VmHWM") - before,
+        "megabytes_after": held("VmRSS") - before,
+    }
+
+
+def main() -> None:
+    if len(sys.argv) == 3:
+        print(json.dumps(load(Path(sys.argv[1]), sys.argv[2])))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        megabytes = write(Path(folder))
+        report: dict[str, object] = {"megabytes_of_files": round(megabytes)}
+        for precision in ("float32", "bfloat16", "auto"):
+            command = [sys.executable, __file__, folder, precision]
+            one = json.loads(subprocess.check_output(command, text=True))
+            one["share_of_files"] = one["most_megabytes"] / megabytes
+            report[precision] = {name: round(value, 2) for name, value in one.items()}
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
