@@ -6,6 +6,7 @@ exist, and what is kept of them is five numbers a cell and latent.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         Float16Array,
         Float32Array,
         Int32Array,
+        Int64Array,
         SaeInfo,
     )
 
@@ -229,6 +231,19 @@ def concatenate(parts: Sequence[Encoded], *, complete: bool = True) -> Encoded:
         boxes=np.concatenate([part.boxes for part in parts]),
         cell_ids=np.concatenate([part.cell_ids for part in parts]),
         complete=complete,
+    )
+
+
+def rows(encoded: Encoded, index: slice | Int64Array) -> Encoded:
+    """Some of the cells, in the order of `index`."""
+    of = encoded.activations
+    return replace(
+        encoded,
+        activations=replace(of, **{name: getattr(of, name)[index] for name in STATISTICS}),
+        tokens=None if encoded.tokens is None else encoded.tokens[index],
+        gates=None if encoded.gates is None else encoded.gates[index],
+        boxes=encoded.boxes[index],
+        cell_ids=encoded.cell_ids[index],
     )
 
 

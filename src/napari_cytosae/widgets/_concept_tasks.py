@@ -177,13 +177,11 @@ def _latents_of_patch(
     """Activations (d_sae,) in one patch, of the concepts that fire anywhere in its cell."""
     import numpy as np
 
-    from napari_cytosae.core.encoding import rows
-
     strongest = work.encoded.activations.max
     present = strongest[[row]].indices.tolist()
     latents = np.zeros(strongest.shape[1], np.float32)
     if present:
-        cell = rows(work.encoded, slice(row, row + 1))
+        cell = some_cells(work.encoded, slice(row, row + 1))
         grids = work.models.concept_grids(cell, present)
         latents[present] = grids[:, 0, patch[0], patch[1]]
     return latents
@@ -210,6 +208,13 @@ def locate(
         parts.append(location(models.concept_grids(encoded, some), masks, some))
         yield Progress("Locating", start + len(some), len(concepts), "concepts")
     return pd.concat(parts)
+
+
+def some_cells(encoded: Encoded, only: slice | npt.NDArray[np.int64]) -> Encoded:
+    """Some of the encoded cells, in the order asked for."""
+    from napari_cytosae.core.encoding import rows
+
+    return rows(encoded, only)
 
 
 def export(folder: Path, results: Results) -> Generator[Progress, None, Path]:

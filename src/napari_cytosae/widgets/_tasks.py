@@ -261,6 +261,24 @@ def joined(partials: Sequence[Any]) -> Generator[Progress, None, EncodedCells]:
     return EncodedCells(models, names, crops, encoded)
 
 
+def cache_usage(
+    *, clear: bool = False
+) -> Generator[Progress, None, tuple[int, int, str] | None]:
+    """Cells kept on disk, their bytes and their folder, cleared before where asked to.
+
+    None where nothing is kept.
+    """
+    yield Progress("Looking at the kept cells", 0, 0)
+    from napari_cytosae.core.cache import open_cache
+
+    cache = open_cache()
+    if cache is None:
+        return None
+    if clear:
+        cache.clear()
+    return *cache.usage(), str(cache.folder)
+
+
 def download(name: str) -> Generator[Progress, None, Any]:
     """Bring a named model to this machine."""
     from napari_cytosae.core import registry

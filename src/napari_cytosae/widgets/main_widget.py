@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_cytosae.core.types import Progress
 from napari_cytosae.patient_session import PatientSession
 from napari_cytosae.session import Session
+from napari_cytosae.widgets._cache_controller import CacheController
 from napari_cytosae.widgets._cells_controller import CellsController
 from napari_cytosae.widgets._compare_controller import CompareController
 from napari_cytosae.widgets._concepts_controller import ConceptsController
@@ -125,6 +126,7 @@ class CytoSAEWidget(QWidget):
             TrainingController(
                 self.session, self.desk, self.models_panel.training, self.models.add
             ),
+            CacheController(self.session, self.desk, self._jobs, self.models_panel.cache),
             self.cells,
             ConceptsController(self.session, self.desk, self._jobs, panel),
             OverlaysController(self.session, self.desk, self._jobs, self.layers, panel),

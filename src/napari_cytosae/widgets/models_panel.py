@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
+from napari_cytosae.widgets.cache_row import CacheRow
 from napari_cytosae.widgets.model_list import ModelList, describe_size
 from napari_cytosae.widgets.training_form import TrainingForm
 
@@ -122,6 +123,7 @@ class ModelsPanel(QWidget):
         self._precision.activated.connect(
             lambda i: self.precision_chosen.emit(self._precision.itemData(i))
         )
+        self.cache = CacheRow()
         buttons = QHBoxLayout()
         buttons.addWidget(self._get)
         buttons.addWidget(self._load)
@@ -135,6 +137,7 @@ class ModelsPanel(QWidget):
         form.addRow("Device", self._device)
         form.addRow("Precision", self._precision)
         form.addRow("Memory", self._memory)
+        form.addRow("Kept cells", self.cache)
         form.addRow("Terms", self._terms)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
