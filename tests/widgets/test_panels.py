@@ -140,7 +140,8 @@ def test_a_click_anywhere_on_the_square_shows_the_concept(
         concept = model.concept_at(row)
         model.set_colours({concept: "cyan"} if shown else {})
         for place in ("topLeft", "center", "bottomRight"):
-            point = getattr(table.visualRect(model.index(row, 0)), place)()
+            square = table.visualRect(model.index(row, 0)).adjusted(2, 2, -2, -2)
+            point = getattr(square, place)()
             qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=point)
             assert ticks.pop() == (concept, not shown)
 
