@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from napari_cytosae.session_values import Scope
 
 SCOPES: dict[Scope, str] = {
-    "image": "this image",
-    "cells": "selected cells",
-    "patch": "clicked patch",
+    "image": "image",
+    "cells": "cells",
+    "patch": "patch",
     "like": "like these",
 }
 HELP = """<table cellspacing="4">
@@ -95,7 +95,10 @@ class ConceptsPanel(QWidget):
         self._scope = QComboBox()
         for scope, text in SCOPES.items():
             self._scope.addItem(text, scope)
-        self._scope.setToolTip("What the concepts' activation is taken from")
+        self._scope.setToolTip(
+            "Rank by activation in the whole image, in the selected cells, in the patch "
+            "that was clicked, or by what selected cells have in common"
+        )
         self._scope.activated.connect(
             lambda i: self.scope_chosen.emit(self._scope.itemData(i))
         )
@@ -143,8 +146,8 @@ class ConceptsPanel(QWidget):
         top.addWidget(self._more)
         rank = QHBoxLayout()
         rank.addWidget(QLabel("Rank by"))
-        rank.addWidget(self._scope, 1)
-        rank.addWidget(self._keep, 1)
+        rank.addWidget(self._scope, 2)
+        rank.addWidget(self._keep, 3)
         rank.addWidget(self._help)
         search = QHBoxLayout()
         search.addWidget(self._search, 1)
