@@ -12,4 +12,7 @@ def note(text: str = "") -> QLabel:
     label.setTextFormat(Qt.TextFormat.PlainText)
     label.setWordWrap(True)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    # What a wrapped label asks for is a guess at another width, and would push the panel
+    # beyond the screen; the layout still gives it the lines it needs.
+    label.setMinimumHeight(label.fontMetrics().height())
     return label

@@ -145,7 +145,7 @@ class PatientCells:
             order = reading.cells_for(label)
             change = reading.changes[:, reading.head.classes.index(label)]
             captions = [f"{change[position]:+.3f}" for position in order]
-            title = "Cells that matter most, and the change they make:"
+            title = "Cells that matter most (score change):"
         change = reading.changes[:, reading.head.classes.index(label)]
         thumbnails = []
         for position, caption in zip(order[:GALLERY_CELLS], captions, strict=False):
