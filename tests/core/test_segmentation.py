@@ -17,6 +17,7 @@ from napari_cytosae.core.segmentation import (
     single_cell,
 )
 from napari_cytosae.core.types import CELL_COLUMNS, CytoError, Image, ImageError, PixelSize
+from napari_cytosae.synthetic import render_smear
 
 GLASS = (225, 228, 222)
 BLOOD = (205, 160, 150)
@@ -208,6 +209,9 @@ def test_border_blur_clump_and_stain_are_flagged():
     assert "out of focus" in segment(blurred, pixel_size=0.2).table.qc.iloc[1]
     labels = disc(rgb.shape, 120, 160, 100).astype(int)
     assert "clump" in measure(rgb, labels, pixel_size=0.2).table.qc.iloc[0]
+    pale = rgb.copy()
+    pale[disc(rgb.shape, 150, 200, 20)] = (120, 178, 222)
+    assert "understained" in segment(pale, pixel_size=0.2).table.qc.iloc[1]
     dark = rgb.copy()
     dark[disc(rgb.shape, 150, 200, 20)] = (20, 4, 40)
     assert "overstained" in segment(dark, pixel_size=0.2).table.qc.iloc[1]
@@ -225,6 +229,24 @@ def test_smudge_is_a_naked_ragged_nucleus():
     assert table.nc_ratio[0] > 0.95
     assert table.solidity[0] < 0.9
     assert table.qc.tolist() == ["smudge"]
+    # Found by itself it has a rim of blur.
+    table = segment(rgb, pixel_size=0.2).table
+    assert table.nc_ratio[1] < 0.85
+    assert table.qc.tolist() == ["ok", "smudge"]
+
+
+def test_drawn_smudge_cells_are_flagged_and_whole_cells_are_not():
+    wbc = {"smudge_cell": 8, "lymphocyte": 8, "neutrophil": 8}
+    smear = render_smear((1000, 1000), 0.1, 3, wbc=wbc, n_rbc=0, crowding=0.0)
+    cells = segment(smear.rgb, pixel_size=0.1)
+    is_smudge = cells.table.qc.str.contains("smudge")
+    at = cells.table[["centroid_y", "centroid_x"]].to_numpy()
+    white = smear.table[smear.table.kind == "wbc"]
+    true = white[["centroid_y", "centroid_x"]].to_numpy()
+    nearest = np.hypot(*(true[:, None] - at[None]).transpose(2, 0, 1)).argmin(axis=1)
+    drawn = (white.cell_type == "smudge_cell").to_numpy()
+    assert not is_smudge.to_numpy()[nearest[~drawn]].any()
+    assert is_smudge.to_numpy()[nearest[drawn]].mean() >= 0.5
 
 
 # --- labels from elsewhere ------------------------------------------------------------
@@ -351,6 +373,31 @@ def test_what_is_no_brightfield_is_refused(which):
     }
     with pytest.raises(ImageError, match="bright background"):
         segment(images[which].astype(np.uint8))
+
+
+@pytest.mark.parametrize("form", ["palette", "grey", "alpha"])
+def test_a_png_of_another_form_gives_the_same_cells_or_none(tmp_path, form):
+    centres = [c for c in grid() if np.hypot(c[0] - 60, c[1] - 70) > 60]
+    picture = PillowImage.fromarray(field(red=centres))
+    path = tmp_path / "field.png"
+    if form == "palette":
+        picture.quantize(64, dither=PillowImage.Dither.NONE).save(path)
+    else:
+        picture.convert("L" if form == "grey" else "RGBA").save(path)
+    cells = segment(read_image(path), pixel_size=0.2, kinds=("wbc", "rbc"))
+    if form == "grey":
+        # Without colour nothing tells a nucleus from dirt.
+        assert len(cells) <= len(centres) + 1
+    else:
+        assert cells.table.kind.value_counts().to_dict() == {"rbc": len(centres), "wbc": 1}
+
+
+def test_a_giant_clump_of_white_cells_is_one_flag_not_a_crowd():
+    rgb = field(white=[])
+    rgb[disc(rgb.shape, 120, 160, 100)] = NUCLEUS
+    cells = segment(rgb, pixel_size=0.2)
+    assert len(cells) <= 3
+    assert cells.table.qc.str.contains("clump").all()
 
 
 def test_wrong_arguments_are_refused():

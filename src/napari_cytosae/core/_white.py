@@ -24,6 +24,10 @@ _BASIC_FLOOR = 0.18
 _NUCLEUS_UM2 = 14.0
 """Smallest nucleus in all its lobes; platelets stay below."""
 _NORMAL_NUCLEUS_UM2 = 45.0
+_SPREAD_FLOOR = 0.13
+"""Least basic-dye density of a burst nucleus, its clumps and gaps smoothed over."""
+_SPREAD_NUCLEUS_UM2 = 60.0
+"""Smallest nucleus that may be paler than the others in view: a smudge, no platelets."""
 _LOBE_UM2 = 2.0
 _LOBE_GAP_UM = 1.6
 _LOBE_GAP = 0.5
@@ -72,7 +76,13 @@ def nucleus_mask(stained: Stain, um: float) -> BoolArray:
     if rich.size < 20:
         return np.zeros(basic.shape, bool)
     threshold = max(_BASIC_FLOOR, min(0.35, float(threshold_otsu(rich))))
-    return basic > threshold
+    mask: BoolArray = basic > threshold
+    # Beside dark nuclei a burst one, spread and pale, stays below what parts those.
+    parts, _ = ndi.label(ndi.gaussian_filter(basic, 0.9 / um) > _SPREAD_FLOOR)
+    pale = np.bincount(parts.ravel()) * um**2 >= _SPREAD_NUCLEUS_UM2
+    pale[0] = False
+    pale[parts[mask]] = False
+    return mask | pale[parts]
 
 
 def nuclear_scale(stained: Stain) -> float | None:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 _CLUMP_UM2 = {"wbc": 330.0, "rbc": 80.0, "platelet": 25.0}
 """Largest single cell: a blast spread to 20 um, a macrocyte of 10 um."""
 _SMUDGE_UM2 = 60.0
+_BURST = 0.65
+"""Share of the other nuclei's median density that a burst and spread one has left."""
+_NAKED_UM = 0.6
+"""Mean width of the cytoplasm below which it is but the blur of the nucleus."""
 _BLURRED = 0.5
 _OVERSTAINED = 1.3
 _UNDERSTAINED = 0.15
@@ -114,8 +118,18 @@ def cell_table(
         for cell, box in zip(cells, boxes, strict=True)
     ]
     stain = [_median(density[box], nuclei[box] == i) for i, box in enumerate(boxes, 1)]
-    table["qc"] = quality(table, np.asarray(stain), um)
+    rims = [
+        _rim(cell, nuclei[box] == i) * um if kinds[int(ids[i - 1])] == "wbc" else np.nan
+        for i, (cell, box) in enumerate(zip(cells, boxes, strict=True), 1)
+    ]
+    table["qc"] = quality(table, np.asarray(stain), np.asarray(rims), um)
     return table[list(CELL_COLUMNS)].astype(_DTYPES)
+
+
+def _rim(cell: BoolArray, nucleus: BoolArray) -> float:
+    """Mean width in pixels of what surrounds the nucleus of a cell."""
+    outline = cell & ~ndi.binary_erosion(cell)
+    return float(np.sum(cell & ~nucleus) / np.sum(outline))
 
 
 def _median(values: Float32Array, mask: BoolArray) -> float:
@@ -152,33 +166,39 @@ def edge_sharpness(density: Float32Array, cell: BoolArray, um: float) -> float:
     return float(np.percentile(slope, 95) / max(high - low, 0.05))
 
 
-def quality(table: pd.DataFrame, stain: Float64Array, um: float) -> list[str]:
+def quality(
+    table: pd.DataFrame, stain: Float64Array, rim_um: Float64Array, um: float
+) -> list[str]:
     """Reasons against each cell, joined by ``; ``, or ``ok``.
 
     ``border``: cut by the edge of the image. ``out of focus``: see `edge_sharpness`.
     ``clump``: larger than one cell can be. ``smudge``: a nucleus without cytoplasm and
-    without an outline of its own. ``overstained``, ``understained``: no detail left in
-    the nucleus, or hardly any dye.
+    without an outline of its own, or far paler than the others in view.
+    ``overstained``, ``understained``: no detail left in the nucleus, or hardly any dye.
 
     Parameters
     ----------
     table : DataFrame
-        Columns ``kind``, ``area_px``, ``nc_ratio``, ``solidity``, ``touches_border`` and
-        ``focus``.
+        Columns ``kind``, ``area_px``, ``solidity``, ``touches_border`` and ``focus``.
     stain : ndarray of float64, (n,)
         Median green density of each nucleus, NaN where there is none.
+    rim_um : ndarray of float64, (n,)
+        Mean width of the cytoplasm of each white cell, in um.
     um : float
         Pixel size.
     """
     white = (table.kind == "wbc").to_numpy()
     area = table.area_px.to_numpy() * um**2
     limit = table.kind.map(_CLUMP_UM2).to_numpy()
-    naked = (table.nc_ratio > 0.85) & (table.solidity < 0.9)
+    # A share of the area would not do: the rim that blur leaves is long where ragged.
+    naked = (rim_um < _NAKED_UM) & (table.solidity < 0.9).to_numpy()
+    nuclei = stain[white & ~np.isnan(stain)]
+    burst = stain < _BURST * np.median(nuclei) if len(nuclei) >= 3 else white & False
     flags = {
         "border": table.touches_border.to_numpy(),
         "out of focus": (table.focus < _BLURRED).to_numpy(),
         "clump": area > limit,
-        "smudge": white & naked.to_numpy() & (area > _SMUDGE_UM2),
+        "smudge": white & (naked | burst) & (area > _SMUDGE_UM2),
         "overstained": white & (stain > _OVERSTAINED),
         "understained": white & (stain < _UNDERSTAINED),
     }
