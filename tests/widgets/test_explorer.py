@@ -448,3 +448,30 @@ def test_another_model_is_said_and_its_activations_not_taken(
     until(lambda: "holds no session" in encoded.strip.text)
     panel.tools.chosen.emit("save", str(tmp_path))
     until(lambda: "holds other files" in encoded.strip.text)
+
+
+def test_the_atlas_shows_all_concepts_and_lists_those_drawn_around(encoded, panel, qtbot):
+    session = encoded.session
+    panel.tools.chosen.emit("atlas", "")
+    controller = next(c for c in encoded._controllers if hasattr(c, "_tools"))
+    atlas = controller._atlas
+    points = atlas._points
+    mean = session.encoded.activations.mean_with_cls.toarray()
+    fires = np.flatnonzero(mean.any(axis=0))
+    np.testing.assert_array_equal(points.concepts, fires)
+    np.testing.assert_allclose(points.density, (mean[:, fires] > 0).mean(axis=0))
+    strength = [column[column > 0].mean() for column in mean[:, fires].T]
+    np.testing.assert_allclose(points.strength, strength, rtol=1e-5)
+    assert len(atlas._dots.points()) == len(fires)
+    # Draw around the stronger half.
+    middle = float(np.median(np.log10(points.strength)))
+    atlas._box.enclosed.emit(np.array([[-9, middle], [9, middle], [9, 9], [-9, 9]]))
+    stronger = set(fires[np.log10(points.strength) >= middle])
+    shown = {panel.model.concept_at(row) for row in range(panel.model.rowCount())}
+    assert shown
+    assert shown <= stronger
+    assert not panel._all.isHidden()
+    panel._all.click()
+    assert panel.model.rowCount() > len(shown)
+    atlas._dots.sigClicked.emit(atlas._dots, atlas._dots.points()[3:4], None)
+    assert session.selection.concept == int(fires[3])

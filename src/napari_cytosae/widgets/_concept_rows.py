@@ -207,6 +207,7 @@ class ConceptRows:
         descending: bool,
         search: str = "",
         keep: str = "all",
+        picked: Collection[int] | None = None,
         shown: Collection[int] = (),
     ) -> npt.NDArray[np.int64]:
         """Row numbers to show, in order.
@@ -223,10 +224,14 @@ class ConceptRows:
             where there are none, those with all of its words, or the words most like them.
         keep : str
             A key of `KEEP` or `ONLY`.
+        picked : collection of int, optional
+            Keep these concepts only.
         shown : collection of int
             Concepts that are over the slide, for the key ``show``.
         """
         keeps = self._kept(keep)
+        if picked is not None:
+            keeps &= np.isin(self.concept, list(picked))
         words = search.lower().split()
         if words:
             for wanted in ([" ".join(words)], words, self._nearest):

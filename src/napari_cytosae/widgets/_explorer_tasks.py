@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Cells, Crops, Encoded, Image
+    from napari_cytosae.widgets.latent_atlas import AtlasPoints
 
     Opened = tuple[dict[str, Catalogue], pd.DataFrame]
 
@@ -60,6 +61,44 @@ def open_catalogues(folder: Path, models: Models) -> Generator[Progress, None, O
             )
     yield Progress("Counting labels", 0, 0)
     return found, describe_classes(found)
+
+
+def atlas_points(
+    encoded: Encoded | None, catalogues: Mapping[str, Catalogue]
+) -> AtlasPoints:
+    """Density, strength and entropy of the first catalogue, else of the encoded cells.
+
+    Of cells the density is the share of them in which the concept fires, its strength the
+    mean activation in these, as the published statistics count images.
+    """
+    import numpy as np
+
+    from napari_cytosae.widgets.latent_atlas import AtlasPoints
+
+    for name, each in catalogues.items():
+        fires = np.flatnonzero((each.sparsity > 0) & (each.mean_acts > 0))
+        entropy = each.entropy
+        colour = np.full(len(each), np.nan) if entropy is None else entropy
+        return AtlasPoints(
+            fires.astype(np.int64),
+            each.sparsity[fires].astype(float),
+            each.mean_acts[fires].astype(float),
+            np.asarray(colour, float)[fires],
+            name,
+        )
+    assert encoded is not None
+    matrix = encoded.activations.mean_with_cls
+    count = np.bincount(matrix.indices, minlength=matrix.shape[1])
+    total = np.bincount(matrix.indices, matrix.data, minlength=matrix.shape[1])
+    fires = np.flatnonzero(total > 0)
+    unknown = np.full(len(fires), np.nan)
+    return AtlasPoints(
+        fires.astype(np.int64),
+        count[fires] / len(encoded),
+        total[fires] / count[fires],
+        unknown,
+        "These cells",
+    )
 
 
 def write_passport(path: Path, work: PassportWork) -> Generator[Progress, None, Path]:

@@ -16,7 +16,7 @@ from napari_cytosae.widgets._concept_rows import ConceptRows
 from napari_cytosae.widgets._swatch import swatch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import numpy.typing as npt
     from qtpy.QtCore import QPersistentModelIndex
@@ -81,6 +81,7 @@ class ConceptTableModel(QAbstractTableModel):
         self._sorted_by, self._sorted = 3, Qt.SortOrder.DescendingOrder
         self._search = ""
         self._keep = "all"
+        self._picked: Collection[int] | None = None
         self._colours: dict[int, str] = {}
 
     # --- content ----------------------------------------------------------------------
@@ -115,6 +116,11 @@ class ConceptTableModel(QAbstractTableModel):
         """Number of concepts, left out or not."""
         return len(self._rows)
 
+    def set_picked(self, concepts: Collection[int] | None) -> None:
+        """Keep only these concepts; None brings all back."""
+        self._picked = concepts
+        self._arrange()
+
     def concept_at(self, row: int) -> int | None:
         """The concept in a row of the view."""
         if not 0 <= row < len(self._order):
@@ -133,6 +139,7 @@ class ConceptTableModel(QAbstractTableModel):
             descending=self._sorted == Qt.SortOrder.DescendingOrder,
             search=self._search,
             keep=self._keep,
+            picked=self._picked,
             shown=self._colours,
         )
         self.endResetModel()

@@ -29,6 +29,8 @@ from napari_cytosae.widgets.overlay_controls import OverlayControls
 from napari_cytosae.widgets.tools_menu import ToolsMenu
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from napari_cytosae.session_values import Scope
 
 SCOPES: dict[Scope, str] = {
@@ -120,6 +122,11 @@ class ConceptsPanel(QWidget):
         for combo in (self._scope, self._keep):
             combo.setMinimumWidth(80)
         self._count = QLabel()
+        self._all = QToolButton()
+        self._all.setText("all")
+        self._all.setToolTip("Bring back the concepts that were not picked in the atlas")
+        self._all.hide()
+        self._all.clicked.connect(lambda: self.pick(None))
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.setInterval(_SEARCH_PAUSE_MS)
@@ -152,6 +159,7 @@ class ConceptsPanel(QWidget):
         search = QHBoxLayout()
         search.addWidget(self._search, 1)
         search.addWidget(self._count)
+        search.addWidget(self._all)
         content = QWidget()
         column = QVBoxLayout(content)
         column.setSpacing(4)
@@ -203,6 +211,11 @@ class ConceptsPanel(QWidget):
     def show_help(self) -> None:
         """Show what keys and clicks do."""
         QToolTip.showText(self._help.mapToGlobal(self._help.rect().bottomLeft()), HELP)
+
+    def pick(self, concepts: Collection[int] | None) -> None:
+        """List only these concepts, until the analyst wants all back."""
+        self._all.setVisible(concepts is not None)
+        self.model.set_picked(concepts)
 
     def _on_rows(self) -> None:
         shown, there = self.model.rowCount(), self.model.count

@@ -54,6 +54,10 @@ TOOLS: dict[str, Tool | None] = {
         "Statistics and class labels of a data set, published or built here",
         "folder",
     ),
+    "atlas": Tool(
+        "Latent atlas",
+        "How often against how strongly each concept fires; draw around some to list them",
+    ),
     "-1": None,
     "undo": Tool("Undo naming", "Take back the last change of a name, tag, note or star"),
     "import": Tool(
