@@ -25,6 +25,7 @@ KEYS = list(HEADERS)
 
 @pytest.fixture
 def panel(encoded):
+    encoded.concepts_panel.model.set_keep("all")  # background too, once it is known
     return encoded.concepts_panel
 
 
