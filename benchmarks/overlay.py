@@ -55,10 +55,10 @@ def random_sae() -> Sae:
 
 
 class Grids:
-    """The one method of `Models` that overlays need, on an SAE without a backbone."""
+    """What overlays need of `Models`, on an SAE without a backbone."""
 
     sae_info, grid = SaeInfo("random", "relu", WIDTH, LATENTS, -2, "sae"), 16
-    concept_grids = Models.concept_grids
+    concept_grids, _kept = Models.concept_grids, Models._kept
 
     def __init__(self) -> None:
         self._sae = random_sae()
