@@ -46,7 +46,8 @@ synthetic-head: $(BIN)/.installed  ## trains the built-in head; needed when the 
 benchmarks: $(BIN)/.installed  ## what the README quotes
 	$(BIN)/python benchmarks/segmentation.py --data $(DATA)
 	$(BIN)/python benchmarks/starter.py --data $(DATA)
-	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/encode.py --bfloat16
+	$(BIN)/python benchmarks/loading.py
 	$(BIN)/python benchmarks/cohort.py
 
 $(BIN)/python:
