@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.sparse import csr_array
 
-from napari_cytosae.core import comparison
+from napari_cytosae.core import class_comparison, comparison, resemblance
 from napari_cytosae.core.heads import train
-from napari_cytosae.core.patients import Barcodes
+from napari_cytosae.core.patients import Barcodes, PatientCells, collect
 from napari_cytosae.core.pipeline import run
 from napari_cytosae.core.types import CytoError
 
@@ -71,8 +74,8 @@ def test_a_patient_and_a_class():
     made = cohort()
     head, _ = run(train(made, repeats=1))
     stranger = csr_array(made.values[[20]])
-    with_own = comparison.with_class(head, "b", "p20", stranger)
-    with_other = comparison.with_class(head, "a", "p20", stranger)
+    with_own = class_comparison.with_class(head, "b", "p20", stranger)
+    with_other = class_comparison.with_class(head, "a", "p20", stranger)
     assert (with_own.table["fdr"] < 0.05).sum() == 0
     assert set(with_other.table.index[:2]) == {3, 4}
     assert (with_other.table["fdr"].iloc[:2] < 0.01).all()
@@ -85,12 +88,12 @@ def test_a_patient_and_a_class():
     if shares[:, 3].std(ddof=1) > floor:
         assert with_other.table.loc[3, "effect"] == pytest.approx(expected, rel=1e-4)
     with pytest.raises(CytoError, match="no barcode of c"):
-        comparison.with_class(head, "c", "p", stranger)
+        class_comparison.with_class(head, "c", "p", stranger)
 
 
 def test_patients_of_a_disease_are_alike():
     made = cohort()
-    matrix = comparison.correlation(made)
+    matrix = resemblance.correlation(made.values)
     root = np.sqrt(made.values.toarray() / made.values.toarray().sum(axis=1)[:, None])
     np.testing.assert_allclose(matrix, np.corrcoef(root), atol=1e-5)
     inside = matrix[12:, 12:][np.triu_indices(12, 1)].mean()
@@ -98,10 +101,62 @@ def test_patients_of_a_disease_are_alike():
 
 
 def test_concepts_of_a_disease():
-    table = comparison.disease_concepts(cohort(), top=5)
+    table = resemblance.disease_concepts(cohort(), top=5)
     b = table[table["diagnosis"] == "b"]
     assert set(b["concept"].head(2)) == {3, 4}
     assert (b["fdr"].head(2) < 0.01).all()
     assert (b["mean"] > b["others"]).head(2).all()
     with pytest.raises(CytoError, match="two diagnoses"):
-        comparison.disease_concepts(cohort().rows(np.arange(5)))
+        resemblance.disease_concepts(cohort().rows(np.arange(5)))
+
+
+def test_alike_patients_lie_side_by_side():
+    made = cohort()
+    values = made.values.toarray()
+    values[:12, 10:12] *= 4  # class a has something of its own too
+    mixed = np.random.default_rng(1).permutation(24)
+    names = [made.patients[i] for i in mixed]
+    found = resemblance.resemblance(names, csr_array(values[mixed]))
+    assert found.names == tuple(names[i] for i in found.places)
+    ranks = [int(name[1:]) >= 12 for name in found.names]
+    assert sum(a != b for a, b in itertools.pairwise(ranks)) == 1
+    i, j = found.names.index("p3"), found.names.index("p20")
+    whole = resemblance.correlation(csr_array(values))
+    assert found.matrix[i, j] == pytest.approx(whole[3, 20])
+
+
+def test_concepts_of_a_class_of_the_head():
+    made = cohort()
+    head, _ = run(train(made, repeats=1))
+    found = class_comparison.class_concepts(head, "b")
+    assert set(found.table.index[:2]) == {3, 4}
+    assert (found.table["difference"] > 0).all()
+    shares = made.values.toarray().astype(float)
+    shares /= shares.sum(axis=1, keepdims=True)
+    test = stats.ttest_ind(shares[12:, 3], shares[:12, 3], equal_var=False)
+    row = found.table.loc[3]
+    assert row["p"] == pytest.approx(test.pvalue, rel=1e-4)
+    interval = test.confidence_interval(0.95)
+    assert (row["low"], row["high"]) == pytest.approx(tuple(interval), rel=1e-4)
+    with pytest.raises(CytoError, match="no barcode of c"):
+        class_comparison.class_concepts(head, "c")
+
+
+def test_a_patient_and_a_barcode_from_a_file():
+    a, b = cells(80, 0, more=(7,)), cells(50, 1)
+    record = {}
+    other = collect([PatientCells("B", b, np.ones(50, bool))], record)
+    found = comparison.with_barcode(("A", a), ("B", other), np.arange(K) + 100)
+    assert found.table.index[0] == 107
+    row = found.table.loc[107]
+    x, y = a.toarray().mean(axis=0), b.toarray().mean(axis=0)
+    x, y = x / x.sum(), y / y.sum()
+    assert row["effect"] == pytest.approx(np.sqrt(x[7]) - np.sqrt(y[7]), rel=1e-5)
+    assert row["low"] < row["difference"] < row["high"]
+    assert row["fdr"] < 1e-6
+    assert (found.table["fdr"] <= 0.05).sum() <= 4
+    bare = replace(other, low=None, high=None)
+    unknown = comparison.with_barcode(("A", a), ("B", bare), np.arange(K) + 100).table
+    assert unknown["fdr"].isna().all()
+    assert unknown.index[0] == 107
+    assert unknown.loc[107, "difference"] == pytest.approx(row["difference"])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image as Pillow
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPointF, Qt
 
+from napari_cytosae.core._barcode_files import write_barcodes
 from napari_cytosae.core._head_files import write_head
-from napari_cytosae.core.heads import Head, Part
+from napari_cytosae.core.heads import Head, Part, Profiles
 from napari_cytosae.core.types import RESEARCH_USE
 from napari_cytosae.patient_session import PatientImage
+from napari_cytosae.widgets._compare_controller import CompareController
 from napari_cytosae.widgets.assign_dialog import AssignDialog
 
 from .conftest import LATENTS
@@ -264,12 +268,108 @@ def test_patients_and_classes_are_compared(predicted, until):
     assert f"{here:.4g} here, {there:.4g} there" in bars[0].tooltip
     panel.compare.differences.selectRow(0)
     assert patients.concept == concept
-    curves = [i for i in panel.compare._plot.items() if type(i).__name__ == "PlotCurveItem"]
-    assert len(curves) == 2
-    ups = [curve.getData()[1] for curve in curves]
-    assert max(y.max() for y in ups) == pytest.approx(
-        reading.counts.toarray().mean(axis=0).max(), rel=1e-6
+    up, down = (curve.getData()[1] for curve in panel.compare._plot.curves)
+    assert up.max() == pytest.approx(reading.counts.toarray().mean(axis=0).max(), rel=1e-6)
+    assert -down.min() == pytest.approx(other.counts.toarray().mean(axis=0).max(), rel=1e-6)
+
+
+def test_a_wide_barcode_keeps_its_peaks_and_shows_each_bar_when_zoomed(qtbot):
+    from napari_cytosae.widgets._barcode_plot import MOST_BARS, BarcodePlot
+
+    plot = BarcodePlot()
+    qtbot.addWidget(plot)
+    plot.resize(340, 76)
+    k = 49_152
+    rng = np.random.default_rng(0)
+    here, there = rng.random(k), rng.random(k) * (rng.random(k) < 0.01)
+    here[31_234] = 5.0
+    plot.set_barcodes(np.arange(k), here, there)
+    x, y = plot.curves[0].getData()
+    assert len(x) <= 2 * MOST_BARS + 2
+    assert y.max() == 5.0
+    assert abs(x[y.argmax()] - 31_234) < k / MOST_BARS + 1
+    assert plot.curves[1].getData()[1].min() == -there.max()
+    plot.getViewBox().setXRange(31_200, 31_300, padding=0)
+    x, y = plot.curves[0].getData()
+    np.testing.assert_allclose(x[1::2], np.arange(31_200, 31_300))
+    np.testing.assert_allclose(y[1::2], here[31_200:31_300])
+    plot._show_all()
+    assert len(plot.curves[0].getData()[0]) > MOST_BARS
+
+
+@pytest.fixture
+def with_profiles(predicted, until, tmp_path):
+    """The patient predicted by a head that keeps barcodes of its classes."""
+    rng = np.random.default_rng(1)
+    means = rng.dirichlet(np.full(LATENTS, 0.5), 3)
+    profiles = Profiles(means, np.full((3, LATENTS), 0.01), np.array([9, 8, 7]))
+    head = replace(predicted.patients.head, profiles=profiles)
+    write_head(head, tmp_path / "profiles.json")
+    predicted.patient_panel.head_chosen.emit(str(tmp_path / "profiles.json"))
+    predicted.patient_panel.predict_clicked.emit()
+    until(lambda: predicted.patients.reading is not None)
+    until(lambda: not predicted.desk.busy)
+    return predicted
+
+
+def choose_other(page, text):
+    index = next(i for i in range(page._other.count()) if text in page._other.itemText(i))
+    page._other.setCurrentIndex(index)
+    page._other.activated.emit(index)
+
+
+def test_concepts_of_a_disease_lead_to_the_patient_s_cells(with_profiles, until):
+    dock = with_profiles
+    page, patients = dock.patient_panel.compare, dock.patients
+    choose_other(page, "concepts of b")
+    until(lambda: "all other classes (16)" in page._said.text())
+    means = patients.head.profiles.means
+    rest = (9 * means[0] + 7 * means[2]) / 16
+    concept = page.differences.bars[0].key
+    assert means[1, concept] > rest[concept]
+    assert len(page.differences.bars) == min((means[1] > rest).sum(), 200)
+    shown = next(
+        row
+        for row, bar in enumerate(page.differences.bars)
+        if len(patients.reading.cells_of(bar.key))
     )
+    page.differences.selectRow(shown)
+    concept = page.differences.bars[shown].key
+    cells = patients.reading.cells_of(concept)
+    assert dock.patient_panel.gallery.model().rowCount() == len(cells)
+
+
+def test_patients_of_a_file_are_compared_and_mapped(with_profiles, until, tmp_path, qtbot):
+    dock = with_profiles
+    page, patients = dock.patient_panel.compare, dock.patients
+    reading = patients.reading
+    own = replace(reading.barcodes, patients=("R",), diagnosis=("b",))
+    write_barcodes(own, tmp_path / "others.h5ad")
+    page.file_chosen.emit(str(tmp_path / "others.h5ad"))
+    until(lambda: "1 patient to compare with" in dock.strip.text)
+    choose_other(page, "patient R (b), from the file")
+    until(lambda: "down R" in page._said.text())
+    assert page._said.text().startswith("Up P, down R: 0 of")
+    page.map_clicked.emit()
+    controller = next(c for c in dock._controllers if isinstance(c, CompareController))
+    until(lambda: controller._map is not None)
+    shown = controller._map
+    names = shown._shown.names
+    assert set(names) == {"P", "R (b)", *(f"barcode of {name}" for name in "abc")}
+    i, j = names.index("P"), names.index("R (b)")
+    assert shown._shown.matrix[i, j] == pytest.approx(1)
+    box, scene = shown.plot.getViewBox(), shown.plot.scene()
+    qtbot.waitExposed(shown)
+    scene.sigMouseMoved.emit(box.mapViewToScene(QPointF(j + 0.5, i + 0.5)))
+    assert shown.said.text() == "P and R (b): 1.000"
+    k = names.index("barcode of c")
+    shown.picked.emit(int(shown._shown.places[i]), int(shown._shown.places[k]))
+    until(lambda: "down c (7 training patients)" in page._said.text())
+    assert page._other.currentText() == "barcode of c"
+    wrong = tmp_path / "wrong.h5ad"
+    write_barcodes(replace(own, concepts=own.concepts + 1), wrong)
+    page.file_chosen.emit(str(wrong))
+    until(lambda: "they are of another SAE" in dock.strip.text)
 
 
 def test_cells_are_called_by_keys_and_the_rest_is_proposed(

@@ -1,4 +1,4 @@
-"""Patients against each other and against diseases: where they differ, and how surely."""
+"""A patient against another one: where they differ, and how surely."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ import pandas as pd
 from scipy import sparse, stats
 
 from napari_cytosae.core import enrichment
-from napari_cytosae.core._recipes import transformed
-from napari_cytosae.core.patients import barcode, replicate_means
-from napari_cytosae.core.types import CytoError
+from napari_cytosae.core.patients import LEVEL, barcode, replicate_means
 
 if TYPE_CHECKING:
-    from napari_cytosae.core.heads import Head
     from napari_cytosae.core.patients import Barcodes
     from napari_cytosae.core.types import Float64Array, Int64Array
 
@@ -91,7 +88,7 @@ def between_patients(
     )
     for (part, ours), (_, theirs) in draws:
         low[part], high[part] = np.quantile(ours - theirs, (0.025, 0.975), axis=1)
-    table = _table(values[columns], others[columns], low, high, table)
+    table = table_of(values[columns], others[columns], low, high, table)
     table.index = pd.Index(concepts[columns], name="concept")
     return Comparison(
         here[0],
@@ -99,145 +96,98 @@ def between_patients(
         concepts,
         values,
         others,
-        _surest_first(table),
+        surest_first(table),
         "patches a cell",
         "rank-biserial correlation of the cells",
     )
 
 
-def with_class(
-    head: Head, label: str, patient: str, values: sparse.csr_array
+def with_barcode(
+    here: tuple[str, sparse.csr_array],
+    there: tuple[str, Barcodes],
+    concepts: Int64Array,
 ) -> Comparison:
-    """Compare a patient with a head's training patients of one class.
+    """Compare the cells of a patient with the barcode of another one, whose cells are gone.
 
     Parameters
     ----------
-    head : Head
-        With `Head.profiles`.
-    label : str
-        One of its classes.
-    patient : str
-        Name.
-    values : csr_array, (1, k)
-        The barcode, with the columns of `Head.columns`.
+    here : (str, csr_array (n_cells, k))
+        Name and token counts.
+    there : (str, Barcodes)
+        Name, and a table of one row with the same columns.
+    concepts : ndarray of int64, (k,)
+        Ids of the columns.
 
     Returns
     -------
     Comparison
-        In shares of the barcode. The effect is the distance from the class's mean in its
-        standard deviations; p is that of one more patient of the class (t distribution
-        with a prediction interval), and so is the interval of the difference.
+        In shares of the barcode. The effect is the difference of the root shares, from -1
+        to 1. Where the other barcode has a bootstrap interval, p is that of a normal
+        difference with both bootstrap errors, which holds for cells and says nothing of
+        other patients; without one, intervals and p are NaN.
 
     Raises
     ------
     CytoError
-        If the head does not know the class, or keeps no profiles.
+        If the patient has no cell.
     """
-    if label not in head.classes or head.profiles is None:
-        raise CytoError(f"The head knows no barcode of {label}: train it again.")
-    index = head.classes.index(label)
-    profile = head.profiles
-    x = transformed(values, "fraction")[0].astype(np.float64)
-    mean, deviation = profile.means[index], profile.deviations[index]
-    n = int(profile.counts[index])
-    shown = np.flatnonzero((x > 0) | (mean > 0))
-    # A concept that hardly varies in a few patients may vary in the next: no deviation is
-    # taken for smaller than the median one.
-    floor = np.median(deviation[shown]) if len(shown) else 0.0
-    spread = np.maximum(deviation[shown], max(floor, 1e-12)) * np.sqrt(1 + 1 / n)
-    difference = x[shown] - mean[shown]
-    effect = difference / spread
-    p = 2 * stats.t.sf(np.abs(effect), max(n - 1, 1))
-    reach = stats.t.ppf(0.975, max(n - 1, 1)) * spread
+    other = there[1]
+    mine = barcode(here[1])
+    theirs = other.values.toarray()[0].astype(np.float64)
+    totals = max(mine.sum(), 1e-12), max(theirs.sum(), 1e-12)
+    values, others = mine / totals[0], theirs / totals[1]
+    shown = np.flatnonzero((values > 0) | (others > 0))
+    x, y = values[shown], others[shown]
+    error = np.full(len(shown), np.nan)
+    if other.low is not None and other.high is not None and here[1].shape[0] > 1:
+        for part, means in replicate_means(here[1], shown):
+            error[part] = means.std(axis=1) / totals[0]
+        width = (other.high - other.low).toarray()[0, shown] / totals[1]
+        error = np.hypot(error, width / (2 * stats.norm.ppf((1 + LEVEL) / 2)))
+        # What a few cells happen to show in equal parts may vary in others.
+        error = np.maximum(error, max(float(np.median(error)), 1e-12)) if len(x) else error
+    p = 2 * stats.norm.sf(np.abs(x - y) / error)
     found = pd.DataFrame(
-        {
-            "effect": effect,
-            "p": p,
-            "fdr": stats.false_discovery_control(p) if len(p) else p,
-        },
-        index=pd.Index(head.concepts[shown], name="concept"),
+        {"effect": np.sqrt(x) - np.sqrt(y), "p": p, "fdr": fdr_of(p)},
+        index=pd.Index(concepts[shown], name="concept"),
     )
-    table = _table(x[shown], mean[shown], difference - reach, difference + reach, found)
+    reach = stats.norm.ppf(0.975) * error
+    table = table_of(x, y, x - y - reach, x - y + reach, found)
     return Comparison(
-        patient,
-        f"{label} ({n} training patients)",
-        head.concepts,
-        x,
-        mean,
-        _surest_first(table),
+        here[0],
+        there[0],
+        concepts,
+        values,
+        others,
+        surest_first(table),
         "share of the barcode",
-        "distance from the class's mean in standard deviations",
+        "difference of the root shares",
     )
 
 
-def correlation(barcodes: Barcodes) -> Float64Array:
-    """How alike patients are: correlation of their root shares, (n, n)."""
-    root = transformed(barcodes.values, "sqrt").astype(np.float64)
-    return np.atleast_2d(np.asarray(np.corrcoef(root), dtype=np.float64))
+def fdr_of(p: Float64Array) -> Float64Array:
+    """Benjamini and Hochberg; unknown where p is."""
+    known = len(p) > 0 and not np.isnan(p).any()
+    fdr: Float64Array = stats.false_discovery_control(p) if known else p
+    return fdr
 
 
-def disease_concepts(barcodes: Barcodes, top: int = 50) -> pd.DataFrame:
-    """Concepts that patients of a disease show more than all others.
-
-    Parameters
-    ----------
-    barcodes : Barcodes
-        With diagnoses; patients without one are not looked at.
-    top : int
-        Of each disease.
-
-    Returns
-    -------
-    DataFrame
-        ``diagnosis, concept, mean, others, effect, p, fdr``: mean shares of the barcode,
-        and the rank statistics of `enrichment.compare` over the patients.
-
-    Raises
-    ------
-    CytoError
-        If there are fewer than two diagnoses.
-    """
-    known = np.array([bool(name) for name in barcodes.diagnosis])
-    table = barcodes.rows(known)
-    names = np.array(table.diagnosis, dtype=str)
-    if len(np.unique(names)) < 2:
-        raise CytoError("Diseases can be compared where there are two diagnoses at least.")
-    shares = sparse.csr_array(transformed(table.values, "fraction"))
-    parts = []
-    for name in np.unique(names):
-        chosen = names == name
-        found = enrichment.compare(shares, chosen)
-        columns = found.index.to_numpy()
-        part = pd.DataFrame(
-            {
-                "diagnosis": str(name),
-                "concept": table.concepts[columns],
-                "mean": np.asarray(shares[chosen].mean(axis=0))[columns],
-                "others": np.asarray(shares[~chosen].mean(axis=0))[columns],
-                "effect": found["effect"].to_numpy(),
-                "p": found["p"].to_numpy(),
-                "fdr": found["fdr"].to_numpy(),
-            }
-        )
-        part = part[part["effect"] > 0]
-        parts.append(part.sort_values(["fdr", "effect"], ascending=[True, False]).head(top))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _table(
+def table_of(
     here: Float64Array,
     there: Float64Array,
     low: Float64Array,
     high: Float64Array,
     found: pd.DataFrame,
 ) -> pd.DataFrame:
+    """Both barcodes, their difference with its interval, and what `found` says of it."""
     table = found.assign(
         here=here, there=there, difference=here - there, low=low, high=high
     )
     return table.loc[:, list(COLUMNS)]
 
 
-def _surest_first(table: pd.DataFrame) -> pd.DataFrame:
+def surest_first(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows by FDR and size of the effect."""
     size = table["effect"].abs()
     order = np.lexsort((table.index.to_numpy(), -size, table["fdr"].fillna(1).to_numpy()))
     return table.iloc[order]

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_cytosae.core.types import Progress
+from napari_cytosae.widgets import _compare_tasks
 from napari_cytosae.widgets._bars import AGAINST, FOR, Bar
+from napari_cytosae.widgets.cells_panel import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from napari_cytosae.core.comparison import Comparison
+    from napari_cytosae.core.patients import Barcodes
     from napari_cytosae.core.reading import Reading
+    from napari_cytosae.core.resemblance import Resemblance
     from napari_cytosae.patient_session import PatientSession
     from napari_cytosae.session import Session
     from napari_cytosae.widgets._compare_page import ComparePage
+    from napari_cytosae.widgets._compare_tasks import Known, Other
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._jobs import Ended, Jobs
+    from napari_cytosae.widgets.patient_map import PatientMap
 
-_LANE = "comparison"
+_LANE, _MAP_LANE = "comparison", "patient map"
 SHOWN = 200
 """Differences listed; the plot has all concepts."""
-
-Other = tuple[str, str]
-"""``class`` or ``patient``, and its name."""
 
 
 class CompareController:
@@ -41,9 +43,15 @@ class CompareController:
         self._desk, self._jobs, self._page = desk, jobs, page
         self._other: Other | None = None
         self._found: Comparison | None = None
+        self._file: Barcodes | None = None
+        self._map: PatientMap | None = None
+        self._on_map: tuple[Other, ...] = ()
         page.other_chosen.connect(self.compare)
         page.concept_picked.connect(patients.pick)
+        page.file_chosen.connect(self.open_file)
+        page.map_clicked.connect(self.show_map)
         self._connections: list[tuple[Any, Callable[..., None]]] = [
+            (patients.head_changed, self._on_head),
             (patients.reading_changed, self._on_reading),
             (patients.concept_changed, page.differences.set_picked),
             (session.names_changed, self._show),
@@ -52,50 +60,105 @@ class CompareController:
             signal.connect(slot)
 
     def close(self) -> None:
-        """Leave the sessions."""
+        """Leave the sessions; the map closes."""
+        if self._map is not None:
+            self._map.close()
         for signal, slot in self._connections:
             signal.disconnect(slot)
 
-    def others(self) -> list[tuple[str, Other]]:
-        """What there is to compare with: diseases of the head, and patients it has read."""
+    def known(self) -> Known | None:
+        """All there is to compare; None before the present patient is predicted."""
         reading = self._patients.reading
         if reading is None:
-            return []
-        classes = reading.head.classes if reading.head.profiles is not None else ()
-        return [
-            *((f"barcode of {name}", ("class", name)) for name in classes),
-            *(
-                (f"patient {name}", ("patient", name))
-                for name in self._patients.readings
-                if name != reading.case.patient
-            ),
-        ]
+            return None
+        others = (r for r in self._patients.readings.values() if r is not reading)
+        return _compare_tasks.Known(reading.head, (reading, *others), self._file)
 
     def compare(self, other: Other) -> None:
-        """Compare the present patient with a class of the head or another patient."""
-        reading = self._patients.reading
-        if reading is None:
+        """Compare the present patient with another or a class, or a class with others."""
+        known = self.known()
+        if known is None:
             return
-        kind, name = other
-        self._other = (kind, name)
-        second = self._patients.readings.get(name) if kind == "patient" else None
+        self._other = other
 
         def ended(end: Ended) -> None:
-            if self._patients.reading is reading and end.value is not None:
+            if self._patients.reading is known.readings[0] and end.value is not None:
                 self._found = end.value
                 self._show()
 
         self._jobs.run(
             _LANE,
             "Comparing",
-            lambda: _compare(reading, name, second),
+            lambda: _compare_tasks.compare(known, other),
             on_ended=ended,
             on_failed=lambda error: self._desk.fail(str(error), error.details),
         )
 
+    def open_file(self, path: str) -> None:
+        """Take the patients of a ``barcodes.h5ad`` to compare with."""
+        head = self._patients.head
+        if head is None:
+            return
+
+        def done(table: Barcodes) -> str:
+            if self._patients.head is not head:
+                return "The head was changed meanwhile; the file was let go."
+            self._file = table
+            self._on_reading(self._patients.reading)
+            said = f"{counted(len(table), 'patient')} to compare with."
+            return " ".join((said, *table.problems[:1]))
+
+        self._desk.run(
+            "Reading the barcodes", lambda: _compare_tasks.open_barcodes(path, head), done
+        )
+
+    def show_map(self) -> None:
+        """Open the map of how alike all patients and classes are."""
+        known = self.known()
+        if known is None:
+            return
+
+        def ended(end: Ended) -> None:
+            if end.value is not None:
+                self._draw_map(*end.value)
+
+        self._jobs.run(
+            _MAP_LANE,
+            "Comparing the patients",
+            lambda: _compare_tasks.resemble(known),
+            on_ended=ended,
+            on_failed=lambda error: self._desk.fail(str(error), error.details),
+        )
+
+    def _draw_map(self, found: Resemblance, keys: tuple[Other, ...]) -> None:
+        if self._map is None:
+            from napari_cytosae.widgets.patient_map import PatientMap
+
+            self._map = PatientMap(parent=self._page)
+            self._map.picked.connect(self._on_picked)
+        self._on_map = keys
+        self._map.set_shown(found)
+        self._map.show()
+        self._map.raise_()
+
+    def _on_picked(self, row: int, column: int) -> None:
+        """Compare the present patient with one of the two that were pointed at."""
+        offered = [] if (known := self.known()) is None else known.others()
+        for place in (column, row):
+            other = self._on_map[place]
+            if other in [key for _, key in offered]:
+                self._page.set_others(offered, other)
+                self.compare(other)
+                return
+
+    def _on_head(self, _: Any) -> None:
+        """The file was read for the former head's concepts."""
+        self._file = None
+
     def _on_reading(self, reading: Reading | None) -> None:
         self._found = None
-        others = self.others()
+        known = self.known()
+        others = [] if known is None else known.others()
         keys = [key for _, key in others]
         if self._other not in keys:
             self._other = keys[0] if keys else None
@@ -118,20 +181,6 @@ class CompareController:
         self._page.set_barcodes(found.concepts, found.values, found.others)
         names = {} if self._session.names is None else self._session.names.as_dict()
         self._page.set_differences(difference_bars(found, names), self._patients.concept)
-
-
-def _compare(
-    reading: Reading, name: str, second: Reading | None
-) -> Generator[Progress, None, Comparison]:
-    yield Progress("Comparing", 0, 0)
-    from napari_cytosae.core import comparison
-
-    patient = reading.case.patient
-    if second is None:
-        return comparison.with_class(reading.head, name, patient, reading.counts_row())
-    return comparison.between_patients(
-        (patient, reading.counts), (name, second.counts), reading.head.concepts
-    )
 
 
 def difference_bars(found: Comparison, names: dict[int, str]) -> list[Bar]:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_cytosae.widgets._bars import AGAINST, FOR, BarTable
+from napari_cytosae.widgets._bars import BarTable
 from napari_cytosae.widgets._notes import note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy.typing as npt
-
+    from napari_cytosae.core.types import Float64Array, Int64Array
     from napari_cytosae.widgets._bars import Bar
 
 LINES = 2
-PLOT_PX = 76
 
 
 class ComparePage(QWidget):
@@ -31,10 +37,15 @@ class ComparePage(QWidget):
     -------
     other_chosen : object
     concept_picked : int
+    file_chosen : str
+        Barcodes of other patients.
+    map_clicked
     """
 
     other_chosen = Signal(object)
     concept_picked = Signal(object)
+    file_chosen = Signal(str)
+    map_clicked = Signal()
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -43,9 +54,18 @@ class ComparePage(QWidget):
         self._other.activated.connect(
             lambda i: self.other_chosen.emit(self._other.itemData(i))
         )
+        self._other.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._file = QPushButton("File ...")
+        self._file.setToolTip("Patients to compare with: a barcodes.h5ad")
+        self._file.clicked.connect(self._on_file)
+        self._map = QPushButton("Map")
+        self._map.setToolTip("How alike all these patients and diseases are")
+        self._map.clicked.connect(self.map_clicked)
         line = QHBoxLayout()
         line.addWidget(QLabel("With"))
         line.addWidget(self._other, 1)
+        line.addWidget(self._file)
+        line.addWidget(self._map)
         self._said = note()
         self.differences = BarTable(LINES)
         self.differences.setToolTip("Click a concept to see its cells")
@@ -78,33 +98,21 @@ class ComparePage(QWidget):
 
     def set_barcodes(
         self,
-        concepts: npt.NDArray[np.int64],
-        here: npt.NDArray[np.float64],
-        there: npt.NDArray[np.float64],
+        concepts: Int64Array,
+        here: Float64Array,
+        there: Float64Array,
     ) -> None:
         """Draw both barcodes: the patient upwards, the other one downwards."""
-        import pyqtgraph as pg  # type: ignore[import-untyped]
-
         if self._plot is None:
-            self._plot = pg.PlotWidget(background=None)
-            self._plot.setFixedHeight(PLOT_PX)
-            self._plot.setMenuEnabled(False)
-            self._plot.setMouseEnabled(x=True, y=False)
-            self._plot.getAxis("left").setWidth(36)
-            self._plot.setToolTip("Wheel: zoom; drag: move; double click: all concepts")
-            self._plot.scene().sigMouseClicked.connect(self._on_click)
-            self._layout.insertWidget(1, self._plot)
-        self._plot.clear()
-        for values, sign, colour in ((here, 1, FOR), (there, -1, AGAINST)):
-            shown = np.flatnonzero(values)
-            x = np.repeat(concepts[shown].astype(np.float64), 2)
-            y = np.zeros(len(x))
-            y[1::2] = sign * values[shown]
-            self._plot.addItem(
-                pg.PlotCurveItem(x, y, connect="pairs", pen=pg.mkPen(colour, width=1))
-            )
-        self._plot.autoRange()
+            from napari_cytosae.widgets._barcode_plot import BarcodePlot
 
-    def _on_click(self, event: Any) -> None:
-        if event.double():
-            self._plot.autoRange()
+            self._plot = BarcodePlot()
+            self._layout.insertWidget(1, self._plot)
+        self._plot.set_barcodes(concepts, here, there)
+
+    def _on_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Open barcodes of other patients", "", "Barcodes (*.h5ad)"
+        )
+        if path:
+            self.file_chosen.emit(path)

@@ -1,0 +1,144 @@
+"""Classes of a head, by their training patients: against one patient, and each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import sparse, stats
+
+from napari_cytosae.core._recipes import transformed
+from napari_cytosae.core.comparison import Comparison, fdr_of, surest_first, table_of
+from napari_cytosae.core.types import CytoError
+
+if TYPE_CHECKING:
+    from napari_cytosae.core.heads import Head, Profiles
+
+
+def with_class(
+    head: Head, label: str, patient: str, values: sparse.csr_array
+) -> Comparison:
+    """Compare a patient with a head's training patients of one class.
+
+    Parameters
+    ----------
+    head : Head
+        With `Head.profiles`.
+    label : str
+        One of its classes.
+    patient : str
+        Name.
+    values : csr_array, (1, k)
+        The barcode, with the columns of `Head.columns`.
+
+    Returns
+    -------
+    Comparison
+        In shares of the barcode. The effect is the distance from the class's mean in its
+        standard deviations; p is that of one more patient of the class (t distribution
+        with a prediction interval), and so is the interval of the difference.
+
+    Raises
+    ------
+    CytoError
+        If the head does not know the class, or keeps no profiles.
+    """
+    index, profile = _profile(head, label)
+    x = transformed(values, "fraction")[0].astype(np.float64)
+    mean, deviation = profile.means[index], profile.deviations[index]
+    n = int(profile.counts[index])
+    shown = np.flatnonzero((x > 0) | (mean > 0))
+    # A concept that hardly varies in a few patients may vary in the next: no deviation is
+    # taken for smaller than the median one.
+    floor = np.median(deviation[shown]) if len(shown) else 0.0
+    spread = np.maximum(deviation[shown], max(floor, 1e-12)) * np.sqrt(1 + 1 / n)
+    difference = x[shown] - mean[shown]
+    effect = difference / spread
+    p = 2 * stats.t.sf(np.abs(effect), max(n - 1, 1))
+    reach = stats.t.ppf(0.975, max(n - 1, 1)) * spread
+    found = pd.DataFrame(
+        {
+            "effect": effect,
+            "p": p,
+            "fdr": fdr_of(p),
+        },
+        index=pd.Index(head.concepts[shown], name="concept"),
+    )
+    table = table_of(x[shown], mean[shown], difference - reach, difference + reach, found)
+    return Comparison(
+        patient,
+        f"{label} ({n} training patients)",
+        head.concepts,
+        x,
+        mean,
+        surest_first(table),
+        "share of the barcode",
+        "distance from the class's mean in standard deviations",
+    )
+
+
+def class_concepts(head: Head, label: str) -> Comparison:
+    """Concepts that a head's training patients of one class show more than all others.
+
+    Parameters
+    ----------
+    head : Head
+        With `Head.profiles`.
+    label : str
+        One of its classes.
+
+    Returns
+    -------
+    Comparison
+        The class with the mean of the patients of the other classes, in shares of the
+        barcode; only concepts that the class shows more are in the table. The effect is
+        the difference in standard deviations, p that of Welch's t test over patients.
+
+    Raises
+    ------
+    CytoError
+        If the head does not know the class, or keeps no profiles.
+    """
+    index, profile = _profile(head, label)
+    rest = np.arange(len(head.classes)) != index
+    counts = profile.counts[rest].astype(np.float64)[:, None]
+    n, m = int(profile.counts[index]), int(counts.sum())
+    mean, deviation = profile.means[index], profile.deviations[index]
+    others = (counts * profile.means[rest]).sum(axis=0) / m
+    squares = (counts - 1) * profile.deviations[rest] ** 2
+    squares += counts * (profile.means[rest] - others) ** 2
+    spread = np.sqrt(squares.sum(axis=0) / max(m - 1, 1))
+    shown = np.flatnonzero(mean > others)
+    x, y, s, t = mean[shown], others[shown], deviation[shown], spread[shown]
+    pooled = np.sqrt(((n - 1) * s**2 + (m - 1) * t**2) / max(n + m - 2, 1))
+    # As in `with_class`: few patients that happen to be alike prove no small deviation.
+    pooled = np.maximum(pooled, max(float(np.median(pooled)) if len(x) else 0.0, 1e-12))
+    p = low = high = np.full(len(x), np.nan)
+    if n > 1 and m > 1:
+        error = np.hypot(s / np.sqrt(n), t / np.sqrt(m))
+        error = np.maximum(error, 1e-12)
+        freedom = error**4 / ((s**2 / n) ** 2 / (n - 1) + (t**2 / m) ** 2 / (m - 1) + 1e-60)
+        p = 2 * stats.t.sf((x - y) / error, freedom)
+        reach = stats.t.ppf(0.975, freedom) * error
+        low, high = x - y - reach, x - y + reach
+    found = pd.DataFrame(
+        {"effect": (x - y) / pooled, "p": p, "fdr": fdr_of(p)},
+        index=pd.Index(head.concepts[shown], name="concept"),
+    )
+    return Comparison(
+        f"{label} ({n} training patients)",
+        f"all other classes ({m})",
+        head.concepts,
+        mean,
+        others,
+        surest_first(table_of(x, y, low, high, found)),
+        "share of the barcode",
+        "difference in standard deviations of the patients",
+    )
+
+
+def _profile(head: Head, label: str) -> tuple[int, Profiles]:
+    if label not in head.classes or head.profiles is None:
+        raise CytoError(f"The head knows no barcode of {label}: train it again.")
+    return head.classes.index(label), head.profiles

@@ -1,0 +1,124 @@
+"""Many patients at once: how alike they are, and what a disease has that others lack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from napari_cytosae.core import enrichment
+from napari_cytosae.core._recipes import transformed
+from napari_cytosae.core.types import CytoError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_cytosae.core.patients import Barcodes
+    from napari_cytosae.core.types import Float64Array, Int64Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resemblance:
+    """How alike barcodes are.
+
+    Attributes
+    ----------
+    names : tuple of str
+        n of them.
+    matrix : ndarray of float64, (n, n)
+        Of `correlation`.
+    places : ndarray of int64, (n,)
+        Which of the barcodes that were given each one is.
+    """
+
+    names: tuple[str, ...]
+    matrix: Float64Array
+    places: Int64Array
+
+
+def resemblance(names: Sequence[str], values: sparse.csr_array) -> Resemblance:
+    """Correlate barcodes, and order them so that alike ones lie side by side.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the patients, n of them.
+    values : csr_array, (n, k)
+        Barcodes in any unit.
+
+    Returns
+    -------
+    Resemblance
+        In the order of the leaves of average linkage on 1 - correlation.
+    """
+    from scipy.cluster.hierarchy import average, leaves_list, optimal_leaf_ordering
+    from scipy.spatial.distance import squareform
+
+    matrix = correlation(values)
+    order: Int64Array = np.arange(len(names))
+    if len(names) > 2:
+        distance = np.clip(1 - matrix, 0, None)
+        np.fill_diagonal(distance, 0)
+        pairs = squareform(distance, checks=False)
+        tree = average(pairs)
+        order = leaves_list(optimal_leaf_ordering(tree, pairs))
+    return Resemblance(
+        tuple(names[int(i)] for i in order), matrix[np.ix_(order, order)], order
+    )
+
+
+def correlation(values: sparse.csr_array) -> Float64Array:
+    """How alike patients are: correlation of their root shares, (n, n)."""
+    root = transformed(values, "sqrt").astype(np.float64)
+    return np.atleast_2d(np.asarray(np.corrcoef(root), dtype=np.float64))
+
+
+def disease_concepts(barcodes: Barcodes, top: int = 50) -> pd.DataFrame:
+    """Concepts that patients of a disease show more than all others.
+
+    Parameters
+    ----------
+    barcodes : Barcodes
+        With diagnoses; patients without one are not looked at.
+    top : int
+        Of each disease.
+
+    Returns
+    -------
+    DataFrame
+        ``diagnosis, concept, mean, others, effect, p, fdr``: mean shares of the barcode,
+        and the rank statistics of `enrichment.compare` over the patients.
+
+    Raises
+    ------
+    CytoError
+        If there are fewer than two diagnoses.
+    """
+    known = np.array([bool(name) for name in barcodes.diagnosis])
+    table = barcodes.rows(known)
+    names = np.array(table.diagnosis, dtype=str)
+    if len(np.unique(names)) < 2:
+        raise CytoError("Diseases can be compared where there are two diagnoses at least.")
+    shares = sparse.csr_array(transformed(table.values, "fraction"))
+    parts = []
+    for name in np.unique(names):
+        chosen = names == name
+        found = enrichment.compare(shares, chosen)
+        columns = found.index.to_numpy()
+        part = pd.DataFrame(
+            {
+                "diagnosis": str(name),
+                "concept": table.concepts[columns],
+                "mean": np.asarray(shares[chosen].mean(axis=0))[columns],
+                "others": np.asarray(shares[~chosen].mean(axis=0))[columns],
+                "effect": found["effect"].to_numpy(),
+                "p": found["p"].to_numpy(),
+                "fdr": found["fdr"].to_numpy(),
+            }
+        )
+        part = part[part["effect"] > 0]
+        parts.append(part.sort_values(["fdr", "effect"], ascending=[True, False]).head(top))
+    return pd.concat(parts, ignore_index=True)
