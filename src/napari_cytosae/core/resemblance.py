@@ -64,7 +64,8 @@ def resemblance(names: Sequence[str], values: sparse.csr_array) -> Resemblance:
         np.fill_diagonal(distance, 0)
         pairs = squareform(distance, checks=False)
         tree = average(pairs)
-        order = leaves_list(optimal_leaf_ordering(tree, pairs))
+        leaves = leaves_list(optimal_leaf_ordering(tree, pairs))
+        order = np.asarray(leaves, dtype=np.int64)
     return Resemblance(
         tuple(names[int(i)] for i in order), matrix[np.ix_(order, order)], order
     )
