@@ -180,7 +180,7 @@ def test_scale_is_robust_and_shared():
 
 @pytest.mark.parametrize("smooth", [False, True])
 def test_tiff_holds_the_map(overlay, tmp_path, monkeypatch, smooth):
-    monkeypatch.setattr("napari_cytosae.core.overlay.TILE", 16)
+    monkeypatch.setattr("napari_cytosae.core.overlay.BLOCK", 16)
     smoothed = OverlayMap(overlay.grids, overlay.boxes, overlay.shape, smooth)
     path = tmp_path / "overlay_12.tif"
     write_tiff(path, smoothed, um=0.1, metadata={"concept": 12, "name": "nucleus \u00b5"})
@@ -197,7 +197,7 @@ def test_tiff_holds_the_map(overlay, tmp_path, monkeypatch, smooth):
 
 
 def test_tiff_of_a_huge_slide_is_bigtiff_and_small(tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_cytosae.core.overlay.TILE", 4096)
+    monkeypatch.setattr("napari_cytosae.core.overlay.BLOCK", 4096)
     grids = np.ones((1, 16, 16), np.float32)
     overlay = OverlayMap(grids, np.array([[100, 100, 350, 350]]), (33_000, 33_000))
     path = tmp_path / "overlay.tif"

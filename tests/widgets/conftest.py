@@ -110,6 +110,8 @@ def segmented(opened, until):
 
 @pytest.fixture
 def encoded(segmented, until):
+    """With every concept in the table, background too."""
+    segmented.concepts_panel.model.set_keep("all")
     segmented.cells_panel.encode_clicked.emit()
     until(lambda: segmented.concepts_panel.model.rowCount() > 0)
     return segmented

@@ -306,7 +306,6 @@ def test_catalogue_gives_classes_before_names(encoded, panel, until, tmp_path):
 
 def test_stability_is_measured_and_flags_concepts(encoded, panel, until):
     session = encoded.session
-    panel.model.set_keep("all")
     panel.tools.chosen.emit("stability", "")
     until(lambda: session.exploration.stability is not None, timeout=60_000)
     table = session.exploration.stability

