@@ -344,7 +344,7 @@ class Session:
 
     @property
     def scope(self) -> Scope:
-        """What concepts are ranked by: image, selected cells, patch, or examples."""
+        """What concepts are ranked by, e.g. the image, its red cells, or a patch."""
         return self._scope
 
     @property

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 Step = Literal["models", "cells", "concepts", "patient"]
 StepState = Literal["todo", "done", "attention"]
-Scope = Literal["image", "cells", "patch", "like"]
+Scope = Literal[
+    "image", "cells", "patch", "like", "wbc", "rbc", "platelet", "accepted", "patient"
+]
 Verdict = Literal["", "accept", "reject"]
 Shows = Literal["smear", "single_cell", "labels"]
 

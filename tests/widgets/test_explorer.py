@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from qtpy.QtCore import Qt
+from scipy import sparse
 
 from napari_cytosae.core.concepts import Annotation
 from napari_cytosae.core.enrichment import compare, enriched, likeness
@@ -16,6 +17,7 @@ from napari_cytosae.widgets._concept_rows import ConceptRows
 from napari_cytosae.widgets._settings import PanelSettings
 from napari_cytosae.widgets.concept_model import HEADERS, STAR
 from napari_cytosae.widgets.concepts_panel import ConceptsPanel
+from napari_cytosae.widgets.latent_atlas import FLAGS
 from napari_cytosae.widgets.lower_tabs import LowerTabs
 from napari_cytosae.widgets.notes_editor import NotesEditor
 from napari_cytosae.widgets.tools_menu import TOOLS
@@ -182,6 +184,60 @@ def test_the_fdr_column_is_that_of_the_selection(encoded, panel, until):
     assert panel.table.shown_columns() == ["fdr"]
 
 
+def test_a_kind_of_cell_and_the_accepted_cells_can_be_ranked_by(encoded, panel, until):
+    session = encoded.session
+    ids = session.encoded.cell_ids
+    expected = ConceptRows.of(_ranked(session, [1, 3]))
+    session.set_scope("accepted")
+    assert "Accept cells first" in encoded.strip.text
+    concept = int(expected.concept[0])
+    session.judge(concept, [int(ids[1]), int(ids[3])], "accept")
+    session.judge(concept, [int(ids[0])], "reject")
+    until(lambda: panel.model.rowCount() == len(expected.concept))
+    assert panel.model.concept_at(0) == concept
+    cell = panel.model.index(0, KEYS.index("specificity")).data()
+    assert float(cell) == pytest.approx(expected.numbers["specificity"][0], abs=0.01)
+    session.set_scope("wbc")
+    whole = ConceptRows.of(_ranked(session, None))
+    until(lambda: panel.model.rowCount() == len(whole.concept))
+    session.set_scope("platelet")
+    assert panel.model.rowCount() == 0
+    assert "no cells of this kind" in encoded.strip.text
+
+
+def _ranked(session, rows):
+    from napari_cytosae.core.concepts import ranking
+
+    table = ranking(session.encoded.activations, rows)
+    return table.assign(where="", flags="")
+
+
+def test_a_patient_is_ranked_over_all_of_his_images(encoded, panel, until):
+    from dataclasses import replace
+
+    from napari_cytosae.core.concepts import ranking
+    from napari_cytosae.core.encoding import concatenate, rows
+    from napari_cytosae.patient_session import PatientImage
+
+    session, patients = encoded.session, encoded.patients
+    session.set_scope("patient")
+    assert "Choose a patient" in encoded.strip.text
+    cells, crops = session.cells, session.crops
+    first, second = (rows(session.encoded, np.array(take)) for take in ([0, 1], [2, 4]))
+    for key, part in (("a" * 64, first), ("b" * 64, second)):
+        table = cells.table.assign(image=f"{key[0]}.png")
+        session.keep(key, replace(cells, table=table), session.settings, crops, part)
+    patients.assign([(PatientImage(f"{k}.png", f"{k}.png"), "P1") for k in "ab"])
+    pooled = concatenate([first, second, session.encoded])
+    expected = ranking(pooled.activations, [0, 1, 2, 3]).set_index("concept")
+    until(lambda: panel.model.rowCount() == len(expected))
+    best = panel.model.concept_at(0)
+    assert best == expected.index[0]
+    value = panel.model.index(0, KEYS.index("specificity")).data()
+    assert float(value) == pytest.approx(expected["specificity"].iloc[0], abs=0.01)
+    assert session.rows().size == 5
+
+
 # --- gallery --------------------------------------------------------------------------
 
 
@@ -192,12 +248,55 @@ def test_activation_is_drawn_into_the_cells(encoded, panel, until):
     gallery = panel.gallery.model()
     until(lambda: gallery.rowCount() and "strongest" in gallery.index(0).data(3))
     cell = gallery._cells[0]
-    row = list(session.encoded.cell_ids).index(cell.cell_id)
+    row = list(session.encoded.cell_ids).index(cell.key[1])
     grid = session.models.concept_grids(session.encoded, [concept])[0, row]
-    np.testing.assert_allclose(cell.drawn.grid, grid, rtol=1e-5)
+    np.testing.assert_allclose(cell.draw().grid, grid, rtol=1e-5)
     assert cell.caption == f"{session.encoded.activations.max[row, concept]:.2f}"
     panel.below.set_draws(False)
-    until(lambda: gallery._cells[0].drawn is None)
+    until(lambda: gallery._cells[0].draw is None)
+
+
+def test_cells_of_all_images_are_shown_and_lead_to_their_image(
+    encoded, viewer, panel, smear, until
+):
+    session, gallery = encoded.session, panel.gallery
+    first = session.image.sha256
+    concept = panel.model.concept_at(0)
+    viewer.add_image(smear[:, ::-1].copy(), name="mirrored.png", scale=(0.1, 0.1))
+    encoded.cells_panel.image_chosen.emit(1)
+    until(lambda: session.image is not None and session.image.sha256 != first)
+    second = session.image.sha256
+    encoded.cells_panel.segment_clicked.emit()
+    until(lambda: session.cells is not None)
+    encoded.cells_panel.encode_clicked.emit()
+    until(lambda: session.encoded is not None and session.encoded.complete)
+    session.select_concept(concept)
+    found = session.encoded_images()
+    strongest = {
+        (key, int(cell)): float(encoded_.activations.max[row, concept])
+        for key, (_, _, encoded_) in found.items()
+        for row, cell in enumerate(encoded_.cell_ids)
+    }
+    expected = sorted((v for v in strongest.values() if v > 0), reverse=True)
+    until(lambda: captions(panel) == [f"{value:.2f}" for value in expected])
+    cells = gallery.model()._cells
+    assert {cell.key[0] for cell in cells} == {first, second}
+    for cell in cells:
+        assert float(cell.caption) == pytest.approx(strongest[cell.key], abs=0.006)
+    row = next(row for row, cell in enumerate(cells) if cell.key[0] == first)
+    gallery.setCurrentIndex(gallery.model().index(row))
+    until(lambda: session.image is not None and session.image.sha256 == first)
+    until(lambda: session.selection.cell_ids == (cells[row].key[1],))
+    assert viewer.layers["smear.png"].visible
+    assert not viewer.layers["mirrored.png"].visible
+    panel.below._others.setChecked(False)
+    until(lambda: {cell.key[0] for cell in gallery.model()._cells} == {first})
+    viewer.layers.remove("mirrored.png")
+    panel.below._others.setChecked(True)
+    until(lambda: len({cell.key[0] for cell in gallery.model()._cells}) == 2)
+    there = [cell.key[0] for cell in gallery.model()._cells].index(second)
+    gallery.setCurrentIndex(gallery.model().index(there))
+    assert "no longer open" in encoded.strip.text
 
 
 def test_a_review_list_is_made_with_two_keys_and_exported(
@@ -450,11 +549,13 @@ def test_another_model_is_said_and_its_activations_not_taken(
     until(lambda: "holds other files" in encoded.strip.text)
 
 
-def test_the_atlas_shows_all_concepts_and_lists_those_drawn_around(encoded, panel, qtbot):
+def test_the_atlas_shows_all_concepts_and_lists_those_drawn_around(encoded, panel, until):
     session = encoded.session
+    until(lambda: bool(panel.model.flagged()))
     panel.tools.chosen.emit("atlas", "")
     controller = next(c for c in encoded._controllers if hasattr(c, "_tools"))
-    atlas = controller._atlas
+    atlas = controller._windows.atlas
+    until(lambda: atlas._points is not None)
     points = atlas._points
     mean = session.encoded.activations.mean_with_cls.toarray()
     fires = np.flatnonzero(mean.any(axis=0))
@@ -462,7 +563,12 @@ def test_the_atlas_shows_all_concepts_and_lists_those_drawn_around(encoded, pane
     np.testing.assert_allclose(points.density, (mean[:, fires] > 0).mean(axis=0))
     strength = [column[column > 0].mean() for column in mean[:, fires].T]
     np.testing.assert_allclose(points.strength, strength, rtol=1e-5)
-    assert len(atlas._dots.points()) == len(fires)
+    drawn = {int(dot.data()) for dots in atlas.dots for dot in dots.points()}
+    assert drawn == set(fires)
+    flags = panel.model.flagged()
+    for concept, place in zip(points.concepts, points.flagged, strict=True):
+        said = flags.get(int(concept), "").partition(";")[0]
+        assert place == (1 + FLAGS.index(said) if said else 0)
     # Draw around the stronger half.
     middle = float(np.median(np.log10(points.strength)))
     atlas._box.enclosed.emit(np.array([[-9, middle], [9, middle], [9, 9], [-9, 9]]))
@@ -473,5 +579,43 @@ def test_the_atlas_shows_all_concepts_and_lists_those_drawn_around(encoded, pane
     assert not panel._all.isHidden()
     panel._all.click()
     assert panel.model.rowCount() > len(shown)
-    atlas._dots.sigClicked.emit(atlas._dots, atlas._dots.points()[3:4], None)
-    assert session.selection.concept == int(fires[3])
+    dots = next(dots for dots in atlas.dots if len(dots.points()))
+    dots.sigClicked.emit(dots, dots.points()[:1], None)
+    assert session.selection.concept == int(dots.points()[0].data())
+
+
+def test_groups_are_drawn_against_concepts_and_lead_to_cells(encoded, panel, until):
+    from dataclasses import replace
+
+    from napari_cytosae.core.groups import compare_groups
+
+    session = encoded.session
+    controller = next(c for c in encoded._controllers if hasattr(c, "_tools"))
+    panel.tools.chosen.emit("groups", "")
+    heatmap = controller._windows.heatmap
+    until(lambda: "only one group" in heatmap._about.text())
+    kinds = ["wbc", "rbc", "wbc", "rbc", "rbc"]
+    table = session.cells.table.assign(kind=kinds)
+    part = (session.settings, session.crops, session.encoded)
+    session.keep("a" * 64, replace(session.cells, table=table), *part)
+    heatmap.grouping_chosen.emit("kind")
+    mean = session.encoded.activations.mean
+    until(lambda: bool(heatmap.shown()))
+    twice = sparse.csr_array(sparse.vstack([mean, mean]))
+    expected = compare_groups(twice, ["wbc"] * 5 + kinds)
+    shown = heatmap._groups
+    assert shown.counts.tolist() == [3, 7]
+    order = np.argsort(shown.concepts)
+    again = np.argsort(expected.concepts)
+    np.testing.assert_array_equal(shown.concepts[order], expected.concepts[again])
+    np.testing.assert_allclose(shown.means[:, order], expected.means[:, again], rtol=1e-6)
+    heatmap._sort.setCurrentIndex(1)
+    heatmap._sort.activated.emit(1)
+    assert heatmap.shown() == sorted(heatmap.shown())
+    heatmap._sort.setCurrentIndex(2)
+    heatmap._sort.activated.emit(2)
+    first = list(shown.concepts).index(heatmap.shown()[0])
+    assert shown.means[0, first] >= shown.means[1, first]
+    heatmap.concept_clicked.emit(heatmap.shown()[0])
+    assert session.selection.concept == heatmap.shown()[0]
+    until(lambda: "drive" in panel.below._caption.text())

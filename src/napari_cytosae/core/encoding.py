@@ -206,9 +206,30 @@ def concatenate(parts: Sequence[Encoded], *, complete: bool = True) -> Encoded:
     CytoError
         No parts, or parts made with different SAEs or thresholds.
     """
+    activations = concatenate_activations([part.activations for part in parts])
+    tokens = [part.tokens for part in parts if part.tokens is not None]
+    gates = [part.gates for part in parts if part.gates is not None]
+    return Encoded(
+        activations=activations,
+        tokens=np.concatenate(tokens) if len(tokens) == len(parts) else None,
+        gates=np.concatenate(gates) if len(gates) == len(parts) else None,
+        boxes=np.concatenate([part.boxes for part in parts]),
+        cell_ids=np.concatenate([part.cell_ids for part in parts]),
+        complete=complete,
+    )
+
+
+def concatenate_activations(parts: Sequence[ConceptActivations]) -> ConceptActivations:
+    """Join the activations of cells, without their tokens, in the order given.
+
+    Raises
+    ------
+    CytoError
+        No parts, or parts made with different SAEs or thresholds.
+    """
     if not parts:
         raise CytoError("There is nothing to join; encode some cells first.")
-    made = {(part.activations.sae_sha256, part.activations.threshold) for part in parts}
+    made = {(part.sae_sha256, part.threshold) for part in parts}
     if len(made) > 1:
         raise CytoError(
             "These cells were encoded with different SAEs or thresholds; encode them again."
@@ -216,22 +237,11 @@ def concatenate(parts: Sequence[Encoded], *, complete: bool = True) -> Encoded:
     sae_sha256, threshold = made.pop()
     stacked = {
         name: sparse.csr_array(
-            sparse.vstack([getattr(part.activations, name) for part in parts], format="csr")
+            sparse.vstack([getattr(part, name) for part in parts], format="csr")
         )
         for name in STATISTICS
     }
-    tokens = [part.tokens for part in parts if part.tokens is not None]
-    gates = [part.gates for part in parts if part.gates is not None]
-    return Encoded(
-        activations=ConceptActivations(
-            **stacked, threshold=threshold, sae_sha256=sae_sha256
-        ),
-        tokens=np.concatenate(tokens) if len(tokens) == len(parts) else None,
-        gates=np.concatenate(gates) if len(gates) == len(parts) else None,
-        boxes=np.concatenate([part.boxes for part in parts]),
-        cell_ids=np.concatenate([part.cell_ids for part in parts]),
-        complete=complete,
-    )
+    return ConceptActivations(**stacked, threshold=threshold, sae_sha256=sae_sha256)
 
 
 def rows(encoded: Encoded, index: slice | Int64Array) -> Encoded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from napari_cytosae.widgets import _tasks
 from napari_cytosae.widgets._layer_facts import layer_pixels, stated_pixel_size
@@ -46,6 +47,7 @@ class CellsController:
         # The layers as listed: a place in a list says nothing once layers move.
         self._images: list[ImageLayer] = []
         self._labels: list[Labels] = []
+        self._layer_of: WeakValueDictionary[str, ImageLayer] = WeakValueDictionary()
         self._marks: Labels | None = None
         self._marks_chosen = False
         self._described: Cells | None = None
@@ -103,6 +105,18 @@ class CellsController:
         if layer is not self._layers.source:
             self._open(layer)
 
+    def look_at_image(self, sha256: str) -> bool:
+        """Analyse an image that was read before; False where it is no longer open."""
+        layer = self._layer_of.get(sha256)
+        if layer is None or layer not in self._layers.images():
+            return False
+        former = self._layers.source
+        self.look_at(layer)
+        layer.visible = True
+        if former is not None and former is not layer:
+            former.visible = False
+        return True
+
     def _on_labels_chosen(self, index: int) -> None:
         if 0 <= index < len(self._labels):
             self._marks, self._marks_chosen = self._labels[index], True
@@ -123,6 +137,7 @@ class CellsController:
         pixels = layer_pixels(layer)
 
         def ended(end: Ended) -> None:
+            self._layer_of[end.value.sha256] = layer
             self._session.set_image(end.value)
             # It may have been scaled meanwhile.
             self._on_source_moved()

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from napari_cytosae.core.concepts import Annotation, Summary
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
-    from napari_cytosae.core.types import Cells, Crops, Encoded, Float32Array, Image
+    from napari_cytosae.core.types import (
+        Cells,
+        ConceptActivations,
+        Crops,
+        Encoded,
+        Float32Array,
+        Image,
+    )
 
 LOCATED = 512
 """Of how many concepts, the strongest ones, it is worked out where they fire."""
@@ -53,6 +60,9 @@ class RankingWork:
         Rows of `encoded` to rank by.
     patch : (row, column) or None
         Rank by this patch of the first of `rows`.
+    pool : sequence of (ConceptActivations, ndarray of int64)
+        Several images and the rows of each to rank by, against all of their other cells;
+        empty: only `encoded`.
     summary : Summary or None
         Of `encoded`, once it is known.
     where : DataFrame or None
@@ -75,14 +85,18 @@ class RankingWork:
     classes: pd.DataFrame | None = None
     mean_acts: npt.NDArray[np.float32] | None = None
     stability: pd.DataFrame | None = None
+    pool: Sequence[tuple[ConceptActivations, npt.NDArray[np.int64]]] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
-    """Result of `rank`: rows for the table, the strongest concept first."""
+    """Result of `rank`: rows for the table, the strongest concept first.
+
+    `summary` is that of `RankingWork.encoded`; None where several images were ranked by.
+    """
 
     rows: ConceptRows
-    summary: Summary
+    summary: Summary | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,9 +163,13 @@ def rank(work: RankingWork) -> Generator[Progress, None, Ranked]:
     from napari_cytosae.core.enrichment import compare
 
     yield Progress("Ranking", 0, 0, "concepts")
-    summary = work.summary or summarise(work.encoded.activations)
+    activations, rows = work.encoded.activations, work.rows
+    if work.pool:
+        activations, rows = _pooled(work.pool)
+    known_summary = None if work.pool else work.summary
+    summary = known_summary or summarise(activations)
     if work.patch is None:
-        table = ranking(work.encoded.activations, work.rows, summary=summary)
+        table = ranking(activations, rows, summary=summary)
     else:
         latents = _latents_of_patch(work, int(work.rows[0]), work.patch)
         table = patch_ranking(latents, summary)
@@ -165,10 +183,25 @@ def rank(work: RankingWork) -> Generator[Progress, None, Ranked]:
     )
     if work.classes is not None:
         table["class"] = work.classes["text"].reindex(table["concept"]).to_numpy()
-    if work.patch is None and 0 < len(work.rows) < len(work.encoded):
-        compared = compare(work.encoded.activations.mean, work.rows)
+    if work.patch is None and 0 < len(rows) < len(activations):
+        compared = compare(activations.mean, rows)
         table["fdr"] = compared["fdr"].reindex(table["concept"]).to_numpy()
-    return Ranked(ConceptRows.of(table).said(work.annotations), summary)
+    listed = ConceptRows.of(table).said(work.annotations)
+    return Ranked(listed, None if work.pool else summary)
+
+
+def _pooled(
+    pool: Sequence[tuple[ConceptActivations, npt.NDArray[np.int64]]],
+) -> tuple[ConceptActivations, npt.NDArray[np.int64]]:
+    """The cells of several images as those of one, and the rows among them."""
+    import numpy as np
+
+    from napari_cytosae.core.encoding import concatenate_activations
+
+    parts = [activations for activations, _ in pool]
+    starts = np.cumsum([0, *map(len, parts)])
+    rows = [start + rows for start, (_, rows) in zip(starts, pool, strict=False)]
+    return concatenate_activations(parts), np.concatenate(rows)
 
 
 def _latents_of_patch(

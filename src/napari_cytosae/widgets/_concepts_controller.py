@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.types import CytoError
-from napari_cytosae.widgets import _concept_tasks
+from napari_cytosae.widgets import _concept_tasks, _scopes
 from napari_cytosae.widgets._concept_rows import ConceptRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_cytosae.core.types import Encoded
+    from napari_cytosae.patient_session import PatientSession
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import Scope, Selection
     from napari_cytosae.widgets._desk import Desk
@@ -20,10 +21,16 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 
 _LANE, _WHERE = "rank", "where"
+_NONE = "There are no cells of this kind in the image."
 _ASK: dict[Scope, str] = {
     "patch": "Click a patch of a cell to rank its concepts.",
     "cells": "Click a cell to rank its concepts.",
     "like": "Select cells first (Ctrl+click in the gallery for several).",
+    "wbc": _NONE,
+    "rbc": _NONE,
+    "platelet": _NONE,
+    "accepted": "Accept cells first (A in the gallery).",
+    "patient": "Choose a patient in step 4 whose images are encoded.",
 }
 
 
@@ -31,10 +38,15 @@ class ConceptsController:
     """Keeps the table in step with the session."""
 
     def __init__(
-        self, session: Session, desk: Desk, jobs: Jobs, panel: ConceptsPanel
+        self,
+        session: Session,
+        patients: PatientSession,
+        desk: Desk,
+        jobs: Jobs,
+        panel: ConceptsPanel,
     ) -> None:
-        self._session, self._desk, self._jobs = session, desk, jobs
-        self._panel = panel
+        self._session, self._patients = session, patients
+        self._desk, self._jobs, self._panel = desk, jobs, panel
         self._summary: Any = None
         self._where: Any = None
         self._selected = session.selection
@@ -52,6 +64,9 @@ class ConceptsController:
             (session.names_changed, self._on_names),
             (session.hide_flagged_changed, self._rank),
             (session.exploration.facts_changed, self._rank),
+            (session.verdicts_changed, self._on_verdicts),
+            (patients.current_changed, self._on_patients),
+            (patients.patients_changed, self._on_patients),
         ]
         for signal, slot in self._connections:
             signal.connect(slot)
@@ -117,16 +132,26 @@ class ConceptsController:
         except CytoError as error:
             self._desk.fail(str(error))
 
+    def _on_verdicts(self) -> None:
+        if self._session.scope == "accepted":
+            self._rank()
+
+    def _on_patients(self, _: Any = None) -> None:
+        if self._session.scope == "patient":
+            self._rank()
+
     def _rank(self, _: Any = None) -> None:
         session = self._session
         encoded, models, names = session.encoded, session.models, session.names
         if encoded is None or models is None or names is None:
             return
         scope, selection = session.scope, session.selection
-        chosen = {"image": None, "like": session.examples}.get(scope, selection.cell_ids)
-        rows = session.rows(chosen)
+        rows = session.rows(_scopes.cells_of(session))
         patch = selection.patch if scope == "patch" else None
+        pool = _scopes.pool(session, self._patients) if scope == "patient" else ()
         missing = not len(rows) or (scope == "patch" and patch is None)
+        if scope == "patient":
+            missing = not any(len(of_image) for _, of_image in pool)
         if missing and scope in _ASK:
             self._jobs.abandon(_LANE)
             self._panel.model.set_rows(ConceptRows.empty())
@@ -145,10 +170,11 @@ class ConceptsController:
             known.classes,
             None if catalogue is None else catalogue.mean_acts,
             known.stability,
+            pool,
         )
 
         def ended(end: Ended) -> None:
-            self._summary = end.value.summary
+            self._summary = end.value.summary or self._summary
             self._panel.model.set_rows(end.value.rows)
             if names.annotations() is not said:
                 self._on_names()

@@ -8,16 +8,25 @@ from typing import TYPE_CHECKING, Any, cast
 from napari_cytosae.core.types import CytoError, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
     from napari_cytosae.core.catalogue import Catalogue
     from napari_cytosae.core.concepts import ConceptNames
+    from napari_cytosae.core.groups import Groups
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
-    from napari_cytosae.core.types import Cells, Crops, Encoded, Image
+    from napari_cytosae.core.types import (
+        Cells,
+        ConceptActivations,
+        Crops,
+        Encoded,
+        Image,
+    )
     from napari_cytosae.widgets.latent_atlas import AtlasPoints
 
     Opened = tuple[dict[str, Catalogue], pd.DataFrame]
@@ -63,14 +72,39 @@ def open_catalogues(folder: Path, models: Models) -> Generator[Progress, None, O
     return found, describe_classes(found)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupPart:
+    """The cells of one image: which rows count, and the group of each of its cells."""
+
+    activations: ConceptActivations
+    rows: npt.NDArray[np.int64]
+    groups: Sequence[str]
+
+
+def compare_parts(parts: Sequence[GroupPart]) -> Generator[Progress, None, Groups]:
+    """Groups of the cells of several images; see `core.groups.compare_groups`."""
+    yield Progress("Comparing groups", 0, 0)
+    from scipy import sparse
+
+    from napari_cytosae.core.groups import compare_groups
+
+    means = [part.activations.mean[part.rows] for part in parts]
+    labels = [part.groups[row] for part in parts for row in part.rows.tolist()]
+    return compare_groups(sparse.csr_array(sparse.vstack(means, format="csr")), labels)
+
+
 def atlas_points(
-    encoded: Encoded | None, catalogues: Mapping[str, Catalogue]
-) -> AtlasPoints:
+    encoded: Encoded | None,
+    catalogues: Mapping[str, Catalogue],
+    flags: Mapping[int, str],
+) -> Generator[Progress, None, AtlasPoints]:
     """Density, strength and entropy of the first catalogue, else of the encoded cells.
 
     Of cells the density is the share of them in which the concept fires, its strength the
-    mean activation in these, as the published statistics count images.
+    mean activation in these, as the published statistics count images. `flags` are those
+    of the concepts that have any.
     """
+    yield Progress("Drawing the atlas", 0, 0)
     import numpy as np
 
     from napari_cytosae.widgets.latent_atlas import AtlasPoints
@@ -84,6 +118,7 @@ def atlas_points(
             each.sparsity[fires].astype(float),
             each.mean_acts[fires].astype(float),
             np.asarray(colour, float)[fires],
+            [flags.get(concept, "") for concept in fires.tolist()],
             name,
         )
     assert encoded is not None
@@ -97,6 +132,7 @@ def atlas_points(
         count[fires] / len(encoded),
         total[fires] / count[fires],
         unknown,
+        [flags.get(concept, "") for concept in fires.tolist()],
         "These cells",
     )
 

@@ -8,13 +8,14 @@ import numpy as np
 
 from napari_cytosae.core.crops import patch_at, patch_box
 from napari_cytosae.session_values import OVERLAY_COLOURS
-from napari_cytosae.widgets import _thumbnails
+from napari_cytosae.widgets import _scopes, _thumbnails
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import Selection, Verdict
+    from napari_cytosae.widgets._cells_controller import CellsController
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._jobs import Ended, Jobs
     from napari_cytosae.widgets._layers import CanvasLayers
@@ -34,18 +35,22 @@ class GalleryController:
         desk: Desk,
         jobs: Jobs,
         layers: CanvasLayers,
+        cells: CellsController,
         panel: ConceptsPanel,
     ) -> None:
         self._session, self._desk, self._jobs = session, desk, jobs
-        self._layers, self._panel = layers, panel
+        self._layers, self._cells, self._panel = layers, cells, panel
+        self._going: _thumbnails.Place | None = None
         self._selected = session.selection
         self._count = 0
-        panel.gallery.cells_selected.connect(session.select_cells)
+        panel.gallery.cells_selected.connect(self._select)
         panel.gallery.cell_activated.connect(self._go_to)
         panel.gallery.judged.connect(self._judge)
         panel.below.draws_changed.connect(self._show_cells)
+        panel.below.shows_others_changed.connect(self._show_cells)
         self._connections: list[tuple[Any, Callable[..., None]]] = [
             (session.encoded_changed, self._show_cells),
+            (session.encoded_changed, self._arrive),
             (session.selection_changed, self._on_selection),
             (session.names_changed, self._show_caption),
             (session.hide_flagged_changed, self._show_cells),
@@ -66,7 +71,7 @@ class GalleryController:
         if selection.concept != before.concept:
             self._show_cells()
         else:
-            self._panel.gallery.set_selected(selection.cell_ids)
+            self._panel.gallery.set_selected(self._places(selection.cell_ids))
         if (selection.cell_ids, selection.patch) != (before.cell_ids, before.patch):
             self._frame()
 
@@ -83,7 +88,7 @@ class GalleryController:
             cell = self._cell_around(y, x)
         if cell == 0 or cell not in session.encoded.cell_ids:
             session.select_cells(())
-            if session.scope != "like":
+            if session.scope in ("cells", "patch"):
                 session.set_scope("image")
             return
         box = session.encoded.boxes[list(session.encoded.cell_ids).index(cell)]
@@ -105,7 +110,38 @@ class GalleryController:
         distance = np.hypot((y0 + y1) / 2 - y, (x0 + x1) / 2 - x)
         return int(encoded.cell_ids[np.where(inside, distance, np.inf).argmin()])
 
-    def _go_to(self, cell_id: int) -> None:
+    def _places(self, cell_ids: Iterable[int]) -> list[_thumbnails.Place]:
+        """Cells of the image that is looked at, as the gallery knows them."""
+        image = self._session.image
+        return [] if image is None else [(image.sha256, cell) for cell in cell_ids]
+
+    def _select(self, places: tuple[_thumbnails.Place, ...]) -> None:
+        """Select what is of this image; cells of another one are selected there."""
+        image = self._session.image
+        here = "" if image is None else image.sha256
+        self._session.select_cells([cell for sha256, cell in places if sha256 == here])
+
+    def _go_to(self, place: _thumbnails.Place) -> None:
+        """Show a cell on its slide, which is looked at first where it is another one."""
+        image = self._session.image
+        if image is not None and place[0] == image.sha256:
+            self._show_on_slide(place[1])
+            return
+        self._going = place
+        if not self._cells.look_at_image(place[0]):
+            self._going = None
+            self._desk.fail("The image of this cell is no longer open: open it again.")
+
+    def _arrive(self, _: Any = None) -> None:
+        image, place = self._session.image, self._going
+        if image is None or place is None or self._session.encoded is None:
+            return
+        self._going = None
+        if place[0] == image.sha256:
+            self._session.select_cells((place[1],))
+            self._show_on_slide(place[1])
+
+    def _show_on_slide(self, cell_id: int) -> None:
         encoded = self._session.encoded
         if encoded is not None and cell_id in encoded.cell_ids:
             y0, x0, y1, x1 = encoded.boxes[list(encoded.cell_ids).index(cell_id)]
@@ -125,8 +161,7 @@ class GalleryController:
 
     def _show_cells(self, _: Any = None) -> None:
         session = self._session
-        encoded, crops, cells = session.encoded, session.crops, session.cells
-        if encoded is None or crops is None or cells is None:
+        if session.encoded is None:
             self._jobs.abandon(_LANE)
             self._panel.gallery.set_cells((), ())
             self._panel.set_driving("")
@@ -135,19 +170,16 @@ class GalleryController:
         assert models is not None  # they made the activations
         work = _thumbnails.GalleryWork(
             models,
-            encoded,
-            crops,
-            cells,
-            session.rows(),
+            self._images(),
             session.selection.concept,
             session.rows(session.examples),
             self._colour(session.selection.concept),
         )
 
         def ended(end: Ended) -> None:
-            self._count = end.value.n_cells
-            selected = self._session.selection.cell_ids
-            self._panel.gallery.set_cells(end.value.thumbnails, selected)
+            self._count = len(end.value)
+            selected = self._places(self._session.selection.cell_ids)
+            self._panel.gallery.set_cells(end.value, selected)
             self._show_verdicts()
 
         self._jobs.run(
@@ -157,6 +189,37 @@ class GalleryController:
             on_ended=ended,
             on_failed=lambda error: self._desk.fail(str(error), error.details),
         )
+
+    def _images(self) -> list[_thumbnails.GalleryImage]:
+        """That which is looked at, and the other encoded ones where these are wanted."""
+        session = self._session
+        image, cells, crops = session.image, session.cells, session.crops
+        encoded = session.encoded
+        assert image is not None
+        assert cells is not None
+        assert crops is not None
+        assert encoded is not None
+        shown = [
+            _thumbnails.GalleryImage(
+                image.sha256, "", cells, crops, encoded, session.rows()
+            )
+        ]
+        others = session.encoded_images()
+        others.pop(image.sha256, None)
+        self._panel.below.set_others(len(others))
+        if self._panel.below.shows_others:
+            shown += [
+                _thumbnails.GalleryImage(
+                    sha256,
+                    _scopes.cells_name(of),
+                    of,
+                    seen,
+                    made,
+                    _scopes.shown_rows(session, of, made),
+                )
+                for sha256, (of, seen, made) in others.items()
+            ]
+        return shown
 
     def _colour(self, concept: int | None) -> str:
         """In which colour a concept is drawn into its cells; empty: not at all."""
@@ -176,7 +239,9 @@ class GalleryController:
     def _show_verdicts(self, _: Any = None) -> None:
         concept = self._session.selection.concept
         listed = self._session.review_list()
-        own = {cell: said for c, cell, said in listed if c == concept}
+        judged = [(cell, said) for c, cell, said in listed if c == concept]
+        places = self._places(cell for cell, _ in judged)
+        own = dict(zip(places, (said for _, said in judged), strict=True))
         self._panel.gallery.set_verdicts(own)
         self._show_caption()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cytosae.widgets._thumbnails import GALLERY_CELLS, Thumbnail
+from napari_cytosae.widgets._thumbnails import Thumbnail
 from napari_cytosae.widgets.cells_panel import counted
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets._layers import CanvasLayers
     from napari_cytosae.widgets._patient_layers import PatientLayers
     from napari_cytosae.widgets.patient_panel import PatientPanel
+
+_CELLS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ class PatientCells:
             title = "Cells that matter most (score change):"
         change = reading.changes[:, reading.head.classes.index(label)]
         thumbnails = []
-        for position, caption in zip(order[:GALLERY_CELLS], captions, strict=False):
+        for position, caption in zip(order[:_CELLS], captions, strict=False):
             index, inside = reading.case.where(int(reading.rows[position]))
             image = reading.case.images[index]
             cell_id = int(image.encoded.cell_ids[inside])

@@ -9,10 +9,11 @@ from napari_cytosae.core.types import Progress
 from napari_cytosae.widgets._concept_tasks import some_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Hashable, Sequence
 
     import numpy as np
     import numpy.typing as npt
+    from scipy.sparse import csr_array
 
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.types import (
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
         UInt8Array,
     )
 
-GALLERY_CELLS = 500
+Place = tuple[str, int]
+"""A cell of some image: the image's sha256, and the cell's id."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,27 +38,45 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class GalleryImage:
+    """An image whose cells may be shown.
+
+    Attributes
+    ----------
+    name : str
+        Said beside each cell; empty for the image that is looked at.
+    rows : ndarray of int64
+        Rows of `encoded` that may be shown.
+    """
+
+    sha256: str
+    name: str
+    cells: Cells
+    crops: Crops
+    encoded: Encoded
+    rows: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class GalleryWork:
     """What `fill` needs, read from the session before it starts.
 
     Attributes
     ----------
-    rows : ndarray of int64
-        Rows of `encoded` to show.
+    images : sequence of GalleryImage
+        That which is looked at first.
     concept : int or None
-        Those that drive it most come first, silent ones are left out; without a concept all
-        of `rows` are shown as they lie there.
+        Cells that drive it most come first, silent ones are left out; without a concept
+        all are shown as they lie there.
     examples : ndarray of int64
-        Rows of cells; where there are any, all others follow by their likeness to these.
+        Rows of cells of the first image; where there are any, all others follow by their
+        likeness to these.
     colour : str
         In which `concept` is drawn into the cells; empty where it is not.
     """
 
     models: Models
-    encoded: Encoded
-    crops: Crops
-    cells: Cells
-    rows: npt.NDArray[np.int64]
+    images: Sequence[GalleryImage]
     concept: int | None
     examples: npt.NDArray[np.int64]
     colour: str
@@ -68,92 +88,107 @@ class Thumbnail:
 
     Attributes
     ----------
-    cell_id : int
+    key : hashable
+        What tells it from all others.
     crop : ndarray of uint8, (h, w, 3)
     caption : str
         Short, below the picture.
     tooltip : str
-    drawn : Drawn or None
-        What is laid over the cell.
+    draw : callable or None
+        Makes what is laid over the cell; called when it is first seen.
     """
 
-    cell_id: int
+    key: Hashable
     crop: UInt8Array
     caption: str = ""
     tooltip: str = ""
-    drawn: Drawn | None = None
+    draw: Callable[[], Drawn] | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Shelf:
-    """Result of `fill`.
-
-    Attributes
-    ----------
-    thumbnails : tuple of Thumbnail
-        At most `GALLERY_CELLS`.
-    n_cells : int
-        Cells there are, shown or not.
-    """
-
-    thumbnails: tuple[Thumbnail, ...]
-    n_cells: int
-
-
-def fill(work: GalleryWork) -> Generator[Progress, None, Shelf]:
+def fill(work: GalleryWork) -> Generator[Progress, None, tuple[Thumbnail, ...]]:
     """The cells that `work` asks for, in order, each with its caption."""
     yield Progress("Looking for cells", 0, 0)
-    rows, values = _ordered(work)
-    shown = rows[:GALLERY_CELLS]
-    drawn = _drawn(work, shown)
-    qc = dict(zip(work.cells.table["cell_id"], work.cells.table["qc"], strict=True))
+    import numpy as np
+
+    from napari_cytosae.core.overlay import robust_scale
+
+    starts = np.cumsum([0, *(len(image.encoded) for image in work.images)])
+    rows, values = _ordered(work, starts)
+    examples = set(work.examples.tolist())
+    top = 0.0
+    if work.concept is not None and work.colour:
+        # The scale is that of all cells, shown or not.
+        top = robust_scale(_stacked(work, "max", work.concept).tocsc())[1]
+    qc = [image.cells.table.set_index("cell_id")["qc"].to_dict() for image in work.images]
     thumbnails = []
-    for index, (row, value) in enumerate(zip(shown, values, strict=False)):
-        cell_id = int(work.encoded.cell_ids[row])
-        caption, tooltip = str(cell_id), f"Cell {cell_id}, {qc.get(cell_id, '')}"
-        if len(work.examples):
-            example = row in work.examples
+    of_image = np.searchsorted(starts, rows, side="right") - 1
+    for row, value, number in zip(
+        rows.tolist(), values.tolist(), of_image.tolist(), strict=True
+    ):
+        image, inside = work.images[number], row - int(starts[number])
+        cell_id = int(image.encoded.cell_ids[inside])
+        caption, tooltip = str(cell_id), f"Cell {cell_id}, {qc[number].get(cell_id, '')}"
+        if image.name:
+            tooltip = f"{image.name}: {tooltip}"
+        if examples:
+            example = row in examples
             caption = "example" if example else f"{value:.2f}"
             tooltip += "" if example else f"; {value:.0%} like the examples"
         elif work.concept is not None:
             caption, tooltip = f"{value:.2f}", f"{tooltip}; strongest patch {value:.3g}"
-        thumbnails.append(
-            Thumbnail(cell_id, work.crops.images[row], caption, tooltip, drawn[index])
-        )
-    return Shelf(tuple(thumbnails), len(rows))
+        draw = _drawing(work, image.encoded, inside, top) if top else None
+        crop = image.crops.images[inside]
+        thumbnails.append(Thumbnail((image.sha256, cell_id), crop, caption, tooltip, draw))
+    return tuple(thumbnails)
 
 
-def _ordered(work: GalleryWork) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Rows in the order they are shown, and the number that puts them there."""
+def _ordered(
+    work: GalleryWork, starts: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Rows, counted through all images, as they are shown, and what puts them there."""
     import numpy as np
 
     from napari_cytosae.core.enrichment import enriched, likeness
 
-    activations = work.encoded.activations
+    there = np.concatenate(
+        [start + image.rows for start, image in zip(starts, work.images, strict=False)]
+    )
     if len(work.examples):
-        wanted = enriched(activations.mean, work.examples)
-        score = likeness(activations.mean, work.examples, wanted)
-        others = np.setdiff1d(work.rows, work.examples)
+        mean = _stacked(work, "mean")
+        score = likeness(mean, work.examples, enriched(mean, work.examples))
+        others = np.setdiff1d(there, work.examples)
         others = others[np.argsort(-score[others], kind="stable")]
         order = np.concatenate([work.examples, others])
         return order, score[order]
     if work.concept is None:
-        return work.rows, np.full(len(work.rows), np.nan)
-    column = activations.max[:, [work.concept]]
-    strongest = np.asarray(column.todense()).ravel()[work.rows].astype(np.float64)
+        return there, np.full(len(there), np.nan)
+    column = np.asarray(_stacked(work, "max", work.concept).todense())
+    strongest = column.ravel()[there].astype(np.float64)
     order = np.argsort(-strongest, kind="stable")
     order = order[strongest[order] > 0]
-    return work.rows[order], strongest[order]
+    return there[order], strongest[order]
 
 
-def _drawn(work: GalleryWork, rows: npt.NDArray[np.int64]) -> list[Drawn | None]:
-    """What is laid over the cells in `rows`."""
-    if work.concept is None or not work.colour or not len(rows):
-        return [None] * len(rows)
-    from napari_cytosae.core.overlay import robust_scale
+def _stacked(work: GalleryWork, name: str, concept: int | None = None) -> csr_array:
+    """One of the statistics of the cells of all images, or one concept's column of it."""
+    from scipy import sparse
 
-    some = some_cells(work.encoded, rows)
-    grids = work.models.concept_grids(some, [work.concept])[0]
-    # The scale is that of all cells, shown or not.
-    top = robust_scale(work.encoded.activations.max[:, [work.concept]].tocsc())[1]
-    return [Drawn(grid, top, work.colour) for grid in grids]
+    parts = [getattr(image.encoded.activations, name) for image in work.images]
+    if concept is not None:
+        parts = [part[:, [concept]] for part in parts]
+    return sparse.csr_array(sparse.vstack(parts, format="csr"))
+
+
+def _drawing(
+    work: GalleryWork, encoded: Encoded, row: int, top: float
+) -> Callable[[], Drawn]:
+    """How to draw the concept into one cell."""
+    concept = work.concept
+    assert concept is not None
+
+    def draw() -> Drawn:
+        cell = some_cells(encoded, slice(row, row + 1))
+        grid = work.models.concept_grids(cell, [concept])[0, 0]
+        return Drawn(grid, top, work.colour)
+
+    return draw

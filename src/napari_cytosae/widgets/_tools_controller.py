@@ -16,25 +16,31 @@ if TYPE_CHECKING:
 
     from napari_cytosae.session import Session
     from napari_cytosae.widgets._desk import Desk
+    from napari_cytosae.widgets._explorer_windows import ExplorerWindows
     from napari_cytosae.widgets._layers import CanvasLayers
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
-    from napari_cytosae.widgets.latent_atlas import LatentAtlas
 
 
 class ToolsController:
     """One method a tool; long work goes to the desk."""
 
     def __init__(
-        self, session: Session, desk: Desk, layers: CanvasLayers, panel: ConceptsPanel
+        self,
+        session: Session,
+        desk: Desk,
+        layers: CanvasLayers,
+        panel: ConceptsPanel,
+        windows: ExplorerWindows,
     ) -> None:
         self._session, self._desk, self._panel = session, desk, panel
         self._layers = layers
-        self._atlas: LatentAtlas | None = None
+        self._windows = windows
         self._tools: dict[str, Callable[[Path], None]] = {
             "passport": self._passport,
             "stability": self._stability,
             "catalogue": self._catalogue,
-            "atlas": self._show_atlas,
+            "atlas": lambda _: windows.show_atlas(),
+            "groups": lambda _: windows.show_groups(),
             "undo": self._undo,
             "import": self._import,
             "export": self._export,
@@ -44,9 +50,8 @@ class ToolsController:
         panel.tools.chosen.connect(self._on_chosen)
 
     def close(self) -> None:
-        """Nothing of the session is listened to; the atlas closes."""
-        if self._atlas is not None:
-            self._atlas.close()
+        """Nothing of the session is listened to; the windows close."""
+        self._windows.close()
 
     def _on_chosen(self, key: str, path: str) -> None:
         try:
@@ -124,22 +129,6 @@ class ToolsController:
             lambda: _explorer_tasks.write_passport(target, work),
             lambda written: f"Saved {written}.",
         )
-
-    def _show_atlas(self, _: Path) -> None:
-        session = self._session
-        if session.encoded is None and not session.exploration.catalogues:
-            self._desk.fail("Encode the cells first, or open a catalogue.")
-            return
-        if self._atlas is None:
-            from napari_cytosae.widgets.latent_atlas import LatentAtlas
-
-            self._atlas = LatentAtlas(parent=self._panel)
-            self._atlas.concept_clicked.connect(session.select_concept)
-            self._atlas.concepts_picked.connect(self._panel.pick)
-        encoded, catalogues = session.encoded, session.exploration.catalogues
-        self._atlas.set_points(_explorer_tasks.atlas_points(encoded, catalogues))
-        self._atlas.show()
-        self._atlas.raise_()
 
     def _undo(self, _: Path) -> None:
         self._panel.below.notes.undo_clicked.emit()

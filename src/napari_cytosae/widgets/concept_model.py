@@ -86,6 +86,11 @@ class ConceptTableModel(QAbstractTableModel):
 
     # --- content ----------------------------------------------------------------------
 
+    def flagged(self) -> dict[int, str]:
+        """Of the concepts that have any, listed or not."""
+        rows = zip(self._rows.concept.tolist(), self._rows.flags, strict=True)
+        return {concept: flags for concept, flags in rows if flags}
+
     def set_rows(self, rows: ConceptRows) -> None:
         """Show another ranking."""
         self._rows = rows

@@ -38,6 +38,11 @@ SCOPES: dict[Scope, str] = {
     "cells": "cells",
     "patch": "patch",
     "like": "like these",
+    "wbc": "white cells",
+    "rbc": "red cells",
+    "platelet": "platelets",
+    "accepted": "accepted",
+    "patient": "patient",
 }
 HELP = """<table cellspacing="4">
 <tr><td><b>Click a cell</b></td><td>rank its concepts</td></tr>
@@ -99,7 +104,8 @@ class ConceptsPanel(QWidget):
             self._scope.addItem(text, scope)
         self._scope.setToolTip(
             "Rank by activation in the whole image, in the selected cells, in the patch "
-            "that was clicked, or by what selected cells have in common"
+            "that was clicked, by what selected cells have in common, in a kind of cell, "
+            "in the cells you accepted, or in all encoded images of the patient of step 4"
         )
         self._scope.activated.connect(
             lambda i: self.scope_chosen.emit(self._scope.itemData(i))

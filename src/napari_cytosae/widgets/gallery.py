@@ -22,7 +22,7 @@ from qtpy.QtWidgets import QAbstractItemView, QListView, QWidget
 from napari_cytosae.core._drawing import blend_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 
     from qtpy.QtCore import QPersistentModelIndex
     from qtpy.QtGui import QKeyEvent
@@ -49,11 +49,11 @@ class GalleryModel(QAbstractListModel):
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._cells: tuple[Thumbnail, ...] = ()
-        self._rows: dict[int, int] = {}
+        self._rows: dict[Hashable, int] = {}
         self._icons: dict[int, QIcon] = {}
-        self._verdicts: Mapping[int, Verdict] = {}
+        self._verdicts: Mapping[Any, Verdict] = {}
 
-    def set_verdicts(self, verdicts: Mapping[int, Verdict]) -> None:
+    def set_verdicts(self, verdicts: Mapping[Any, Verdict]) -> None:
         """Mark cells that were accepted or rejected."""
         self._verdicts = dict(verdicts)
         if self._cells:
@@ -63,17 +63,21 @@ class GalleryModel(QAbstractListModel):
         """Show other cells."""
         self.beginResetModel()
         self._cells = tuple(cells)
-        self._rows = {cell.cell_id: row for row, cell in enumerate(self._cells)}
+        self._rows = {cell.key: row for row, cell in enumerate(self._cells)}
         self._icons = {}
         self.endResetModel()
 
-    def cell_at(self, row: int) -> int:
-        """Id of the cell in a row."""
-        return self._cells[row].cell_id
+    def cell_at(self, row: int) -> Any:
+        """Key of the cell in a row."""
+        return self._cells[row].key
 
-    def row_of(self, cell_id: int) -> int | None:
-        """Row of a cell, or None."""
-        return self._rows.get(cell_id)
+    def keys_of(self, rows: Iterable[int]) -> tuple[Any, ...]:
+        """Keys of the cells in some rows."""
+        return tuple([self._cells[row].key for row in rows])
+
+    def rows_of(self, keys: Iterable[Hashable]) -> list[int]:
+        """Rows of those cells that are shown."""
+        return [self._rows[key] for key in keys if key in self._rows]
 
     def rowCount(self, parent: Index = _ROOT) -> int:
         """Number of cells."""
@@ -89,7 +93,7 @@ class GalleryModel(QAbstractListModel):
                 self._icons[index.row()] = thumbnail(cell)
             return self._icons[index.row()]
         if role == Qt.ItemDataRole.DisplayRole:
-            return MARKS[self._verdicts.get(cell.cell_id, "")] + cell.caption
+            return MARKS[self._verdicts.get(cell.key, "")] + cell.caption
         if role == Qt.ItemDataRole.ToolTipRole:
             return cell.tooltip
         return None
@@ -100,16 +104,16 @@ class Gallery(QListView):
 
     Signals
     -------
-    cells_selected : tuple of int
+    cells_selected : tuple of keys
         By the analyst.
-    cell_activated : int
+    cell_activated : key
         Clicked or reached with the keyboard: go there.
     judged : Verdict
         A or R was pressed.
     """
 
     cells_selected = Signal(object)
-    cell_activated = Signal(int)
+    cell_activated = Signal(object)
     judged = Signal(str)
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
@@ -133,12 +137,12 @@ class Gallery(QListView):
         self.setFixedHeight(THUMBNAIL_PX + text + bar + 16)
         self.selectionModel().selectionChanged.connect(self._on_selection)
 
-    def set_cells(self, cells: Sequence[Thumbnail], selected: Collection[int]) -> None:
+    def set_cells(self, cells: Sequence[Thumbnail], selected: Collection[Any]) -> None:
         """Show other cells."""
         self._model.set_cells(cells)
         self.set_selected(selected)
 
-    def set_verdicts(self, verdicts: Mapping[int, Verdict]) -> None:
+    def set_verdicts(self, verdicts: Mapping[Any, Verdict]) -> None:
         """Mark cells that were accepted or rejected."""
         self._model.set_verdicts(verdicts)
 
@@ -156,14 +160,17 @@ class Gallery(QListView):
         else:
             super().keyPressEvent(event)
 
-    def set_selected(self, cell_ids: Collection[int]) -> None:
+    def set_selected(self, keys: Collection[Any]) -> None:
         """Select cells, and bring the first into view."""
-        rows = [row for row in map(self._model.row_of, cell_ids) if row is not None]
+        rows = self._model.rows_of(keys)
+        if set(rows) == set(self._selected_rows()):
+            return
         chosen = self.selectionModel()
         selection = QItemSelection()
-        for row in rows:
-            index = self._model.index(row)
-            selection.append(QItemSelectionRange(index, index))
+        for first, last in _runs(sorted(rows)):
+            selection.append(
+                QItemSelectionRange(self._model.index(first), self._model.index(last))
+            )
         with QSignalBlocker(chosen):
             chosen.select(selection, QItemSelectionModel.SelectionFlag.ClearAndSelect)
         if rows:
@@ -174,27 +181,39 @@ class Gallery(QListView):
             self.scrollTo(self._model.index(rows[0]))
         self.viewport().update()
 
-    def after(self, cell_id: int) -> int | None:
+    def after(self, key: Hashable) -> Any:
         """The cell after another one; None at the end."""
-        row = self._model.row_of(cell_id)
-        if row is None or row + 1 >= self._model.rowCount():
+        rows = self._model.rows_of([key])
+        if not rows or rows[0] + 1 >= self._model.rowCount():
             return None
-        return self._model.cell_at(row + 1)
+        return self._model.cell_at(rows[0] + 1)
+
+    def _selected_rows(self) -> list[int]:
+        """In order; by ranges, as an index a cell takes long for thousands."""
+        ranges = self.selectionModel().selection().toList()
+        return sorted({row for r in ranges for row in range(r.top(), r.bottom() + 1)})
 
     def _on_selection(self) -> None:
-        rows = sorted(index.row() for index in self.selectedIndexes())
-        cell_ids = tuple(self._model.cell_at(row) for row in rows)
-        self.cells_selected.emit(cell_ids)
+        rows = self._selected_rows()
+        self.cells_selected.emit(self._model.keys_of(rows))
         current = self.currentIndex()
         if current.isValid() and current.row() in rows:
             self.cell_activated.emit(self._model.cell_at(current.row()))
 
 
+def _runs(rows: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of each run of neighbours in sorted row numbers."""
+    if not rows:
+        return []
+    parts = np.split(np.asarray(rows), np.flatnonzero(np.diff(rows) > 1) + 1)
+    return [(int(part[0]), int(part[-1])) for part in parts]
+
+
 def thumbnail(cell: Thumbnail) -> QIcon:
     """A cell as an icon, with what is drawn over it."""
     crop = cell.crop
-    if cell.drawn is not None:
-        drawn = cell.drawn
+    if cell.draw is not None:
+        drawn = cell.draw()
         crop = blend_grid(crop, drawn.grid, drawn.colour, drawn.top)
     return QIcon(picture(crop, 2 * THUMBNAIL_PX))
 

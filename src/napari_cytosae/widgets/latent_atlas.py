@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_cytosae.core.types import Float64Array, Int64Array
 
 _SCALE = "viridis"
 _UNKNOWN = "#808080"
 _LASSO = "#e69f00"
+_BY_ENTROPY, _BY_FLAG = "entropy", "flag"
+STEPS = 16
+FLAGS = ("always-on", "high magnitude", "background", "unstable")
+_FLAG_COLOURS = (_UNKNOWN, "#e69f00", "#d55e00", "#56b4e9", "#cc79a7")
+_FLAG_KEY = (
+    "Orange: always-on, red: high magnitude, blue: background, pink: unstable, grey: no "
+    "flag."
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +39,8 @@ class AtlasPoints:
         Share of images or cells in which it fires, and mean activation there; > 0.
     colour : ndarray of float64, (n,)
         Label entropy; NaN where unknown.
+    flags : sequence of str, n of them
+        Of `core.concepts.flags`; the first one is shown.
     title : str
         Of what the numbers are.
     """
@@ -37,7 +49,21 @@ class AtlasPoints:
     density: Float64Array
     strength: Float64Array
     colour: Float64Array
+    flags: Sequence[str]
     title: str
+    step: Int64Array = field(init=False)
+    """Place of the entropy on the scale of colours, from 1; 0 where it is unknown."""
+    flagged: Int64Array = field(init=False)
+    """Place of the first flag in `FLAGS`, from 1; 0 without one."""
+
+    def __post_init__(self) -> None:
+        top = np.nanmax(self.colour, initial=0.0) or 1.0
+        known = np.nan_to_num(np.clip(self.colour / top, 0, 1))
+        step = np.where(np.isfinite(self.colour), 1 + np.rint((STEPS - 1) * known), 0)
+        object.__setattr__(self, "step", step.astype(np.int64))
+        first = [text.partition(";")[0] for text in self.flags]
+        flagged = [1 + FLAGS.index(flag) if flag in FLAGS else 0 for flag in first]
+        object.__setattr__(self, "flagged", np.array(flagged, np.int64))
 
 
 class LatentAtlas(QWidget):
@@ -70,31 +96,59 @@ class LatentAtlas(QWidget):
         ):
             self._plot.setLabel(side, text, color=ink.name())
             self._plot.getAxis(side).setTextPen(ink)
-        self._dots = pg.ScatterPlotItem(size=5, pen=None, hoverable=True)
-        self._dots.sigClicked.connect(self._on_click)
-        self._plot.addItem(self._dots)
+        scale = pg.colormap.get(_SCALE)
+        self._scale = [
+            _UNKNOWN,
+            *(scale.map(i / (STEPS - 1), "qcolor") for i in range(STEPS)),
+        ]
+        self.dots = [
+            pg.ScatterPlotItem(size=5, pen=None, hoverable=True) for _ in range(STEPS + 1)
+        ]
+        for dots in self.dots:
+            dots.sigClicked.connect(self._on_click)
+            self._plot.addItem(dots)
+        self._by = QComboBox()
+        self._by.addItem("colour by label entropy", _BY_ENTROPY)
+        self._by.addItem("colour by flag", _BY_FLAG)
+        self._by.setToolTip("Label entropy is known from a catalogue")
+        self._by.activated.connect(lambda _: self._draw())
         layout = QVBoxLayout(self)
+        layout.addWidget(self._by)
         layout.addWidget(self._title)
         layout.addWidget(self._plot, 1)
 
     def set_points(self, points: AtlasPoints) -> None:
-        """Show other concepts; yellow is a high, violet a low label entropy."""
+        """Show other concepts."""
         self._points = points
+        entropy = bool(np.isfinite(points.colour).any())
+        self._by.setEnabled(entropy)
+        if not entropy:
+            self._by.setCurrentIndex(self._by.findData(_BY_FLAG))
+        self._draw()
+        self._plot.autoRange()
+
+    def _draw(self) -> None:
+        points = self._points
+        if points is None:
+            return
+        by_flag = self._by.currentData() == _BY_FLAG
         self._title.setText(
             f"{points.title}: {len(points.concepts):,} concepts. Click one, or hold Shift "
-            "and draw around some, to find them in the table. Yellow: mixed labels, "
-            "violet: one label, grey: unknown."
+            "and draw around some, to find them in the table. "
+            + (
+                _FLAG_KEY
+                if by_flag
+                else "Yellow: mixed labels, violet: one, grey: unknown."
+            )
         )
-        top = np.nanmax(points.colour, initial=0.0) or 1.0
-        known = np.isfinite(points.colour)
-        brushes = np.full(len(points.concepts), pg.mkBrush(_UNKNOWN), dtype=object)
-        scale = pg.colormap.get(_SCALE)
-        steps = [pg.mkBrush(scale.map(step / 31, "qcolor")) for step in range(32)]
-        step = np.rint(31 * np.clip(points.colour[known] / top, 0, 1)).astype(int)
-        brushes[known] = np.array(steps, dtype=object)[step]
+        step = points.flagged if by_flag else points.step
         x, y = self._places()
-        self._dots.setData(x=x, y=y, brush=list(brushes), data=points.concepts)
-        self._plot.autoRange()
+        # One item a colour: a brush a point takes long for tens of thousands.
+        for index, dots in enumerate(self.dots):
+            chosen = step == index
+            colours = _FLAG_COLOURS if by_flag else self._scale
+            dots.setBrush(pg.mkBrush(colours[min(index, len(colours) - 1)]))
+            dots.setData(x=x[chosen], y=y[chosen], data=points.concepts[chosen])
 
     def _places(self) -> tuple[Float64Array, Float64Array]:
         assert self._points is not None

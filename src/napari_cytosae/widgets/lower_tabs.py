@@ -25,9 +25,12 @@ class LowerTabs(QTabWidget):
     -------
     draws_changed
         Whether the activation is drawn into the cells.
+    shows_others_changed
+        Whether cells of other images are shown too.
     """
 
     draws_changed = Signal()
+    shows_others_changed = Signal()
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -40,8 +43,14 @@ class LowerTabs(QTabWidget):
         self._draw.setToolTip("Draw the concept's activation into the cells")
         self._draw.setChecked(True)
         self._draw.toggled.connect(lambda _: self.draws_changed.emit())
+        self._others = QCheckBox("All images")
+        self._others.setToolTip("Show cells of the other encoded images too")
+        self._others.setChecked(True)
+        self._others.toggled.connect(lambda _: self.shows_others_changed.emit())
+        self._others.hide()
         head = QHBoxLayout()
         head.addWidget(self._caption, 1)
+        head.addWidget(self._others)
         head.addWidget(self._draw)
         cells = QWidget()
         column = QVBoxLayout(cells)
@@ -73,6 +82,15 @@ class LowerTabs(QTabWidget):
     def set_draws(self, draws: bool) -> None:
         """Draw the activation into the cells, or leave them plain."""
         self._draw.setChecked(draws)
+
+    @property
+    def shows_others(self) -> bool:
+        """Whether cells of other images are wanted."""
+        return self._others.isChecked()
+
+    def set_others(self, count: int) -> None:
+        """Say how many other images are encoded; there is no choice without any."""
+        self._others.setVisible(count > 0)
 
     def set_caption(self, text: str) -> None:
         """Say what the gallery shows."""

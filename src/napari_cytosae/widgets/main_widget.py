@@ -25,6 +25,7 @@ from napari_cytosae.widgets._concepts_controller import ConceptsController
 from napari_cytosae.widgets._count_controller import CountController
 from napari_cytosae.widgets._desk import Desk
 from napari_cytosae.widgets._encoding_controller import EncodingController
+from napari_cytosae.widgets._explorer_windows import ExplorerWindows
 from napari_cytosae.widgets._gallery_controller import GalleryController
 from napari_cytosae.widgets._inspector_controller import InspectorController
 from napari_cytosae.widgets._jobs import Jobs
@@ -128,13 +129,21 @@ class CytoSAEWidget(QWidget):
             ),
             CacheController(self.session, self.desk, self._jobs, self.models_panel.cache),
             self.cells,
-            ConceptsController(self.session, self.desk, self._jobs, panel),
+            ConceptsController(self.session, self.patients, self.desk, self._jobs, panel),
             OverlaysController(self.session, self.desk, self._jobs, self.layers, panel),
-            GalleryController(self.session, self.desk, self._jobs, self.layers, panel),
+            GalleryController(
+                self.session, self.desk, self._jobs, self.layers, self.cells, panel
+            ),
             *self._patient_controllers(),
             InspectorController(self.session, self._jobs, self.layers, panel),
             NotesController(self.session, self.desk, panel),
-            ToolsController(self.session, self.desk, self.layers, panel),
+            ToolsController(
+                self.session,
+                self.desk,
+                self.layers,
+                panel,
+                ExplorerWindows(self.session, self.patients, self.desk, self._jobs, panel),
+            ),
         ]
         self._settings = PanelSettings(panel)
         panel.export_clicked.connect(

@@ -58,6 +58,11 @@ TOOLS: dict[str, Tool | None] = {
         "Latent atlas",
         "How often against how strongly each concept fires; draw around some to list them",
     ),
+    "groups": Tool(
+        "Groups and concepts",
+        "Kinds of cells, images, patients or predicted diagnoses against the concepts that "
+        "tell them apart",
+    ),
     "-1": None,
     "undo": Tool("Undo naming", "Take back the last change of a name, tag, note or star"),
     "import": Tool(
