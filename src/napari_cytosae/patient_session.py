@@ -76,6 +76,7 @@ class PatientSession:
         self._head: Head | None = None
         self._cases: dict[str, Case] = {}
         self._readings: dict[str, Reading] = {}
+        self._examined: dict[str, int] = {}
         self._label = ""
         self._what_if = WhatIf()
         self._concept: int | None = None
@@ -114,7 +115,7 @@ class PatientSession:
                 images.setdefault(patient, []).append(image)
         new = {patient: tuple(of) for patient, of in images.items()}
         for patient in [p for p in self._images if new.get(p) != self._images[p]]:
-            for known in (self._cases, self._readings, self._types):
+            for known in (self._cases, self._readings, self._types, self._examined):
                 known.pop(patient, None)
         self._images = new
         self.patients_changed.emit()
@@ -150,6 +151,17 @@ class PatientSession:
         """What it says of each patient it has read."""
         return self._readings
 
+    @property
+    def examined(self) -> int:
+        """Images of the present patient that were done when the work was stopped."""
+        return self._examined.get(self._current, 0)
+
+    def set_examined(self, patient: str, images: int) -> None:
+        """Note how far a patient was examined when the work was stopped."""
+        if patient in self._images:
+            self._examined[patient] = images
+            self._look()
+
     def set_head(self, head: Head | None) -> None:
         """Use another head; what the former one said is let go, the cells are kept."""
         if head is self._head:
@@ -166,6 +178,7 @@ class PatientSession:
             return
         if self._cases.get(patient) is not reading.case:
             self._types.pop(patient, None)
+        self._examined.pop(patient, None)
         self._cases[patient] = reading.case
         self._readings[patient] = reading
         if patient == self._current:
@@ -173,8 +186,8 @@ class PatientSession:
 
     def forget_cells(self) -> None:
         """Other models or settings: nothing that was examined holds any more."""
-        if self._cases:
-            self._cases, self._readings, self._types = {}, {}, {}
+        if self._cases or self._examined:
+            self._cases, self._readings, self._types, self._examined = {}, {}, {}, {}
             self._look()
 
     @property

@@ -30,7 +30,7 @@ from napari_cytosae.session_values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import numpy as np
     import numpy.typing as npt
@@ -207,6 +207,11 @@ class Session:
                 self.set_settings(self._found.settings)
             self.cells_changed.emit(self.cells)
             self._announce_results()
+
+    @property
+    def typed_sizes(self) -> Mapping[str, PixelSize]:
+        """Pixel sizes that the analyst typed, by the image's sha256."""
+        return self._typed_sizes
 
     def type_pixel_size(self, um: float | None) -> None:
         """Take the analyst's pixel size for the image; None takes it back."""

@@ -13,7 +13,7 @@ from qtpy.QtCore import QPointF, Qt
 from napari_cytosae.core._barcode_files import write_barcodes
 from napari_cytosae.core._head_files import write_head
 from napari_cytosae.core.heads import Head, Part, Profiles
-from napari_cytosae.core.types import RESEARCH_USE
+from napari_cytosae.core.types import RESEARCH_USE, PixelSize
 from napari_cytosae.patient_session import PatientImage
 from napari_cytosae.widgets._compare_controller import CompareController
 from napari_cytosae.widgets.assign_dialog import AssignDialog
@@ -213,6 +213,7 @@ def test_another_patient_and_the_export(predicted, until, tmp_path):
     assert list(table["patient"]) == ["P", "Q"]
     assert list(table.columns)[:5] == ["patient", "predicted", "p_a", "p_b", "p_c"]
     assert (table["note"] == RESEARCH_USE).all()
+    np.testing.assert_allclose(table[["p_a", "p_b", "p_c"]].sum(axis=1), 1, atol=1e-12)
     panel.patient_chosen.emit("P")
     assert patients.reading is not None
 
@@ -248,6 +249,62 @@ def test_cancel_leaves_things_as_they_were(assigned, until):
     until(lambda: assigned.patients.reading is not None)
 
 
+def test_cancel_keeps_the_images_that_are_done(assigned, until, monkeypatch):
+    from napari_cytosae.core import case
+
+    found = []
+
+    def first_then_cancel(image, **options):
+        if found:
+            assigned.desk._jobs.cancel("work")
+        found.append(image.name)
+        return find_cells(image, **options)
+
+    find_cells = case.find_cells
+    monkeypatch.setattr(case, "find_cells", first_then_cancel)
+    panel, patients, session = (
+        assigned.patient_panel,
+        assigned.patients,
+        assigned.session,
+    )
+    panel.predict_clicked.emit()
+    until(lambda: not assigned.desk.busy)
+    assert patients.reading is None
+    assert "Kept 1 of 2 images" in assigned.strip.text
+    assert panel._about.text() == "2 images, 1 examined, not yet predicted"
+    (kept,) = session.encoded_images().values()
+    monkeypatch.setattr(case, "find_cells", find_cells)
+    panel.predict_clicked.emit()
+    until(lambda: patients.reading is not None)
+    assert patients.case.images[0].encoded is kept[2]
+    assert len(patients.case.images) == 2
+    assert patients.examined == 0
+
+
+def test_a_typed_pixel_size_is_used(predicted, until):
+    patients, session, panel = (
+        predicted.patients,
+        predicted.session,
+        predicted.patient_panel,
+    )
+    before = patients.case.images
+    session.type_pixel_size(0.2)  # no image is looked at: says nothing
+    assert not session.typed_sizes
+    predicted.patient_panel.gallery.cell_activated.emit(0)
+    until(lambda: session.encoded is not None)
+    sha256 = session.image.sha256
+    session.type_pixel_size(0.2)
+    panel.predict_clicked.emit()
+    until(lambda: patients.case.images is not before)
+    until(lambda: not predicted.desk.busy)
+    typed = next(image for image in patients.case.images if image.sha256 == sha256)
+    others = [image for image in patients.case.images if image.sha256 != sha256]
+    assert typed.cells.pixel_size == PixelSize(0.2, "user")
+    sides = typed.encoded.boxes[:, 2] - typed.encoded.boxes[:, 0]
+    assert sides[0] == round(25 / 0.2)
+    assert all(one.encoded in [old.encoded for old in before] for one in others)
+
+
 def test_it_fits_a_laptop(predicted):
     assert predicted.patient_panel.minimumSizeHint().width() <= 360
 
@@ -258,7 +315,7 @@ def test_patients_and_classes_are_compared(predicted, until):
     panel.patient_chosen.emit("Q")
     panel.predict_clicked.emit()
     until(lambda: patients.reading is not None)
-    until(lambda: "differ at an FDR" in panel.compare._said.text())
+    until(lambda: "FDR 5 %" in panel.compare._said.text())
     bars = panel.compare.differences.bars
     reading, other = patients.readings["Q"], patients.readings["P"]
     concept = bars[0].key
@@ -355,14 +412,14 @@ def test_patients_of_a_file_are_compared_and_mapped(with_profiles, until, tmp_pa
     until(lambda: controller._map is not None)
     shown = controller._map
     names = shown._shown.names
-    assert set(names) == {"P", "R (b)", *(f"barcode of {name}" for name in "abc")}
+    assert set(names) == {"P", "R (b)", *(f"{name} (mean)" for name in "abc")}
     i, j = names.index("P"), names.index("R (b)")
     assert shown._shown.matrix[i, j] == pytest.approx(1)
     box, scene = shown.plot.getViewBox(), shown.plot.scene()
     qtbot.waitExposed(shown)
     scene.sigMouseMoved.emit(box.mapViewToScene(QPointF(j + 0.5, i + 0.5)))
     assert shown.said.text() == "P and R (b): 1.000"
-    k = names.index("barcode of c")
+    k = names.index("c (mean)")
     shown.picked.emit(int(shown._shown.places[i]), int(shown._shown.places[k]))
     until(lambda: "down c (7 training patients)" in page._said.text())
     assert page._other.currentText() == "barcode of c"
@@ -401,6 +458,7 @@ def test_cells_are_called_by_keys_and_the_rest_is_proposed(
     cells = pd.read_csv(tmp_path / "differential_cells.csv")
     assert len(cells) == rows
     assert (cells["source"] == "called").sum() == 6
+    assert (cells["note"] == RESEARCH_USE).all()
     patients.select((first,))
     qtbot.keyClick(gallery, "8")
     assert "other" in patients.types.values()

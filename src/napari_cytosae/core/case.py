@@ -6,7 +6,7 @@ prediction leads back to a cell on its slide; for cohorts see `core.cohort`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
-    from napari_cytosae.core.types import BoolArray, Cells, Crops, Float64Array
+    from napari_cytosae.core.types import (
+        BoolArray,
+        Cells,
+        Crops,
+        Float64Array,
+        PixelSize,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +120,7 @@ def examine(
     field_of_view_um: float = FIELD_OF_VIEW_UM,
     threshold: float = 0.2,
     known: Mapping[str, tuple[Cells, Crops, Encoded]] | None = None,
+    typed: Mapping[str, PixelSize] | None = None,
 ) -> Generator[Progress, None, Case]:
     """Find and encode the cells of all images of a patient.
 
@@ -135,12 +142,14 @@ def examine(
         Activation above which a patch counts.
     known : mapping of str to (Cells, Crops, Encoded), optional
         Images that these models have encoded already, by sha256; those of another
-        threshold are done again.
+        threshold or of another pixel size than the typed one are done again.
+    typed : mapping of str to PixelSize, optional
+        The analyst's pixel size of an image, by sha256; overrides all else.
 
     Yields
     ------
     Progress
-        In images, within one too.
+        In images, within one too; with a finished `CaseImage` as `partial`.
 
     Raises
     ------
@@ -154,8 +163,15 @@ def examine(
         yield Progress("Examining", done, len(sources), "images")
         try:
             image = read_image(source, pixel_size) if isinstance(source, Path) else source
+            size = (typed or {}).get(image.sha256)
+            if size is not None:
+                image = replace(image, pixel_size=size)
             former = (known or {}).get(image.sha256)
-            if former is not None and former[2].activations.threshold == threshold:
+            if (
+                former is not None
+                and former[2].activations.threshold == threshold
+                and size in (None, former[0].pixel_size)
+            ):
                 images.append(CaseImage(image.name, image.sha256, *former))
                 inputs[image.name] = image.sha256
                 continue
@@ -171,6 +187,7 @@ def examine(
         )
         inputs[image.name] = image.sha256
         images.append(CaseImage(image.name, image.sha256, cells, crops, encoded))
+        yield Progress("Examining", done + 1, len(sources), "images", images[-1])
     parts = [image.encoded.activations.n_patches for image in images if len(image.encoded)]
     if not parts:
         why = f" {problems[0]}" if problems else ""

@@ -175,8 +175,8 @@ class CompareController:
         table = found.table
         sure = int((table["fdr"] <= 0.05).sum())
         self._page.set_said(
-            f"Up {found.here}, down {found.there}: {sure:,} of {len(table):,} concepts "
-            "differ at an FDR of 5 %."
+            f"Up {found.here}, down {found.there}: {sure:,} of {len(table):,} differ "
+            "(FDR 5 %)."
         )
         self._page.set_barcodes(found.concepts, found.values, found.others)
         names = {} if self._session.names is None else self._session.names.as_dict()

@@ -122,7 +122,7 @@ def resemble(
     rows = [one.counts_row() for one in known.readings]
     if known.head.profiles is not None:
         keys += [("class", name) for name in known.head.classes]
-        names += [f"barcode of {name}" for name in known.head.classes]
+        names += [f"{name} (mean)" for name in known.head.classes]
         rows.append(sparse.csr_array(known.head.profiles.means))
     if known.file is not None:
         keys += [("file", str(row)) for row in range(len(known.file))]

@@ -12,14 +12,16 @@ from napari_cytosae.widgets.assign_dialog import AssignDialog
 from napari_cytosae.widgets.cells_panel import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import napari
 
+    from napari_cytosae.core.case import CaseImage
     from napari_cytosae.core.reading import Reading
     from napari_cytosae.patient_session import PatientSession
     from napari_cytosae.session import Session
     from napari_cytosae.widgets._desk import Desk
+    from napari_cytosae.widgets._jobs import JobError
     from napari_cytosae.widgets._patient_layers import PatientLayers
     from napari_cytosae.widgets.patient_panel import PatientPanel
 
@@ -143,6 +145,7 @@ class PatientController:
             session.settings.shows == "single_cell",
             session.settings.field_of_view_um,
             session.encoded_images() if session.models is not None else {},
+            dict(session.typed_sizes),
             session.hide_flagged,
         )
 
@@ -151,13 +154,26 @@ class PatientController:
                 return "Models or head were changed meanwhile; the prediction was dropped."
             if session.models is not result.models:
                 session.set_models(result.models, result.names)
-            self._keep(result.reading)
+            self._keep(result.reading.case.images)
             patients.set_head(result.reading.head)
             patients.set_reading(result.reading)
             problems = result.reading.case.problems
             return problems[0] if problems else f"{patient}: {describe(result.reading)}"
 
-        self._desk.run("Predicting", lambda: _patient_tasks.predict(work), done)
+        def stopped(partials: tuple[Any, ...], error: JobError | None) -> None:
+            finished = partials[1:]
+            if not finished or session.choice != work.choice:
+                return
+            if session.models is None:
+                session.set_models(*partials[0])
+            self._keep(finished)
+            patients.set_examined(patient, len(finished))
+            count = counted(len(sources), "image")
+            self._desk.add(
+                f"Kept {len(finished)} of {count}; Predict goes on from there.", error
+            )
+
+        self._desk.run("Predicting", lambda: _patient_tasks.predict(work), done, stopped)
 
     def export(self, path: str) -> None:
         """Write ``predictions.csv``, of all patients that were predicted."""
@@ -168,13 +184,15 @@ class PatientController:
             lambda written: f"{counted(len(readings), 'patient')} saved in {written}.",
         )
 
-    def _keep(self, reading: Reading) -> None:
+    def _keep(self, images: Sequence[CaseImage]) -> None:
         """Let steps 2 and 3 have what was found, so that an image opens with its cells."""
-        settings = self._session.settings
-        for image in reading.case.images:
-            self._session.keep(
-                image.sha256, image.cells, settings, image.crops, image.encoded
-            )
+        session, settings = self._session, self._session.settings
+        for image in images:
+            session.keep(image.sha256, image.cells, settings, image.crops, image.encoded)
+            shown = session.image is not None and session.image.sha256 == image.sha256
+            if shown and session.cells is None:
+                session.set_cells(image.cells, settings)
+                session.set_encoded(image.encoded, image.crops, settings.field_of_view_um)
 
     def _forget(self, _: Any = None) -> None:
         self._patients.forget_cells()
@@ -198,7 +216,10 @@ class PatientController:
         reading = patients.reading
         images = patients.images_of(patients.current)
         if reading is None:
-            self._panel.set_about(f"{counted(len(images), 'image')}, not yet predicted")
+            part = f", {patients.examined} examined" if patients.examined else ""
+            self._panel.set_about(
+                f"{counted(len(images), 'image')}{part}, not yet predicted"
+            )
             self._panel.set_result((), "", "", "", found=False)
             return
         self._panel.set_about(describe_case(reading))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.reading import Reading
-    from napari_cytosae.core.types import Cells, Crops, Encoded, Image
+    from napari_cytosae.core.types import Cells, Crops, Encoded, Image, PixelSize
     from napari_cytosae.session_values import ModelChoice
 
 
@@ -36,6 +36,8 @@ class PatientWork:
     sources : sequence of Path or LayerPixels
     encoded : mapping
         Images that are encoded already, by sha256.
+    typed : mapping
+        Pixel sizes that the analyst typed, by sha256.
     leave_out_flagged : bool
         Count cells without a quality flag only.
     """
@@ -49,6 +51,7 @@ class PatientWork:
     single_cell: bool
     field_of_view_um: float
     encoded: Mapping[str, tuple[Cells, Crops, Encoded]]
+    typed: Mapping[str, PixelSize]
     leave_out_flagged: bool
 
 
@@ -64,6 +67,8 @@ class Predicted:
 def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
     """Examine a patient, as far as that has not been done, and let the head read the case.
 
+    What is kept of it when it is cancelled: models and names, then each finished image.
+
     Raises
     ------
     CytoError
@@ -73,7 +78,7 @@ def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
     if loaded is None:
         loaded = yield from _tasks.load(work.choice)
     models, names = loaded
-    yield Progress("Opening the head", 0, 0)
+    yield Progress("Opening the head", 0, 0, partial=(models, names))
     from napari_cytosae.core import case, reading
     from napari_cytosae.core.builtin_head import open_head
 
@@ -85,7 +90,7 @@ def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
         )
     threshold = reading.threshold_of(head)
     found = work.case
-    if found is None:
+    if found is None or _typed_since(found, work.typed):
         sources: list[Path | Image | Pyramid] = []
         for source in work.sources:
             if isinstance(source, Path):
@@ -100,9 +105,17 @@ def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
             field_of_view_um=work.field_of_view_um,
             threshold=0.2 if threshold is None else threshold,
             known=work.encoded,
+            typed=work.typed,
         )
     said = yield from reading.read(head, found, work.leave_out_flagged)
     return Predicted(models, names, said)
+
+
+def _typed_since(case: Case, typed: Mapping[str, PixelSize]) -> bool:
+    return any(
+        typed.get(image.sha256) not in (None, image.cells.pixel_size)
+        for image in case.images
+    )
 
 
 def draw_patients() -> Generator[Progress, None, None]:
@@ -149,10 +162,10 @@ def export_differential(
     counts = count_table(found)
     counts.insert(0, "patient", reading.case.patient)
     counts["note"] = RESEARCH_USE
-    tables = {
-        path: counts,
-        path.with_name(f"{path.stem}_cells{path.suffix}"): cell_table(reading, found),
-    }
+    cells = cell_table(reading, found)
+    cells["note"] = RESEARCH_USE
+    beside = path.with_name(f"{path.stem}_cells{path.suffix}")
+    tables = {path: counts, beside: cells}
     for where, table in tables.items():
         with atomic_file(where) as temporary:
             write_csv(table, temporary)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SCALE = "viridis"
 _NAMED = 30
 """With more patients the axes have no names: the line above the map says them."""
-_NAME_LETTERS = 18
+_NAME_LETTERS = 28
 
 
 class PatientMap(QWidget):
@@ -37,13 +37,11 @@ class PatientMap(QWidget):
         self.said = QLabel()
         self.said.setWordWrap(True)
         self.said.setMinimumHeight(2 * self.fontMetrics().height() + 4)
-        background, ink = self.palette().window().color(), self.palette().text().color()
-        self.plot = pg.PlotWidget(background=background)
+        self.plot = pg.PlotWidget(background=None)
         self.plot.setMenuEnabled(False)
         self.plot.getViewBox().setAspectLocked(True)
         self.plot.getViewBox().invertY(True)
-        for side in ("left", "bottom"):
-            self.plot.getAxis(side).setTextPen(ink)
+        self.plot.hideAxis("bottom")
         self._image = pg.ImageItem(axisOrder="row-major")
         self._image.setColorMap(pg.colormap.get(_SCALE))
         self.plot.addItem(self._image)
@@ -72,7 +70,6 @@ class PatientMap(QWidget):
         ]
         named = [ticks] if n <= _NAMED else [[]]
         self.plot.getAxis("left").setTicks(named)
-        self.plot.getAxis("bottom").setTicks([[]])
         self.said.setText(
             f"{n} patients and diseases, the alike side by side. Point at two; click to "
             "compare the present patient with one."
