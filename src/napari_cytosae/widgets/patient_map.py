@@ -45,9 +45,6 @@ class PatientMap(QWidget):
         self._image = pg.ImageItem(axisOrder="row-major")
         self._image.setColorMap(pg.colormap.get(_SCALE))
         self.plot.addItem(self._image)
-        self._bar = pg.ColorBarItem(label="correlation", interactive=False, width=12)
-        self._bar.setImageItem(self._image, insert_in=self.plot.getPlotItem())
-        self._bar.setColorMap(pg.colormap.get(_SCALE))
         self.plot.scene().sigMouseMoved.connect(self._on_move)
         self.plot.scene().sigMouseClicked.connect(self._on_click)
         layout = QVBoxLayout(self)
@@ -63,7 +60,6 @@ class PatientMap(QWidget):
         low = float(apart.min()) if n > 1 else 0.0
         high = max(float(apart.max()) if n > 1 else 1.0, low + 1e-6)
         self._image.setImage(shown.matrix, levels=(low, high))
-        self._bar.setLevels((low, high))
         ticks = [
             (place + 0.5, f"{name[:_NAME_LETTERS]}{'...' * (len(name) > _NAME_LETTERS)}")
             for place, name in enumerate(shown.names)
@@ -71,8 +67,9 @@ class PatientMap(QWidget):
         named = [ticks] if n <= _NAMED else [[]]
         self.plot.getAxis("left").setTicks(named)
         self.said.setText(
-            f"{n} patients and diseases, the alike side by side. Point at two; click to "
-            "compare the present patient with one."
+            f"{n} patients and diseases, the alike side by side; correlation from "
+            f"{low:.2f} (violet) to {high:.2f} (yellow). Point at two; click to compare the "
+            "present patient with one."
         )
         self.plot.autoRange()
 
