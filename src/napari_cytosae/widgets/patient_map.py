@@ -68,8 +68,8 @@ class PatientMap(QWidget):
         self.plot.getAxis("left").setTicks(named)
         self.said.setText(
             f"{n} patients and diseases, the alike side by side; correlation from "
-            f"{low:.2f} (violet) to {high:.2f} (yellow). Point at two; click to compare the "
-            "present patient with one."
+            f"{low:.2f} (violet) to {high:.2f} (yellow). Point at two; click to compare "
+            "the present patient with one."
         )
         self.plot.autoRange()
 
