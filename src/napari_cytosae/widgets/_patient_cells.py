@@ -139,14 +139,14 @@ class PatientCells:
             order = reading.cells_of(concept)
             at = int(np.flatnonzero(reading.head.concepts == concept)[0])
             patches = reading.counts[:, [at]].toarray()[:, 0]
-            captions = [f"{patches[position]:.0f}" for position in order[:GALLERY_CELLS]]
+            captions = [f"{patches[position]:.0f}" for position in order[:_CELLS]]
             title = f"{counted(len(order), 'cell')} with {concept}, patches in each:"
             if not len(order):
                 title = f"No cell shows {concept}: its absence counts."
         else:
             order = reading.cells_for(label)
             change = reading.changes[:, reading.head.classes.index(label)]
-            captions = [f"{change[position]:+.3f}" for position in order[:GALLERY_CELLS]]
+            captions = [f"{change[position]:+.3f}" for position in order[:_CELLS]]
             title = "Cells that matter most (score change):"
         change = reading.changes[:, reading.head.classes.index(label)]
         thumbnails = []
@@ -169,11 +169,11 @@ def _to_count(
     if found is None:
         known = np.array([int(row) in called for row in reading.rows])
         order = np.argsort(known, kind="stable").astype(np.int64)
-        shown = reading.rows[order[:GALLERY_CELLS]]
+        shown = reading.rows[order[:_CELLS]]
         return order, [called.get(int(row), "?") for row in shown]
     order = found.doubtful_first()
     captions = []
-    for position in order[:GALLERY_CELLS]:
+    for position in order[:_CELLS]:
         name, p = found.proposed(int(position))
         captions.append(name if found.called[position] else f"{name}? {p:.2f}")
     return order, captions
