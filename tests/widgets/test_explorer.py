@@ -20,7 +20,7 @@ from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 from napari_cytosae.widgets.latent_atlas import FLAGS
 from napari_cytosae.widgets.lower_tabs import LowerTabs
 from napari_cytosae.widgets.notes_editor import NotesEditor
-from napari_cytosae.widgets.tools_menu import TOOLS
+from napari_cytosae.widgets.tools_menu import LONG, TOOLS
 
 KEYS = list(HEADERS)
 
@@ -289,6 +289,8 @@ def test_cells_of_all_images_are_shown_and_lead_to_their_image(
     until(lambda: session.selection.cell_ids == (cells[row].key[1],))
     assert viewer.layers["smear.png"].visible
     assert not viewer.layers["mirrored.png"].visible
+    shown = {layer.name: layer.visible for layer in viewer.layers if "Cells" in layer.name}
+    assert sorted(shown.values()) == [False, True]
     panel.below._others.setChecked(False)
     until(lambda: {cell.key[0] for cell in gallery.model()._cells} == {first})
     viewer.layers.remove("mirrored.png")
@@ -446,6 +448,11 @@ def test_every_tool_is_explained_and_does_something(encoded, panel):
     tools = {key for key, tool in TOOLS.items() if tool is not None}
     assert tools == set(controller._tools)
     assert all(tool.meaning for tool in TOOLS.values() if tool is not None)
+    encoded.desk.busy_changed.emit(True)
+    enabled = {key for key, action in panel.tools._actions.items() if action.isEnabled()}
+    assert enabled == tools - set(LONG)
+    encoded.desk.busy_changed.emit(False)
+    assert all(action.isEnabled() for action in panel.tools._actions.values())
 
 
 def test_the_views_below_the_table_share_one_height(qtbot):

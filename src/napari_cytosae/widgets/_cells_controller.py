@@ -110,12 +110,17 @@ class CellsController:
         layer = self._layer_of.get(sha256)
         if layer is None or layer not in self._layers.images():
             return False
-        former = self._layers.source
-        self.look_at(layer)
-        layer.visible = True
-        if former is not None and former is not layer:
-            former.visible = False
+        if layer is not self._layers.source:
+            self._show_source(visible=False)
+            self.look_at(layer)
+        self._show_source(visible=True)
         return True
+
+    def _show_source(self, *, visible: bool) -> None:
+        """Show or hide the image that is looked at, and the outlines of its cells."""
+        for layer in (self._layers.source, *self._layers.of_source("cells")):
+            if layer is not None:
+                layer.visible = visible
 
     def _on_labels_chosen(self, index: int) -> None:
         if 0 <= index < len(self._labels):

@@ -48,6 +48,7 @@ class ToolsController:
             "open": self._open,
         }
         panel.tools.chosen.connect(self._on_chosen)
+        desk.busy_changed.connect(panel.tools.set_busy)
 
     def close(self) -> None:
         """Nothing of the session is listened to; the windows close."""

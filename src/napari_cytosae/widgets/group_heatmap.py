@@ -68,6 +68,8 @@ class GroupHeatmap(QWidget):
         self._plot.hideButtons()
         self._plot.showAxis("top")
         self._plot.hideAxis("bottom")
+        # Name and number of cells: pyqtgraph leaves room for one line.
+        self._plot.getAxis("top").setHeight(3 * self.fontMetrics().height())
         for side in ("top", "left"):
             self._plot.getAxis(side).setTextPen(ink)
         self._image = pg.ImageItem(axisOrder="row-major")
@@ -95,7 +97,7 @@ class GroupHeatmap(QWidget):
         )
         with QSignalBlocker(self._sort):
             self._sort.clear()
-            self._sort.addItem("difference between groups", _BY_DIFFERENCE)
+            self._sort.addItem("difference", _BY_DIFFERENCE)
             self._sort.addItem("number of the concept", _BY_NUMBER)
             for index, name in enumerate(groups.names):
                 self._sort.addItem(name, index)

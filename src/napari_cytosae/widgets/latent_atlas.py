@@ -83,6 +83,7 @@ class LatentAtlas(QWidget):
         self.setWindowTitle("Latent atlas")
         self.resize(640, 480)
         self._points: AtlasPoints | None = None
+        self._entropy = True
         self._title = QLabel()
         self._title.setWordWrap(True)
         self._box = _LassoBox()
@@ -122,8 +123,10 @@ class LatentAtlas(QWidget):
         self._points = points
         entropy = bool(np.isfinite(points.colour).any())
         self._by.setEnabled(entropy)
-        if not entropy:
-            self._by.setCurrentIndex(self._by.findData(_BY_FLAG))
+        if entropy != self._entropy:
+            by = _BY_ENTROPY if entropy else _BY_FLAG
+            self._by.setCurrentIndex(self._by.findData(by))
+        self._entropy = entropy
         self._draw()
         self._plot.autoRange()
 

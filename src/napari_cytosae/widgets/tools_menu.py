@@ -87,6 +87,9 @@ TOOLS: dict[str, Tool | None] = {
 }
 """By key; None is a line between groups."""
 
+LONG = ("passport", "stability", "catalogue", "save", "open")
+"""Those that wait for the job in front."""
+
 
 class ToolsMenu(QMenu):
     """Says what was chosen, and for which path; never decides.
@@ -103,6 +106,7 @@ class ToolsMenu(QMenu):
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setToolTipsVisible(True)
+        self._actions: dict[str, QAction] = {}
         for key, tool in TOOLS.items():
             if tool is None:
                 self.addSeparator()
@@ -110,8 +114,14 @@ class ToolsMenu(QMenu):
             action = self.addAction(tool.text)
             action.setToolTip(tool.meaning)
             action.triggered.connect(lambda _=False, key=key: self._choose(key))
+            self._actions[key] = action
         self.addSeparator()
         self._extras = self._extras_menu()
+
+    def set_busy(self, busy: bool) -> None:
+        """Offer no long work while a job is in front."""
+        for key in LONG:
+            self._actions[key].setEnabled(not busy)
 
     @property
     def extras(self) -> list[str]:
