@@ -12,12 +12,12 @@ import numpy as np
 from napari_cytosae.core import segmentation
 from napari_cytosae.core.pyramid import Pyramid, as_pyramid
 from napari_cytosae.core.slides import segment_slide
-from napari_cytosae.core.types import CytoError, Progress
+from napari_cytosae.core.types import CytoError, Image, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from napari_cytosae.core.types import CellKind, Cells, Image, Int32Array, UInt8Array
+    from napari_cytosae.core.types import CellKind, Cells, Int32Array, UInt8Array
 
 Whole = TypeVar("Whole", bound="Image | UInt8Array")
 
@@ -71,6 +71,13 @@ def find_cells(
     if single_cell:
         return segmentation.single_cell(whole, pixel_size)
     return segmentation.segment(whole, pixel_size, kinds)
+
+
+def part_of(image: Image | Pyramid, y0: int, x0: int, y1: int, x1: int) -> Image:
+    """Rows `y0` to `y1` and columns `x0` to `x1` (half-open), read at full resolution."""
+    pixels = image.levels[0] if isinstance(image, Pyramid) else image.rgb
+    rgb = np.ascontiguousarray(pixels[y0:y1, x0:x1])
+    return Image(rgb, image.name, image.pixel_size, image.sha256)
 
 
 def require_whole(image: Whole | Pyramid) -> Whole:

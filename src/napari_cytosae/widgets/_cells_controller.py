@@ -319,12 +319,17 @@ def _place(layers: Sequence[Layer], layer: Layer | None) -> int:
     return next((i for i, one in enumerate(layers) if one is layer), -1)
 
 
+def counts_of(cells: Cells) -> str:
+    """E.g. ``7 WBC, 42 RBC``."""
+    counts = Counter(cells.table["kind"])
+    return ", ".join(f"{n:,} {_KIND_NAMES.get(kind, kind)}" for kind, n in counts.items())
+
+
 def describe_cells(cells: Cells) -> str:
     """E.g. ``23 WBC, 4 platelets; 2 flagged (border 1, blurred 1)``."""
     if not len(cells):
         return "No cells were found; check the pixel size, or mark them in a Labels layer."
-    counts = Counter(cells.table["kind"])
-    text = ", ".join(f"{n:,} {_KIND_NAMES.get(kind, kind)}" for kind, n in counts.items())
+    text = counts_of(cells)
     flagged = cells.table.loc[cells.table["qc"] != "ok", "qc"]
     if len(flagged):
         reasons = Counter(r.strip() for qc in flagged for r in qc.split(";"))

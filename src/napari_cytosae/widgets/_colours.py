@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 OUTLINES = {"wbc": "#10217a", "rbc": "#7a1030", "platelet": "#5b0f7a"}
 """Dark, so that they are seen on a bright field and never taken for an overlay."""
 FLAGGED_OUTLINE = "#ff8c00"
+PREVIEW_OUTLINE = "#00853e"
 
 _STEP = 1e-6
 
@@ -50,4 +51,11 @@ def outline_colormap(cells: Cells, hidden: Collection[int] = ()) -> DirectLabelC
             colours[int(cell_id)] = FLAGGED_OUTLINE
         else:
             colours[int(cell_id)] = OUTLINES.get(str(kind), OUTLINES["wbc"])
+    return DirectLabelColormap(color_dict=colours)
+
+
+def preview_colormap(hidden: Collection[int] = ()) -> DirectLabelColormap:
+    """One colour for all cells of a preview, hidden ones not drawn."""
+    colours: dict[int | None, str] = {None: PREVIEW_OUTLINE, 0: "transparent"}
+    colours |= dict.fromkeys(map(int, hidden), "transparent")
     return DirectLabelColormap(color_dict=colours)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.transforms import Affine
 
 from napari_cytosae.core.types import PixelSize
 from napari_cytosae.widgets._tasks import LayerPixels
@@ -69,13 +70,19 @@ MOVES = ("scale", "translate", "rotate", "shear", "affine", "units")
 """What `placement` is made of; a layer has an event of each name."""
 
 
-def placement(source: Layer) -> dict[str, Any]:
-    """Transforms that put a 2-d layer where the last two dimensions of `source` lie."""
-    return {
+def placement(source: Layer, offset: tuple[int, int] = (0, 0)) -> dict[str, Any]:
+    """Transforms that put a 2-d layer where the last two dimensions of `source` lie.
+
+    Its first pixel comes to lie on the pixel `offset` (row, column) of `source`.
+    """
+    turn = {
         "scale": source.scale[-2:],
-        "translate": source.translate[-2:],
         "rotate": np.asarray(source.rotate)[-2:, -2:],
         "shear": source.shear[-1:],
+    }
+    return {
+        **turn,
+        "translate": Affine(translate=source.translate[-2:], **turn)(offset),
         "affine": np.asarray(source.affine)[-3:, -3:],
         "units": source.units[-2:],
     }

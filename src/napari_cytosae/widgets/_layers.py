@@ -1,9 +1,9 @@
 """The only place that touches the viewer's layers.
 
-`_layers_cells` and `_layers_overlays` go through it. Layers of ours carry a tag in
-``layer.metadata["cytosae"]`` and are found by it, so they may be renamed, reordered or
-deleted at any time. Layers of others are read, never changed; camera and selection are left
-as they are unless the analyst asks to go somewhere.
+`_layers_cells`, `_layers_overlays` and `_layers_preview` go through it. Layers of ours
+carry a tag in ``layer.metadata["cytosae"]`` and are found by it, so they may be renamed,
+reordered or deleted at any time. Layers of others are read, never changed; camera and
+selection are left as they are unless the analyst asks to go somewhere.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from psygnal import Signal
 from napari_cytosae.widgets._layer_facts import MOVES, TAG, placement, role_of
 from napari_cytosae.widgets._layers_cells import CellOutlines
 from napari_cytosae.widgets._layers_overlays import OverlayLayers
+from napari_cytosae.widgets._layers_preview import PreviewLayer
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -61,6 +62,7 @@ class CanvasLayers:
         self._removing = False
         self.outlines = CellOutlines(self)
         self.overlays = OverlayLayers(self)
+        self.preview = PreviewLayer(self, viewer)
         viewer.layers.events.inserted.connect(self._on_layers)
         viewer.layers.events.reordered.connect(self._on_layers)
         viewer.layers.events.removed.connect(self._on_removed)
@@ -82,6 +84,7 @@ class CanvasLayers:
         self._named = []
         self.set_source(None)
         self.overlays.close()
+        self.preview.close()
 
     # --- layers of others -------------------------------------------------------------
 
@@ -102,7 +105,11 @@ class CanvasLayers:
 
     def labels(self) -> list[Labels]:
         """Labels layers, our own cells included: they may have been corrected by hand."""
-        return [layer for layer in self._viewer.layers if isinstance(layer, Labels)]
+        return [
+            layer
+            for layer in self._viewer.layers
+            if isinstance(layer, Labels) and role_of(layer).get("role") != "preview"
+        ]
 
     def covers_source(self, layer: Layer) -> bool:
         """Whether a layer's pixels lie on those of the source image."""
@@ -196,13 +203,13 @@ class CanvasLayers:
         here = self.source_id()
         return [la for la in self.tagged(role) if role_of(la).get("source") == here]
 
-    def placement(self) -> dict[str, Any]:
-        """Transforms that lay a 2-d layer over the source image."""
-        return {} if self._source is None else placement(self._source)
+    def placement(self, offset: tuple[int, int] = (0, 0)) -> dict[str, Any]:
+        """Transforms that lay a 2-d layer over the source image, from `offset` on."""
+        return {} if self._source is None else placement(self._source, offset)
 
     def place(self, layer: Layer) -> None:
         """Lay a layer over the source image; what is right already is not touched."""
-        for key, value in self.placement().items():
+        for key, value in self.placement(role_of(layer).get("offset", (0, 0))).items():
             if not _same(getattr(layer, key), value):
                 setattr(layer, key, value)
 
@@ -259,7 +266,7 @@ class CanvasLayers:
             self.source_changed.emit()
 
     def _on_source_moved(self, event: Any = None) -> None:
-        for role in ("cells", "overlay", "selection"):
+        for role in ("cells", "overlay", "selection", "preview"):
             for layer in self.of_source(role):
                 self.place(layer)
         self.source_moved.emit()

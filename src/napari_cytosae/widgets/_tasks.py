@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.training_task import ImageTraining
     from napari_cytosae.core.types import (
+        CellKind,
         Cells,
         Crops,
         Encoded,
@@ -171,6 +172,17 @@ def find_cells(
             single_cell=settings.shows == "single_cell",
         )
     )
+
+
+def preview_cells(
+    image: Image | Pyramid, box: tuple[int, int, int, int], kinds: Sequence[CellKind]
+) -> Generator[Progress, None, Cells]:
+    """The cells of a part of `image` (``y0, x0, y1, x1``), as `segment` finds them."""
+    yield Progress("Previewing", 0, 0)
+    from napari_cytosae.core.detection import part_of
+    from napari_cytosae.core.segmentation import segment
+
+    return segment(part_of(image, *box), kinds=kinds)
 
 
 def describe_shapes(

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cytosae.session_values import CellSettings
-from napari_cytosae.widgets._colours import FLAGGED_OUTLINE, OUTLINES
+from napari_cytosae.widgets._colours import FLAGGED_OUTLINE, OUTLINES, PREVIEW_OUTLINE
 from napari_cytosae.widgets._swatch import swatch
 from napari_cytosae.widgets.empty_state import EmptyState
 
@@ -53,7 +53,7 @@ class CellsPanel(QWidget):
     settings_changed : CellSettings
     pixel_size_edited : float, um
     segment_clicked, use_edited_clicked, encode_clicked, sample_clicked
-    hide_flagged_toggled : bool
+    preview_toggled, hide_flagged_toggled : bool
     """
 
     image_chosen = Signal(int)
@@ -64,6 +64,7 @@ class CellsPanel(QWidget):
     use_edited_clicked = Signal()
     encode_clicked = Signal()
     sample_clicked = Signal()
+    preview_toggled = Signal(bool)
     hide_flagged_toggled = Signal(bool)
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
@@ -101,6 +102,15 @@ class CellsPanel(QWidget):
         self._segment = QPushButton("Segment")
         self._segment.clicked.connect(self.segment_clicked)
         self._segment.setToolTip("Find the cells and outline them in the layer 'Cells'")
+        self._preview = QPushButton("Preview here")
+        self._preview.setCheckable(True)
+        self._preview.setIcon(swatch(PREVIEW_OUTLINE))
+        self._preview.setToolTip(
+            "Outline the cells of what the canvas shows, again whenever it or the settings "
+            "change; nothing is kept. Zoom in where it matters, then segment."
+        )
+        self._preview.toggled.connect(self.preview_toggled)
+        self._preview_text = _text()
         self._edited = QPushButton("Use edited cells")
         self._edited.clicked.connect(self.use_edited_clicked)
         self._edited.setToolTip(
@@ -118,6 +128,7 @@ class CellsPanel(QWidget):
         self._hide.setIcon(swatch(FLAGGED_OUTLINE))
         self._hide.toggled.connect(self.hide_flagged_toggled)
         self._lay_out()
+        self.set_preview(False, "")
         self.set_settings(CellSettings())
 
     def _lay_out(self) -> None:
@@ -143,12 +154,14 @@ class CellsPanel(QWidget):
         form.addRow("Find", kinds)
         form.addRow("Crop", self._field)
         buttons = QHBoxLayout()
+        buttons.addWidget(self._preview, 1)
         buttons.addWidget(self._segment, 1)
         buttons.addWidget(self._encode, 1)
         content = QWidget()
         column = QVBoxLayout(content)
         column.addLayout(form)
         column.addLayout(buttons)
+        column.addWidget(self._preview_text)
         column.addWidget(self._count)
         row = QHBoxLayout()
         row.addWidget(self._hide)
@@ -186,6 +199,7 @@ class CellsPanel(QWidget):
         self._field.setValue(settings.field_of_view_um)
         self._field.setEnabled(settings.shows != "single_cell")
         self._labels.setEnabled(settings.shows == "labels" and self._labels.count() > 0)
+        self._preview.setVisible(settings.shows == "smear")
         self._segment.setText("Segment" if settings.shows == "smear" else "Measure")
         del blockers
 
@@ -222,6 +236,13 @@ class CellsPanel(QWidget):
         self._edited.setVisible(count > 0)
         self._encode.setText(encode_label(count))
 
+    def set_preview(self, on: bool, text: str) -> None:
+        """Show whether the view is previewed, and what is found there."""
+        with QSignalBlocker(self._preview):
+            self._preview.setChecked(on)
+        self._preview_text.setVisible(on)
+        self._preview_text.setText(f"Preview: {text}" if on else "")
+
     def set_hide_flagged(self, hide: bool) -> None:
         """Show whether flagged cells are left out."""
         with QSignalBlocker(self._hide):
@@ -230,6 +251,7 @@ class CellsPanel(QWidget):
     def set_ready(self, ready: bool, *, busy: bool) -> None:
         """Enable what may be clicked: `ready` with an image, not while `busy`."""
         self._segment.setEnabled(ready and not busy)
+        self._preview.setEnabled(ready)
         self._encode.setEnabled(not busy)
         self._edited.setEnabled(not busy)
         for widget in (self._image, self._labels, self._pixel, self._field):

@@ -36,6 +36,7 @@ from napari_cytosae.widgets._overlays_controller import OverlaysController
 from napari_cytosae.widgets._patient_cells import PatientCells
 from napari_cytosae.widgets._patient_controller import PatientController
 from napari_cytosae.widgets._patient_layers import PatientLayers
+from napari_cytosae.widgets._preview_controller import PreviewController
 from napari_cytosae.widgets._settings import PanelSettings
 from napari_cytosae.widgets._tools_controller import ToolsController
 from napari_cytosae.widgets._training_controller import TrainingController
@@ -129,6 +130,7 @@ class CytoSAEWidget(QWidget):
             ),
             CacheController(self.session, self.desk, self._jobs, self.models_panel.cache),
             self.cells,
+            PreviewController(self.session, self._jobs, self.layers, self.cells_panel),
             ConceptsController(self.session, self.patients, self.desk, self._jobs, panel),
             OverlaysController(self.session, self.desk, self._jobs, self.layers, panel),
             GalleryController(

@@ -1,0 +1,131 @@
+"""Connects the preview of step 2 with session and canvas: the cells now in view."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QTimer
+
+from napari_cytosae.widgets import _tasks
+from napari_cytosae.widgets._cells_controller import counts_of
+
+if TYPE_CHECKING:
+    from napari_cytosae.core.types import Cells
+    from napari_cytosae.session import Session
+    from napari_cytosae.session_values import CellSettings
+    from napari_cytosae.widgets._jobs import Ended, JobError, Jobs
+    from napari_cytosae.widgets._layers import CanvasLayers
+    from napari_cytosae.widgets.cells_panel import CellsPanel
+
+_LANE = "preview"
+_PAUSE_MS = 300
+"""The camera has to rest that long, and the view to be drawn meanwhile."""
+
+
+class PreviewController:
+    """Segments what the canvas shows, as long as the preview is on."""
+
+    def __init__(
+        self, session: Session, jobs: Jobs, layers: CanvasLayers, panel: CellsPanel
+    ) -> None:
+        self._session, self._jobs, self._panel = session, jobs, panel
+        self._layers, self._on, self._again = layers, False, False
+        self._pause = QTimer(panel)
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(_PAUSE_MS)
+        self._pause.timeout.connect(self._look)
+        panel.preview_toggled.connect(self._switch)
+        panel.segment_clicked.connect(self._switch_off)
+        layers.preview.view_moved.connect(self._later)
+        layers.preview.deleted.connect(self._switch_off)
+        session.settings_changed.connect(self._on_settings)
+        session.image_changed.connect(self._later)
+        session.hide_flagged_changed.connect(self._later)
+        session.cells_changed.connect(self._on_cells)
+
+    def close(self) -> None:
+        """Leave session and canvas."""
+        self._switch_off()
+        self._layers.preview.view_moved.disconnect(self._later)
+        self._layers.preview.deleted.disconnect(self._switch_off)
+        self._session.settings_changed.disconnect(self._on_settings)
+        self._session.image_changed.disconnect(self._later)
+        self._session.hide_flagged_changed.disconnect(self._later)
+        self._session.cells_changed.disconnect(self._on_cells)
+
+    def _switch(self, on: bool) -> None:
+        self._on, self._again = on, False
+        self._layers.preview.watch(on)
+        self._panel.set_preview(on, "looking at the view ..." if on else "")
+        if on:
+            self._pause.start(0)
+            return
+        self._pause.stop()
+        self._jobs.abandon(_LANE)
+        self._layers.preview.remove()
+
+    def _switch_off(self) -> None:
+        if self._on:
+            self._switch(False)
+
+    def _on_settings(self, settings: CellSettings) -> None:
+        if settings.shows == "smear":
+            self._later()
+        else:
+            self._switch_off()
+
+    def _on_cells(self, cells: Cells | None) -> None:
+        if cells is not None:
+            self._switch_off()
+
+    def _later(self, *_: object) -> None:
+        if self._on:
+            self._pause.start()
+
+    def _look(self) -> None:
+        if self._jobs.running(_LANE) is not None:
+            # One at a time: a step under way cannot be stopped, and would pile up.
+            self._again = True
+            return
+        image, box = self._session.image, self._layers.preview.box()
+        if image is None or box is None:
+            self._nothing(
+                "nothing of the image is in view." if image else "reading the image ..."
+            )
+            return
+        kinds, hide = self._session.settings.kinds, self._session.hide_flagged
+
+        def ended(end: Ended) -> None:
+            if self._session.image is image:
+                self._show(end.value, box, hide)
+            self._repeat()
+
+        def failed(error: JobError) -> None:
+            self._nothing(str(error))
+            self._repeat()
+
+        self._jobs.run(
+            _LANE,
+            "Previewing",
+            lambda: _tasks.preview_cells(image, box, kinds),
+            on_ended=ended,
+            on_failed=failed,
+        )
+
+    def _repeat(self) -> None:
+        if self._again:
+            self._again = False
+            self._later()
+
+    def _show(self, cells: Cells, box: tuple[int, int, int, int], hide: bool) -> None:
+        table = cells.table
+        flagged = table.loc[table["qc"] != "ok", "cell_id"].tolist()
+        self._layers.preview.show(cells, box, flagged if hide else ())
+        text = f"{counts_of(cells) or 'no cells'} in view"
+        if flagged:
+            text += f"; {len(flagged):,} flagged{', hidden' if hide else ''}"
+        self._panel.set_preview(True, text)
+
+    def _nothing(self, why: str) -> None:
+        self._layers.preview.remove()
+        self._panel.set_preview(True, why)
