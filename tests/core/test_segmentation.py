@@ -431,6 +431,26 @@ def test_pixel_size_wrong_by_ten_is_refused_with_the_one_that_fits(wrong, stated
         segment(image) if stated_by == "metadata" else segment(rgb, pixel_size=wrong)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_specks_among_white_cells_are_not_taken_for_red_cells(seed):
+    """Nine of 1.2 um once refused the right pixel size, and told a wrong one (0.63)."""
+    smear = render_smear(
+        pixel_size=0.1, seed=seed, wbc={"neutrophil": 6}, n_rbc=0, n_platelets=0
+    )
+    rgb = smear.rgb.copy()
+    free = [
+        (y, x)
+        for y in range(290, 500, 70)
+        for x in range(400, 640, 70)
+        if not smear.labels[y - 15 : y + 15, x - 15 : x + 15].any()
+    ]
+    assert len(free) >= 8
+    for y, x in free[:9]:
+        rgb[disc(rgb.shape, y, x, 6)] = BLOOD
+    assert len(segment(rgb, pixel_size=0.1)) == 6
+    assert estimate_pixel_size(rgb).um is None
+
+
 def test_wrong_pixel_size_that_nothing_contradicts_gives_flags_not_crowds():
     rgb = field(white=[(60, 70), (150, 200)], red=[(40, 200), (60, 260)])
     assert len(segment(rgb, pixel_size=0.02, kinds=("wbc", "rbc"))) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +21,50 @@ if TYPE_CHECKING:
 
 RED_CELL_UM = 7.5
 """Diameter of a normal red cell on a dried smear."""
-_MIN_CELLS = 3
+_MIN_CELLS, _LEAST_SHARE = 3, 0.03
 _SURE_CELLS = 8
 _SURE_SPREAD = 0.25
+_SURE_SHARE = 0.2
+"""Of what lies on the glass; where red cells lie free they are most of it, and specks of a
+stain or a sensor a few hundredths."""
 _ODDS = 4.0
 """Factor by which no blood differs: the largest macrocyte has three times the diameter of
 the smallest spherocyte."""
 _OVERVIEW_PX = 80_000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the red cells in view tell.
+
+    Attributes
+    ----------
+    um : float or None
+        Pixel size; None where they are too few.
+    spread : float or None
+        Relative, of their diameters (1.48 MAD).
+    count : int
+        Round red cells.
+    share : float
+        Of the area of all that lies on the glass, theirs.
+    """
+
+    um: float | None
+    spread: float | None
+    count: int
+    share: float = 0.0
+
+    @property
+    def most(self) -> bool:
+        """Whether they are many, and a good part of what there is: no mere specks."""
+        return self.count >= _SURE_CELLS and self.share > _SURE_SHARE
+
+    def contradicts(self, stated: float) -> bool:
+        """Whether they tell a wholly different pixel size (um), and are sure of it."""
+        if self.um is None or self.spread is None:
+            return False
+        sure = self.most and self.spread < _SURE_SPREAD
+        return sure and not 1 / _ODDS < stated / self.um < _ODDS
 
 
 def estimate_pixel_size(rgb: UInt8Array) -> PixelSize:
@@ -44,21 +82,21 @@ def estimate_pixel_size(rgb: UInt8Array) -> PixelSize:
         number of red cells, or ``unknown`` with `um` None where fewer than three round
         red cells lie free.
     """
-    um, spread, count = scale_in_view(rgb)
-    if um is None:
-        return PixelSize(source="unknown", n_cells=count)
-    return PixelSize(um, "estimated", spread, count)
+    seen = scale_in_view(rgb)
+    if seen.um is None:
+        return PixelSize(source="unknown", n_cells=seen.count)
+    return PixelSize(seen.um, "estimated", seen.spread, seen.count)
 
 
-def scale_in_view(rgb: UInt8Array) -> tuple[float | None, float | None, int]:
-    """Pixel size (um), relative spread and number of round red cells of an image.
+def scale_in_view(rgb: UInt8Array) -> Seen:
+    """What the red cells of an image tell of its pixel size.
 
     A large field may hold cells too small for its overview: then ever smaller middles are
-    looked at ever closer, and have to show more cells to be believed.
+    looked at ever closer, and have to show more cells, and little else, to be believed.
     """
     whole = factor = overview_factor(rgb)
-    um, spread, count = red_cell_scale(stain(shrink(rgb, factor)))
-    while um is None and factor > 1:
+    seen = red_cell_scale(stain(shrink(rgb, factor)))
+    while seen.um is None and factor > 1:
         factor //= 2
         middle = tuple(
             slice(
@@ -71,15 +109,9 @@ def scale_in_view(rgb: UInt8Array) -> tuple[float | None, float | None, int]:
             closer = red_cell_scale(stain(shrink(rgb[middle], factor)))
         except ImageError:
             break
-        if closer[2] >= _SURE_CELLS:
-            um, spread, count = closer
-    return (None if um is None else um / factor), spread, count
-
-
-def contradicts(stated: float, seen: float, spread: float | None, count: int) -> bool:
-    """Whether red cells tell a wholly different pixel size (um), and are sure of it."""
-    sure = count >= _SURE_CELLS and spread is not None and spread < _SURE_SPREAD
-    return sure and not 1 / _ODDS < stated / seen < _ODDS
+        if closer.most:
+            seen = closer
+    return seen if seen.um is None else replace(seen, um=seen.um / factor)
 
 
 def overview_factor(rgb: UInt8Array) -> int:
@@ -87,12 +119,12 @@ def overview_factor(rgb: UInt8Array) -> int:
     return max(1, round(math.sqrt(rgb.shape[0] * rgb.shape[1] / _OVERVIEW_PX)))
 
 
-def red_cell_scale(stained: Stain) -> tuple[float | None, float | None, int]:
-    """Pixel size (um), relative spread and number of round red cells."""
+def red_cell_scale(stained: Stain) -> Seen:
+    """What the round red cells of a stained field tell of its pixel size."""
     mask = ndi.binary_fill_holes(red_mask(stained, 1.0) & ~stained.void)
     labels = split(mask, 0.8, 1.0)
     if not labels.any():
-        return None, None, 0
+        return Seen(None, None, 0)
     shape = shapes(labels)
     basic = ndi.gaussian_filter(stained.basic, 1).ravel()
     mean_basic = np.bincount(labels.ravel(), basic) / np.maximum(shape.area, 1)
@@ -110,12 +142,12 @@ def red_cell_scale(stained: Stain) -> tuple[float | None, float | None, int]:
     if len(diameter) >= _MIN_CELLS:
         # Platelets and debris are smaller than red cells by more than any anisocytosis.
         diameter = diameter[diameter > 0.6 * np.percentile(diameter, 80)]
-    area = np.pi / 4 * np.square(diameter).sum()
-    if len(diameter) < _MIN_CELLS or area < 0.03 * np.count_nonzero(labels):
-        return None, None, len(diameter)
+    share = float(np.pi / 4 * np.square(diameter).sum() / np.count_nonzero(labels))
+    if len(diameter) < _MIN_CELLS or share < _LEAST_SHARE:
+        return Seen(None, None, len(diameter), share)
     median = float(np.median(diameter))
     spread = float(1.48 * np.median(np.abs(diameter - median)) / median)
-    return RED_CELL_UM / median, spread, len(diameter)
+    return Seen(RED_CELL_UM / median, spread, len(diameter), share)
 
 
 def _touching_share(labels: Int32Array) -> Float32Array:

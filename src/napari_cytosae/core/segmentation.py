@@ -246,19 +246,19 @@ def settled_scale(
             f"A pixel size of {size.um:g} um is implausible for a smear (0.01 to 5 um "
             "expected): check the unit."
         )
-    um, spread, count = _scale.scale_in_view(rgb)
+    seen = _scale.scale_in_view(rgb)
     if size.um is not None:
-        if um is not None and _scale.contradicts(size.um, um, spread, count):
-            width = _scale.RED_CELL_UM * size.um / um
+        if seen.um is not None and seen.contradicts(size.um):
+            width = _scale.RED_CELL_UM * size.um / seen.um
             raise CytoError(
-                f"At {size.um:g} um a pixel the {count} red cells in view would be "
-                f"{width:.2g} um wide: correct the pixel size (about {um:.2g} um fits) or "
-                "leave it out."
+                f"At {size.um:g} um a pixel the {seen.count} red cells in view would be "
+                f"{width:.2g} um wide: correct the pixel size (about {seen.um:.2g} um "
+                "fits) or leave it out."
             )
         return size, size.um
-    if um is not None:
-        return PixelSize(um, "estimated", spread, count), um
-    return PixelSize(None, "relative", None, count), _scale_of_nuclei(rgb)
+    if seen.um is not None:
+        return PixelSize(seen.um, "estimated", seen.spread, seen.count), seen.um
+    return PixelSize(None, "relative", None, seen.count), _scale_of_nuclei(rgb)
 
 
 def _scale_of_nuclei(rgb: UInt8Array) -> float:
