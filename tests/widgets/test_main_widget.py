@@ -415,7 +415,7 @@ def test_hidden_cells_leave_outlines_ranking_and_gallery(encoded, until):
     encoded.session.set_hide_flagged(True)
     fine = [int(i) for i in table.cell_id[table.qc == "ok"]]
     gallery = encoded.concepts_panel.gallery.model()
-    until(lambda: [gallery.cell_at(row) for row in range(gallery.rowCount())] == fine)
+    until(lambda: [key[-1] for key in gallery.keys_of(range(gallery.rowCount()))] == fine)
     assert list(encoded.session.encoded.cell_ids[encoded.session.rows()]) == fine
     layer = encoded.layers.outlines.layer()
     hidden = int(table.cell_id[0])
