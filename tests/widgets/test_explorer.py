@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
 from scipy import sparse
 
@@ -17,7 +18,8 @@ from napari_cytosae.widgets._concept_rows import ConceptRows
 from napari_cytosae.widgets._settings import PanelSettings
 from napari_cytosae.widgets.concept_model import HEADERS, STAR
 from napari_cytosae.widgets.concepts_panel import ConceptsPanel
-from napari_cytosae.widgets.latent_atlas import FLAGS
+from napari_cytosae.widgets.group_heatmap import GroupHeatmap
+from napari_cytosae.widgets.latent_atlas import FLAGS, LatentAtlas
 from napari_cytosae.widgets.lower_tabs import LowerTabs
 from napari_cytosae.widgets.notes_editor import NotesEditor
 from napari_cytosae.widgets.tools_menu import LONG, TOOLS
@@ -626,3 +628,14 @@ def test_groups_are_drawn_against_concepts_and_lead_to_cells(encoded, panel, unt
     heatmap.concept_clicked.emit(heatmap.shown()[0])
     assert session.selection.concept == heatmap.shown()[0]
     until(lambda: "drive" in panel.below._caption.text())
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("window", [LatentAtlas, GroupHeatmap])
+def test_plots_have_the_colours_of_napari(dock, viewer, theme, window):
+    viewer.theme = theme
+    opened = window(parent=dock)
+    wanted = get_theme(theme)
+    assert opened._plot.backgroundBrush().color().name() == wanted.background.as_hex()
+    assert opened._plot.getAxis("left").textPen().color().name() == wanted.text.as_hex()
+    opened.close()

@@ -61,6 +61,8 @@ class GroupHeatmap(QWidget):
         self._about.setWordWrap(True)
         self._under = QLabel()
         self._under.setWordWrap(True)
+        # Until it is polished a widget has the system's colours, not napari's.
+        self.ensurePolished()
         background, ink = self.palette().window().color(), self.palette().text().color()
         self._plot = pg.PlotWidget(background=background)
         self._plot.getViewBox().invertY(True)

@@ -88,6 +88,8 @@ class LatentAtlas(QWidget):
         self._title.setWordWrap(True)
         self._box = _LassoBox()
         self._box.enclosed.connect(self._on_lasso)
+        # Until it is polished a widget has the system's colours, not napari's.
+        self.ensurePolished()
         background, ink = self.palette().window().color(), self.palette().text().color()
         self._plot = pg.PlotWidget(viewBox=self._box, background=background)
         self._plot.setLogMode(True, True)
