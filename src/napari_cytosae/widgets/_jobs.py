@@ -83,6 +83,7 @@ def _drive(
     """Run a core generator to its end; runs in the worker's thread."""
     partials: list[Any] = []
     reported = 0.0
+    held: Progress | None = None
     with no_full_collections():
         try:
             steps = work()
@@ -92,12 +93,15 @@ def _drive(
                 except StopIteration as stop:
                     # A job of one step cannot stop early; its result is dropped instead.
                     late = cancelled.is_set()
+                    if held is not None and not late:
+                        yield held
                     value = None if late else stop.value
                     return Ended(value, cancelled=late, partials=tuple(partials))
                 if progress.partial is not None:
                     partials.append(progress.partial)
+                held = progress
                 if time.monotonic() - reported >= _REPORT_EVERY_S:
-                    reported = time.monotonic()
+                    reported, held = time.monotonic(), None
                     yield progress
             steps.close()
         except Exception as error:
