@@ -107,7 +107,7 @@ def main() -> None:
         concept = panel.model.concept_at(row)
         step(
             f"overlay {row + 1}",
-            lambda c=concept: session.show(c),
+            lambda c=concept: session.overlays.show(c),
             lambda row=row: dock.layers.overlays.shown_concept(row) is not None,
         )
     cell = session.cells.table.iloc[0]
@@ -117,7 +117,11 @@ def main() -> None:
         lambda: dock._jobs.running("rank") is None,
     )
 
-    image, cells, loaded = session.image, session.cells, (session.models, session.names)
+    image, cells, loaded = (
+        session.image,
+        session.cells,
+        (session.models, session.naming.names),
+    )
 
     def encode(seconds):
         began = time.perf_counter()

@@ -78,13 +78,13 @@ def main() -> None:
     until(lambda: session.encoded.complete, "all cells")
     shown = telling_concepts(session.models, session.cells, session.encoded)[:2]
     for concept in shown:
-        session.show(concept)
-    session.select_concept(shown[0])
+        session.overlays.show(concept)
+    session.focus.select_concept(shown[0])
     wait(3000)
     take(viewer, folder / "concepts.png")
     ids = session.encoded.cell_ids
-    session.select_cells([int(ids[len(ids) // 2])])
-    session.set_scope("cells")
+    session.focus.select_cells([int(ids[len(ids) // 2])])
+    session.focus.set_scope("cells")
     wait(2000)
     take(viewer, folder / "cell.png")
     dock.go_to_step("models")

@@ -93,7 +93,7 @@ class Walk:
         model.set_keep("all")
         wait(3000)
         for scope in ("image", "wbc"):
-            session.set_scope(scope)
+            session.focus.set_scope(scope)
             wait(2000)
             table = session.cells.table
             ids = table.loc[table["kind"] == scope, "cell_id"] if scope == "wbc" else None
@@ -111,8 +111,8 @@ class Walk:
         """Captions are the strongest patches, over all images, the strongest first."""
         session, panel = self.session, self.panel
         concept = panel.model.concept_at(0)
-        session.show(concept)
-        session.select_concept(concept)
+        session.overlays.show(concept)
+        session.focus.select_concept(concept)
         wait(4000)
         values = [
             encoded.activations.max[:, [concept]].toarray().ravel()
@@ -128,7 +128,7 @@ class Walk:
         other = next(i for i, cell in enumerate(gallery._cells) if cell.key[0] != here)
         panel.gallery.setCurrentIndex(gallery.index(other))
         until(lambda: session.image is not None and session.image.sha256 != here, "other")
-        until(lambda: session.selection.cell_ids, "the cell")
+        until(lambda: session.focus.selection.cell_ids, "the cell")
         self.take("gallery_other_image")
 
     def inspector(self) -> None:

@@ -142,7 +142,7 @@ def test_the_walk_goes_all_the_way_in_a_real_viewer(
     qtbot.waitUntil(lambda: bool(list(tmp_path.glob("*/run.json"))), timeout=60_000)
     qtbot.waitUntil(lambda: not dock.desk.busy, timeout=10_000)
     assert len(dock.session.cells) == 9
-    assert sum(overlay is not None for overlay in dock.session.overlays) == 4
+    assert sum(overlay is not None for overlay in dock.session.overlays.slots) == 4
     tags = [layer.metadata.get("cytosae", {}).get("role") for layer in viewer.layers]
     assert tags.count("overlay") == 4
     (folder,) = (path.parent for path in tmp_path.glob("*/run.json"))

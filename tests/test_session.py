@@ -10,6 +10,7 @@ import pytest
 
 from napari_cytosae.core.types import Cells, Crops, Encoded, Image, PixelSize
 from napari_cytosae.session import Session
+from napari_cytosae.session_steps import state_of
 from napari_cytosae.session_values import CellSettings, Look, ModelChoice, Selection
 
 
@@ -52,17 +53,22 @@ def full():
     session.set_cells(cells(), session.settings)
     session.set_models(Infos(), Names({7: "granules"}))
     session.set_encoded(encoded(), crops(), session.settings.field_of_view_um)
-    session.select_cells((2,), (3, 4))
-    session.select_concept(7)
-    session.show(7)
+    session.focus.select_cells((2,), (3, 4))
+    session.focus.select_concept(7)
+    session.overlays.show(7)
     return session
 
 
 @pytest.fixture
 def heard(full):
     events = []
-    for name in ("cells", "encoded", "overlays", "selection", "models", "choice"):
-        signal = getattr(full, f"{name}_changed")
+    signals = {
+        name: getattr(full, f"{name}_changed")
+        for name in ("cells", "encoded", "models", "choice")
+    }
+    signals["overlays"] = full.overlays.changed
+    signals["selection"] = full.focus.selection_changed
+    for name, signal in signals.items():
         signal.connect(lambda value, name=name: events.append((name, value)))
     return events
 
@@ -70,9 +76,9 @@ def heard(full):
 def empty(session):
     return (
         session.encoded is None
-        and session.selection.cell_ids == ()
-        and session.selection.patch is None
-        and set(session.overlays) == {None}
+        and session.focus.selection.cell_ids == ()
+        and session.focus.selection.patch is None
+        and set(session.overlays.slots) == {None}
     )
 
 
@@ -85,9 +91,9 @@ def test_new_cells_let_go_of_what_the_old_ones_made(full):
 def test_other_models_let_go_of_what_the_former_made(full):
     full.choose(ModelChoice(sae="cytosae"))
     assert empty(full)
-    assert full.selection == Selection()
+    assert full.focus.selection == Selection()
     assert full.models is None
-    assert full.names is None
+    assert full.naming.names is None
     assert full.cells is not None
 
 
@@ -118,17 +124,17 @@ def test_what_was_found_on_an_image_comes_back_with_it(full):
 
 
 def test_what_was_ticked_on_one_image_is_ticked_on_the_next(full, heard):
-    shown = full.overlays
+    shown = full.overlays.slots
     full.set_image(image("b"))
     assert heard[-1] == ("overlays", (None,) * 4)
     full.set_cells(cells(), full.settings)
     full.set_encoded(encoded(), crops(), 25.0)
     assert heard[-1] == ("overlays", shown)
-    assert full.selection == Selection(concept=7)
+    assert full.focus.selection == Selection(concept=7)
     full.choose(ModelChoice(sae="cytosae"))
     full.set_models(Infos(), Names())
     full.set_encoded(encoded(), crops(), 25.0)
-    assert set(full.overlays) == {None}
+    assert set(full.overlays.slots) == {None}
 
 
 def test_the_settings_are_those_of_the_image_that_is_looked_at(full):
@@ -138,20 +144,20 @@ def test_the_settings_are_those_of_the_image_that_is_looked_at(full):
     assert full.settings.kinds == ("wbc", "rbc")
     full.set_image(image("a"))
     assert full.settings.kinds == ("wbc",)
-    assert full.state_of("cells") == "done"
+    assert state_of(full, "cells") == "done"
 
 
 def test_a_new_session_goes_on_where_the_former_was_left(full):
     full.set_hide_flagged(True)
     full.type_pixel_size(0.3)
-    shown, found = full.overlays, full.encoded
+    shown, found = full.overlays.slots, full.encoded
     for opened in (None, image("a")):
         session = Session()
         session.set_image(opened)
         session.take_over(full)
         session.set_image(image("a"))
         assert session.encoded is found
-        assert session.overlays == shown
+        assert session.overlays.slots == shown
         assert session.image.pixel_size.um == 0.3
         assert session.models is not None
         assert session.hide_flagged
@@ -163,7 +169,7 @@ def test_another_pixel_size_keeps_the_cells_and_asks_for_attention(full, heard):
     full.set_image(replace(now, pixel_size=PixelSize(0.2, "user")))
     assert full.encoded is not None
     assert heard == []
-    assert full.state_of("cells") == "attention"
+    assert state_of(full, "cells") == "attention"
 
 
 @pytest.mark.parametrize(
@@ -171,11 +177,11 @@ def test_another_pixel_size_keeps_the_cells_and_asks_for_attention(full, heard):
     [CellSettings("single_cell"), CellSettings(kinds=("wbc", "rbc"))],
 )
 def test_other_settings_ask_for_attention_until_the_next_run(full, settings):
-    assert full.state_of("cells") == "done"
+    assert state_of(full, "cells") == "done"
     full.set_settings(settings)
-    assert full.state_of("cells") == "attention"
+    assert state_of(full, "cells") == "attention"
     full.set_cells(cells(), full.settings)
-    assert full.state_of("cells") == "done"
+    assert state_of(full, "cells") == "done"
 
 
 def test_results_remember_the_settings_they_were_made_with(full):
@@ -184,52 +190,52 @@ def test_results_remember_the_settings_they_were_made_with(full):
     full.set_cells(cells(), began_with)
     full.set_encoded(encoded(), crops(), began_with.field_of_view_um)
     assert full.used_settings == began_with
-    assert (full.state_of("cells"), full.state_of("concepts")) == ("attention",) * 2
+    assert (state_of(full, "cells"), state_of(full, "concepts")) == ("attention",) * 2
 
 
 def test_another_crop_asks_for_encoding_again(full):
     full.set_settings(CellSettings(field_of_view_um=30.0))
-    assert (full.state_of("cells"), full.state_of("concepts")) == ("done", "attention")
+    assert (state_of(full, "cells"), state_of(full, "concepts")) == ("done", "attention")
     full.set_encoded(encoded(), crops(), full.settings.field_of_view_um)
-    assert full.state_of("concepts") == "done"
+    assert state_of(full, "concepts") == "done"
 
 
 def test_a_part_asks_for_attention(full):
     full.set_encoded(
         encoded((1, 2), complete=False), crops(), full.settings.field_of_view_um
     )
-    assert full.state_of("concepts") == "attention"
+    assert state_of(full, "concepts") == "attention"
 
 
 def test_four_slots_with_their_own_colours(full):
     for concept in (8, 9, 10):
-        assert full.show(concept)
-    assert not full.show(11)
-    assert full.show(9)
-    assert [o.concept for o in full.overlays] == [7, 8, 9, 10]
-    assert [o.colour for o in full.overlays] == ["cyan", "yellow", "lime", "magenta"]
-    full.hide(8)
-    assert full.show(11)
-    assert full.slot_of(11) == 1
+        assert full.overlays.show(concept)
+    assert not full.overlays.show(11)
+    assert full.overlays.show(9)
+    assert [o.concept for o in full.overlays.slots] == [7, 8, 9, 10]
+    assert [o.colour for o in full.overlays.slots] == ["cyan", "yellow", "lime", "magenta"]
+    full.overlays.hide(8)
+    assert full.overlays.show(11)
+    assert full.overlays.slot_of(11) == 1
 
 
 def test_a_concept_keeps_its_look_in_another_slot(full):
-    full.restyle(7, Look(opacity=0.3, threshold=0.2))
-    full.show(8)
-    full.show(7, slot=1)
-    assert full.overlays[0] is None
-    assert full.slot_of(8) is None
-    moved = full.overlays[1]
+    full.overlays.restyle(7, Look(opacity=0.3, threshold=0.2))
+    full.overlays.show(8)
+    full.overlays.show(7, slot=1)
+    assert full.overlays.slots[0] is None
+    assert full.overlays.slot_of(8) is None
+    moved = full.overlays.slots[1]
     assert (moved.concept, moved.colour) == (7, "yellow")
     assert (moved.opacity, moved.threshold, moved.smooth) == (0.3, 0.2, False)
 
 
 def test_no_event_without_a_change(full, heard):
-    full.select_concept(7)
-    full.select_cells((2,), (3, 4))
-    full.show(7)
-    full.hide(99)
-    full.restyle(7, Look(visible=True))
+    full.focus.select_concept(7)
+    full.focus.select_cells((2,), (3, 4))
+    full.overlays.show(7)
+    full.overlays.hide(99)
+    full.overlays.restyle(7, Look(visible=True))
     full.choose(ModelChoice())
     assert heard == []
 
@@ -245,11 +251,11 @@ def test_hidden_cells_are_left_out_of_rows(full):
 
 def test_names(full):
     changes = []
-    full.names_changed.connect(lambda: changes.append(1))
-    assert full.title_of(7) == "7 granules"
-    assert full.title_of(8) == "8"
-    full.rename(7, "granules")
+    full.naming.changed.connect(lambda: changes.append(1))
+    assert full.naming.title_of(7) == "7 granules"
+    assert full.naming.title_of(8) == "8"
+    full.naming.rename(7, "granules")
     assert changes == []
-    full.rename(8, "rim")
-    assert full.title_of(8) == "8 rim"
+    full.naming.rename(8, "rim")
+    assert full.naming.title_of(8) == "8 rim"
     assert changes == [1]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_cytosae.session_steps import state_of
+
 
 @pytest.mark.parametrize(
     ("data", "options", "says"),
@@ -130,11 +132,11 @@ def test_no_other_labels_slip_in_for_the_chosen_ones(segmented, viewer, until):
 
 def test_a_layer_scaled_later_has_another_pixel_size(segmented, viewer, until):
     assert segmented.session.image.pixel_size.source == "layer"
-    assert segmented.session.state_of("cells") == "done"
+    assert state_of(segmented.session, "cells") == "done"
     viewer.layers["smear.png"].scale = (0.2, 0.2)
     size = segmented.session.image.pixel_size
     assert (size.um, size.source) == (0.2, "layer")
-    assert segmented.session.state_of("cells") == "attention"
+    assert state_of(segmented.session, "cells") == "attention"
     viewer.layers["smear.png"].units = ("nm", "nm")
     assert segmented.session.image.pixel_size.um == pytest.approx(0.0002)
     viewer.layers["smear.png"].units = ("pixel", "pixel")
@@ -155,7 +157,7 @@ def test_a_typed_pixel_size_stays_with_its_image_until_it_is_taken_back(
     panel, session = segmented.cells_panel, segmented.session
     panel.pixel_size_edited.emit(0.3)
     assert (session.image.pixel_size.um, session.image.pixel_size.source) == (0.3, "user")
-    assert session.state_of("cells") == "attention"
+    assert state_of(session, "cells") == "attention"
     viewer.layers["smear.png"].scale = (0.2, 0.2)
     assert session.image.pixel_size.um == 0.3
 
@@ -169,6 +171,6 @@ def test_a_typed_pixel_size_stays_with_its_image_until_it_is_taken_back(
 
     panel.pixel_size_edited.emit(0)
     until(lambda: session.image is not None and session.image.pixel_size.um == 0.2)
-    assert session.state_of("cells") == "attention"
+    assert state_of(session, "cells") == "attention"
     viewer.layers["smear.png"].scale = (0.1, 0.1)
-    assert session.state_of("cells") == "done"
+    assert state_of(session, "cells") == "done"

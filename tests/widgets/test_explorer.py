@@ -97,7 +97,7 @@ def test_filters_by_what_was_said_and_flagged():
 def test_star_tags_and_notes_are_kept_shown_and_taken_back(encoded, panel, qtbot):
     session, model = encoded.session, panel.model
     concept = model.concept_at(1)
-    session.select_concept(concept)
+    session.focus.select_concept(concept)
     panel.table.setFocus()
     qtbot.keyClick(panel.table, Qt.Key.Key_S)
     row = model.row_of(concept)
@@ -107,7 +107,7 @@ def test_star_tags_and_notes_are_kept_shown_and_taken_back(encoded, panel, qtbot
     notes._tags.editingFinished.emit()
     notes._note.setPlainText("seen twice")
     notes._note.left.emit()
-    said = session.names.annotation(concept)
+    said = session.naming.names.annotation(concept)
     assert said == Annotation("", ("granules: toxic", "stage: blast"), "seen twice", True)
     assert model.index(row, KEYS.index("tags")).data() == "granules: toxic; stage: blast"
     model.set_search("blast")
@@ -115,7 +115,7 @@ def test_star_tags_and_notes_are_kept_shown_and_taken_back(encoded, panel, qtbot
     model.set_search("")
     for _ in range(3):
         notes.undo_clicked.emit()
-    assert session.names.annotation(concept) == Annotation()
+    assert session.naming.names.annotation(concept) == Annotation()
     assert not model.index(model.row_of(concept), 2).data().startswith(STAR)
     assert notes._tags.text() == ""
 
@@ -137,18 +137,18 @@ def test_a_vocabulary_word_is_one_click(qtbot):
 def test_names_are_merged_from_a_file_and_conflicts_said(encoded, panel, tmp_path):
     session = encoded.session
     first, second = panel.model.concept_at(0), panel.model.concept_at(1)
-    session.rename(first, "mine")
+    session.naming.rename(first, "mine")
     table = tmp_path / "names.csv"
     table.write_text(f"concept,name,tags\n{first},theirs,stage: band\n{second},new,\n")
     panel.tools.chosen.emit("import", str(table))
-    assert session.name_of(first) == "mine"
-    assert session.name_of(second) == "new"
+    assert session.naming.name_of(first) == "mine"
+    assert session.naming.name_of(second) == "new"
     assert "'mine' stands, theirs was 'theirs'" in encoded.strip.text
     panel.tools.chosen.emit("export", str(tmp_path / "sent.json"))
     sent = json.loads((tmp_path / "sent.json").read_text(encoding="utf-8"))
-    assert sent["names"][session.names.sae_sha256][str(second)] == "new"
+    assert sent["names"][session.naming.names.sae_sha256][str(second)] == "new"
     panel.tools.chosen.emit("undo", "")
-    assert session.name_of(second) == ""
+    assert session.naming.name_of(second) == ""
 
 
 # --- search by example ----------------------------------------------------------------
@@ -157,8 +157,8 @@ def test_names_are_merged_from_a_file_and_conflicts_said(encoded, panel, tmp_pat
 def test_examples_rank_concepts_and_all_other_cells(encoded, panel, until):
     session = encoded.session
     ids = session.encoded.cell_ids
-    session.select_cells((int(ids[1]), int(ids[3])))
-    session.set_scope("like")
+    session.focus.select_cells((int(ids[1]), int(ids[3])))
+    session.focus.set_scope("like")
     mean = session.encoded.activations.mean
     score = likeness(mean, [1, 3], enriched(mean, [1, 3]))
     others = sorted({0, 2, 4}, key=lambda row: -score[row])
@@ -166,16 +166,16 @@ def test_examples_rank_concepts_and_all_other_cells(encoded, panel, until):
     until(lambda: captions(panel) == expected)
     # Looking at one of them changes neither the examples nor the order.
     panel.gallery.setCurrentIndex(panel.gallery.model().index(3))
-    assert session.selection.cell_ids == (int(ids[others[1]]),)
-    assert session.examples == (int(ids[1]), int(ids[3]))
+    assert session.focus.selection.cell_ids == (int(ids[others[1]]),)
+    assert session.focus.examples == (int(ids[1]), int(ids[3]))
     assert captions(panel) == expected
 
 
 def test_the_fdr_column_is_that_of_the_selection(encoded, panel, until):
     session = encoded.session
     ids = session.encoded.cell_ids
-    session.select_cells(tuple(int(i) for i in ids[:2]))
-    session.set_scope("cells")
+    session.focus.select_cells(tuple(int(i) for i in ids[:2]))
+    session.focus.set_scope("cells")
     expected = compare(session.encoded.activations.mean, [0, 1])["fdr"]
     assert expected.isna().all()  # two cells do not suffice
     column = KEYS.index("fdr")
@@ -190,7 +190,7 @@ def test_a_kind_of_cell_and_the_accepted_cells_can_be_ranked_by(encoded, panel, 
     session = encoded.session
     ids = session.encoded.cell_ids
     expected = ConceptRows.of(_ranked(session, [1, 3]))
-    session.set_scope("accepted")
+    session.focus.set_scope("accepted")
     assert "Accept cells first" in encoded.strip.text
     concept = int(expected.concept[0])
     session.judge(concept, [int(ids[1]), int(ids[3])], "accept")
@@ -199,10 +199,10 @@ def test_a_kind_of_cell_and_the_accepted_cells_can_be_ranked_by(encoded, panel, 
     assert panel.model.concept_at(0) == concept
     cell = panel.model.index(0, KEYS.index("specificity")).data()
     assert float(cell) == pytest.approx(expected.numbers["specificity"][0], abs=0.01)
-    session.set_scope("wbc")
+    session.focus.set_scope("wbc")
     whole = ConceptRows.of(_ranked(session, None))
     until(lambda: panel.model.rowCount() == len(whole.concept))
-    session.set_scope("platelet")
+    session.focus.set_scope("platelet")
     assert panel.model.rowCount() == 0
     assert "no cells of this kind" in encoded.strip.text
 
@@ -222,7 +222,7 @@ def test_a_patient_is_ranked_over_all_of_his_images(encoded, panel, until):
     from napari_cytosae.patient_session import PatientImage
 
     session, patients = encoded.session, encoded.patients
-    session.set_scope("patient")
+    session.focus.set_scope("patient")
     assert "Choose a patient" in encoded.strip.text
     cells, crops = session.cells, session.crops
     first, second = (rows(session.encoded, np.array(take)) for take in ([0, 1], [2, 4]))
@@ -246,7 +246,7 @@ def test_a_patient_is_ranked_over_all_of_his_images(encoded, panel, until):
 def test_activation_is_drawn_into_the_cells(encoded, panel, until):
     session = encoded.session
     concept = panel.model.concept_at(0)
-    session.select_concept(concept)
+    session.focus.select_concept(concept)
     gallery = panel.gallery.model()
     until(lambda: gallery.rowCount() and "strongest" in gallery.index(0).data(3))
     cell = gallery._cells[0]
@@ -272,7 +272,7 @@ def test_cells_of_all_images_are_shown_and_lead_to_their_image(
     until(lambda: session.cells is not None)
     encoded.cells_panel.encode_clicked.emit()
     until(lambda: session.encoded is not None and session.encoded.complete)
-    session.select_concept(concept)
+    session.focus.select_concept(concept)
     found = session.encoded_images()
     strongest = {
         (key, int(cell)): float(encoded_.activations.max[row, concept])
@@ -288,7 +288,7 @@ def test_cells_of_all_images_are_shown_and_lead_to_their_image(
     row = next(row for row, cell in enumerate(cells) if cell.key[0] == first)
     gallery.setCurrentIndex(gallery.model().index(row))
     until(lambda: session.image is not None and session.image.sha256 == first)
-    until(lambda: session.selection.cell_ids == (cells[row].key[1],))
+    until(lambda: session.focus.selection.cell_ids == (cells[row].key[1],))
     assert viewer.layers["smear.png"].visible
     assert not viewer.layers["mirrored.png"].visible
     shown = {layer.name: layer.visible for layer in viewer.layers if "Cells" in layer.name}
@@ -308,13 +308,13 @@ def test_a_review_list_is_made_with_two_keys_and_exported(
 ):
     session = encoded.session
     concept = panel.model.concept_at(0)
-    session.select_concept(concept)
+    session.focus.select_concept(concept)
     gallery = panel.gallery
     until(lambda: gallery.model().rowCount() and "." in captions(panel)[0])
     gallery.setCurrentIndex(gallery.model().index(0))
-    first = session.selection.cell_ids[0]
+    first = session.focus.selection.cell_ids[0]
     qtbot.keyClick(gallery, Qt.Key.Key_A)
-    second = session.selection.cell_ids[0]
+    second = session.focus.selection.cell_ids[0]
     assert second != first
     qtbot.keyClick(gallery, Qt.Key.Key_R)
     assert session.review_list() == sorted(
@@ -366,7 +366,7 @@ def test_the_patch_under_the_cursor_is_inspected_and_pinned(encoded, panel, qtbo
     encoded.layers.hovered.emit(y + 20, x)
     assert inspector._text.text() == before
     inspector.concept_clicked.emit(best)
-    assert session.selection.concept == best
+    assert session.focus.selection.concept == best
 
 
 # --- tools ----------------------------------------------------------------------------
@@ -434,8 +434,8 @@ def test_the_passport_is_one_file(encoded, panel, until, tmp_path):
     panel.tools.chosen.emit("passport", str(tmp_path / "none"))
     assert "Select a concept" in encoded.strip.text
     concept = panel.model.concept_at(0)
-    session.select_concept(concept)
-    session.rename(concept, "a <name>")
+    session.focus.select_concept(concept)
+    session.naming.rename(concept, "a <name>")
     panel.tools.chosen.emit("passport", str(tmp_path / "page"))
     until(lambda: (tmp_path / "page.html").exists())
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -499,20 +499,25 @@ def test_a_session_is_opened_as_it_was_saved(
 ):
     session = encoded.session
     concept = panel.model.concept_at(1)
-    session.show(concept, 2)
-    session.restyle(concept, Look(opacity=0.4, smooth=True))
-    session.select_concept(concept)
-    session.select_cells((int(session.encoded.cell_ids[2]),), (3, 5))
+    session.overlays.show(concept, 2)
+    session.overlays.restyle(concept, Look(opacity=0.4, smooth=True))
+    session.focus.select_concept(concept)
+    session.focus.select_cells((int(session.encoded.cell_ids[2]),), (3, 5))
     session.judge(concept, [1], "accept")
-    session.rename(concept, "kept name")
-    before = (session.encoded, session.cells, session.selection, session.overlays)
+    session.naming.rename(concept, "kept name")
+    before = (
+        session.encoded,
+        session.cells,
+        session.focus.selection,
+        session.overlays.slots,
+    )
     folder = tmp_path / "saved"
     panel.tools.chosen.emit("save", str(folder))
     until(lambda: (folder / "names.json").exists() and not encoded.desk.busy)
     assert {path.suffix for path in folder.iterdir()} == {".json", ".tif", ".csv", ".npz"}
 
     # In a dock that knows nothing of it.
-    session.undo_naming()
+    session.naming.undo()
     viewer.layers.clear()
     until(lambda: session.image is None)
     session.choose(ModelChoice())
@@ -528,10 +533,10 @@ def test_a_session_is_opened_as_it_was_saved(
     np.testing.assert_array_equal(session.encoded.tokens, encoded_before.tokens)
     np.testing.assert_array_equal(session.cells.labels, cells.labels)
     pd.testing.assert_frame_equal(session.cells.table, cells.table, check_dtype=False)
-    assert session.selection == selection
-    assert session.overlays == overlays
+    assert session.focus.selection == selection
+    assert session.overlays.slots == overlays
     assert session.review_list() == [(concept, 1, "accept")]
-    assert session.name_of(concept) == "kept name"
+    assert session.naming.name_of(concept) == "kept name"
     assert session.choice == small_models
     for one, other in zip(session.crops.images, encoded_before.boxes, strict=True):
         y0, x0, y1, x1 = other
@@ -590,7 +595,7 @@ def test_the_atlas_shows_all_concepts_and_lists_those_drawn_around(encoded, pane
     assert panel.model.rowCount() > len(shown)
     dots = next(dots for dots in atlas.dots if len(dots.points()))
     dots.sigClicked.emit(dots, dots.points()[:1], None)
-    assert session.selection.concept == int(dots.points()[0].data())
+    assert session.focus.selection.concept == int(dots.points()[0].data())
 
 
 def test_groups_are_drawn_against_concepts_and_lead_to_cells(encoded, panel, until):
@@ -626,7 +631,7 @@ def test_groups_are_drawn_against_concepts_and_lead_to_cells(encoded, panel, unt
     first = list(shown.concepts).index(heatmap.shown()[0])
     assert shown.means[0, first] >= shown.means[1, first]
     heatmap.concept_clicked.emit(heatmap.shown()[0])
-    assert session.selection.concept == heatmap.shown()[0]
+    assert session.focus.selection.concept == heatmap.shown()[0]
     until(lambda: "drive" in panel.below._caption.text())
 
 

@@ -192,24 +192,24 @@ def test_nothing_of_ours_blocks_the_gui_thread(dock, viewer, wide_models, until,
             panel.model.set_search(text)
         for keep in ("both", "all"):
             panel.model.set_keep(keep)
-        session.select_concept(7)
+        session.focus.select_concept(7)
         until(lambda: "strongest" in gallery.index(0).data(Qt.ItemDataRole.ToolTipRole))
         for concept in (7, 14, 7):
-            session.hide(concept)
-            session.show(concept, 0)
+            session.overlays.hide(concept)
+            session.overlays.show(concept, 0)
             until(lambda c=concept: overlay.shown_concept(0) == c, 60_000)
-        session.rename(7, "granules")
+        session.naming.rename(7, "granules")
         row = cells.table.iloc[1234]
         dock.layers.clicked.emit(row.centroid_y, row.centroid_x, False)
         dock.layers.clicked.emit(row.centroid_y, row.centroid_x, True)
-        session.set_scope("image")
-        session.select_cells(cells.table["cell_id"].head(20))
+        session.focus.set_scope("image")
+        session.focus.select_cells(cells.table["cell_id"].head(20))
         first, last = gallery.index(0), gallery.index(499)
         panel.gallery.selectionModel().select(
             QItemSelection(first, last), QItemSelectionModel.SelectionFlag.ClearAndSelect
         )
-        assert len(session.selection.cell_ids) == 500
-        session.select_cells(())
+        assert len(session.focus.selection.cell_ids) == 500
+        session.focus.select_cells(())
         session.set_hide_flagged(True)
         until(lambda: len(session.rows()) == 4_500 and gallery.rowCount() == 4_500)
         session.set_cells(many_cells(), CellSettings())

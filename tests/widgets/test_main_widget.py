@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QApplication, QPushButton
 
 from napari_cytosae import _sample_data, synthetic
 from napari_cytosae.core.types import Progress
+from napari_cytosae.session_steps import state_of
 from napari_cytosae.widgets import _tasks
 
 TICK = (Qt.CheckState.Checked, Qt.ItemDataRole.CheckStateRole)
@@ -134,8 +135,8 @@ def test_at_most_four_overlays_and_their_layers_are_reused(encoded, viewer, unti
     until(lambda: len(overlays(viewer)) == 4)
     assert "Four concepts are shown already" in encoded.strip.text
     first = encoded.layers.overlays.layer(0)
-    shown = encoded.session.overlays[0].concept
-    encoded.session.select_concept(encoded.concepts_panel.model.concept_at(5))
+    shown = encoded.session.overlays.slots[0].concept
+    encoded.session.focus.select_concept(encoded.concepts_panel.model.concept_at(5))
     encoded.concepts_panel.slot_chosen.emit(0)
     until(lambda: encoded.layers.overlays.shown_concept(0) != shown)
     assert encoded.layers.overlays.layer(0) is first
@@ -146,8 +147,8 @@ def test_selection_is_one_thing(encoded, viewer, until):
     cells = encoded.session.cells.table
     cell = cells.iloc[2]
     encoded.layers.clicked.emit(cell.centroid_y, cell.centroid_x, False)
-    assert encoded.session.selection.cell_ids == (cell.cell_id,)
-    assert encoded.session.scope == "cells"
+    assert encoded.session.focus.selection.cell_ids == (cell.cell_id,)
+    assert encoded.session.focus.scope == "cells"
     gallery = encoded.concepts_panel.gallery
     assert [i.row() for i in gallery.selectedIndexes()] == [2]
     box = next(layer for layer in viewer.layers if layer.name == "Selected cell")
@@ -156,10 +157,10 @@ def test_selection_is_one_thing(encoded, viewer, until):
     np.testing.assert_allclose(box.data[0].max(axis=0), (y1 - 0.5, x1 - 0.5))
 
     gallery.setCurrentIndex(gallery.model().index(4))
-    assert encoded.session.selection.cell_ids == (cells.iloc[4].cell_id,)
+    assert encoded.session.focus.selection.cell_ids == (cells.iloc[4].cell_id,)
     encoded.concepts_panel.table.selectRow(3)
     concept = encoded.concepts_panel.model.concept_at(3)
-    assert encoded.session.selection.concept == concept
+    assert encoded.session.focus.selection.concept == concept
 
 
 def test_a_cell_and_a_patch_rank_what_fires_there(encoded, until):
@@ -177,10 +178,10 @@ def test_a_cell_and_a_patch_rank_what_fires_there(encoded, until):
     assert ranked() == pytest.approx({int(c): mean[c] for c in best}, abs=0.006)
 
     encoded.layers.clicked.emit(cell.centroid_y, cell.centroid_x, True)
-    assert session.scope == "patch"
+    assert session.focus.scope == "patch"
     before = ranked()
     until(lambda: ranked() != before)
-    row, column = session.selection.patch
+    row, column = session.focus.selection.patch
     y0, x0, y1, x1 = session.encoded.boxes[1]
     crop = session.image.rgb[y0:y1, x0:x1]
     latents = session.models.latents([crop])[0, 1 + 16 * row + column]
@@ -450,7 +451,7 @@ def test_what_is_ticked_while_a_job_runs_is_not_what_it_ran_with(
     gate.set()
     until(lambda: opened.session.cells is not None)
     assert opened.session.used_settings.kinds == ("wbc",)
-    assert opened.session.state_of("cells") == "attention"
+    assert state_of(opened.session, "cells") == "attention"
 
 
 def test_labels_corrected_by_hand_are_measured_and_never_overwritten(
@@ -480,12 +481,12 @@ def test_keys_work_on_the_table_and_not_while_typing(encoded, viewer, until, qtb
     QApplication.processEvents()
     panel.table.setFocus()
     panel.table.selectRow(0)
-    concept = encoded.session.selection.concept
+    concept = encoded.session.focus.selection.concept
     qtbot.keyClick(panel.table, Qt.Key.Key_Space)
-    until(lambda: encoded.session.slot_of(concept) == 0)
+    until(lambda: encoded.session.overlays.slot_of(concept) == 0)
     qtbot.keyClick(panel.table, Qt.Key.Key_3)
-    until(lambda: encoded.session.slot_of(concept) == 2)
+    until(lambda: encoded.session.overlays.slot_of(concept) == 2)
     panel._search.setFocus()
     qtbot.keyClicks(panel._search, "3 n")
     assert panel._search.text() == "3 n"
-    assert encoded.session.slot_of(concept) == 2
+    assert encoded.session.overlays.slot_of(concept) == 2

@@ -177,10 +177,10 @@ def test_a_bar_leads_to_cells_and_a_cell_to_its_slide(predicted, viewer, until):
             lambda i=image: session.image is not None and session.image.sha256 == i.sha256
         )
         cell = int(image.encoded.cell_ids[inside])
-        until(lambda c=cell: session.selection.cell_ids == (c,))
+        until(lambda c=cell: session.focus.selection.cell_ids == (c,))
         assert session.encoded is image.encoded
-        assert session.selection.concept == concept
-        assert session.slot_of(concept) is not None
+        assert session.focus.selection.concept == concept
+        assert session.overlays.slot_of(concept) is not None
         until(lambda: f"{concept}" in {layer.name for layer in viewer.layers})
     visible = [layer.name for layer in viewer.layers if layer.name.endswith(".png")]
     assert len(visible) == 2

@@ -54,7 +54,7 @@ class CompareController:
             (patients.head_changed, self._on_head),
             (patients.reading_changed, self._on_reading),
             (patients.concept_changed, page.differences.set_picked),
-            (session.names_changed, self._show),
+            (session.naming.changed, self._show),
         ]
         for signal, slot in self._connections:
             signal.connect(slot)
@@ -179,7 +179,7 @@ class CompareController:
             "(FDR 5 %)."
         )
         self._page.set_barcodes(found.concepts, found.values, found.others)
-        names = {} if self._session.names is None else self._session.names.as_dict()
+        names = self._session.naming.as_dict()
         self._page.set_differences(difference_bars(found, names), self._patients.concept)
 
 

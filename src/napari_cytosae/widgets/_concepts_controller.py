@@ -49,19 +49,19 @@ class ConceptsController:
         self._desk, self._jobs, self._panel = desk, jobs, panel
         self._summary: Any = None
         self._where: Any = None
-        self._selected = session.selection
-        panel.scope_chosen.connect(session.set_scope)
+        self._selected = session.focus.selection
+        panel.scope_chosen.connect(session.focus.set_scope)
         panel.model.renamed.connect(self._rename)
         panel.table.star_pressed.connect(self._star_selected)
-        panel.table.concept_selected.connect(session.select_concept)
+        panel.table.concept_selected.connect(session.focus.select_concept)
         panel.overlay.renamed.connect(self._rename_selected)
         desk.busy_changed.connect(self._show_stage)
         self._connections: list[tuple[Any, Callable[..., None]]] = [
             (session.cells_changed, self._show_stage),
             (session.encoded_changed, self._on_encoded),
-            (session.scope_changed, self._on_scope),
-            (session.selection_changed, self._on_selection),
-            (session.names_changed, self._on_names),
+            (session.focus.scope_changed, self._on_scope),
+            (session.focus.selection_changed, self._on_selection),
+            (session.naming.changed, self._on_names),
             (session.hide_flagged_changed, self._rank),
             (session.exploration.facts_changed, self._rank),
             (session.verdicts_changed, self._on_verdicts),
@@ -95,57 +95,57 @@ class ConceptsController:
 
     def _on_scope(self, _: str) -> None:
         # Announced after new activations too, changed or not.
-        self._panel.set_scope(self._session.scope)
+        self._panel.set_scope(self._session.focus.scope)
         self._rank()
 
     def _on_selection(self, selection: Selection) -> None:
         before, self._selected = self._selected, selection
         self._panel.table.set_selected(selection.concept)
         moved = (selection.cell_ids, selection.patch) != (before.cell_ids, before.patch)
-        if moved and self._session.scope in ("cells", "patch"):
+        if moved and self._session.focus.scope in ("cells", "patch"):
             self._rank()
 
     def _on_names(self) -> None:
-        names = self._session.names
+        names = self._session.naming.names
         if names is not None:
             self._panel.model.set_annotations(names.annotations())
 
     def _rename_selected(self, name: str) -> None:
-        concept = self._session.selection.concept
+        concept = self._session.focus.selection.concept
         if concept is not None:
             self._rename(concept, name)
 
     def _star_selected(self) -> None:
         session = self._session
-        concept = session.selection.concept
-        if concept is None or session.names is None:
+        concept = session.focus.selection.concept
+        if concept is None or session.naming.names is None:
             return
-        said = session.names.annotation(concept)
+        said = session.naming.names.annotation(concept)
         try:
-            session.annotate(concept, replace(said, star=not said.star))
+            session.naming.annotate(concept, replace(said, star=not said.star))
         except CytoError as error:
             self._desk.fail(str(error))
 
     def _rename(self, concept: int, name: str) -> None:
         try:
-            self._session.rename(concept, name)
+            self._session.naming.rename(concept, name)
         except CytoError as error:
             self._desk.fail(str(error))
 
     def _on_verdicts(self) -> None:
-        if self._session.scope == "accepted":
+        if self._session.focus.scope == "accepted":
             self._rank()
 
     def _on_patients(self, _: Any = None) -> None:
-        if self._session.scope == "patient":
+        if self._session.focus.scope == "patient":
             self._rank()
 
     def _rank(self, _: Any = None) -> None:
         session = self._session
-        encoded, models, names = session.encoded, session.models, session.names
+        encoded, models, names = session.encoded, session.models, session.naming.names
         if encoded is None or models is None or names is None:
             return
-        scope, selection = session.scope, session.selection
+        scope, selection = session.focus.scope, session.focus.selection
         rows = session.rows(_scopes.cells_of(session))
         patch = selection.patch if scope == "patch" else None
         pool = _scopes.pool(session, self._patients) if scope == "patient" else ()

@@ -45,8 +45,8 @@ class EncodingController:
             self._desk.fail(missing or "Segment cells first.")
             return
         loaded = None
-        if session.models is not None and session.names is not None:
-            loaded = (session.models, session.names)
+        if session.models is not None and session.naming.names is not None:
+            loaded = (session.models, session.naming.names)
         field = session.settings.field_of_view_um
 
         def keep(result: EncodedCells) -> str:
@@ -90,7 +90,7 @@ class EncodingController:
             session.crops,
             session.encoded,
         )
-        models, names = session.models, session.names
+        models, names = session.models, session.naming.names
         if (
             image is None
             or cells is None
@@ -101,7 +101,7 @@ class EncodingController:
         ):
             self._desk.fail("Encode the cells first.")
             return
-        ticked = [o.concept for o in session.overlays if o is not None]
+        ticked = [o.concept for o in session.overlays.slots if o is not None]
         work = _concept_tasks.Results(
             image,
             cells,

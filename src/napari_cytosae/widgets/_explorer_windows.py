@@ -52,7 +52,7 @@ class ExplorerWindows:
             from napari_cytosae.widgets.latent_atlas import LatentAtlas
 
             self.atlas = LatentAtlas(parent=self._panel)
-            self.atlas.concept_clicked.connect(session.select_concept)
+            self.atlas.concept_clicked.connect(session.focus.select_concept)
             self.atlas.concepts_picked.connect(self._panel.pick)
         atlas, flags = self.atlas, self._panel.model.flagged()
 
@@ -98,7 +98,7 @@ class ExplorerWindows:
 
         def ended(end: Ended) -> None:
             groups: Groups = end.value
-            titles = {int(c): session.title_of(int(c)) for c in groups.concepts}
+            titles = {int(c): session.naming.title_of(int(c)) for c in groups.concepts}
             heatmap.set_groups(grouping, groups, titles)
 
         self._jobs.run(
@@ -110,5 +110,5 @@ class ExplorerWindows:
         )
 
     def _show_cells(self, concept: int) -> None:
-        self._session.select_concept(concept)
+        self._session.focus.select_concept(concept)
         self._panel.below.setCurrentIndex(0)

@@ -41,7 +41,7 @@ class GalleryController:
         self._session, self._desk, self._jobs = session, desk, jobs
         self._layers, self._cells, self._panel = layers, cells, panel
         self._going: _thumbnails.Place | None = None
-        self._selected = session.selection
+        self._selected = session.focus.selection
         self._count = 0
         panel.gallery.cells_selected.connect(self._select)
         panel.gallery.cell_activated.connect(self._go_to)
@@ -51,10 +51,10 @@ class GalleryController:
         self._connections: list[tuple[Any, Callable[..., None]]] = [
             (session.encoded_changed, self._show_cells),
             (session.encoded_changed, self._arrive),
-            (session.selection_changed, self._on_selection),
-            (session.names_changed, self._show_caption),
+            (session.focus.selection_changed, self._on_selection),
+            (session.naming.changed, self._show_caption),
             (session.hide_flagged_changed, self._show_cells),
-            (session.scope_changed, self._show_cells),
+            (session.focus.scope_changed, self._show_cells),
             (session.verdicts_changed, self._show_verdicts),
             (layers.clicked, self._on_click),
         ]
@@ -84,20 +84,20 @@ class GalleryController:
         if not (0 <= row < height and 0 <= column < width):
             return
         cell = int(session.cells.labels[row, column])
-        if cell == 0 and (patch or session.scope == "patch"):
+        if cell == 0 and (patch or session.focus.scope == "patch"):
             cell = self._cell_around(y, x)
         if cell == 0 or cell not in session.encoded.cell_ids:
-            session.select_cells(())
-            if session.scope in ("cells", "patch"):
-                session.set_scope("image")
+            session.focus.select_cells(())
+            if session.focus.scope in ("cells", "patch"):
+                session.focus.set_scope("image")
             return
         box = session.encoded.boxes[list(session.encoded.cell_ids).index(cell)]
         grid = 16 if session.models is None else session.models.grid
-        session.select_cells((cell,), patch_at(box, y + 0.5, x + 0.5, grid))
+        session.focus.select_cells((cell,), patch_at(box, y + 0.5, x + 0.5, grid))
         if patch:
-            session.set_scope("patch")
-        elif session.scope in ("image", "patch"):
-            session.set_scope("cells")
+            session.focus.set_scope("patch")
+        elif session.focus.scope in ("image", "patch"):
+            session.focus.set_scope("cells")
 
     def _cell_around(self, y: float, x: float) -> int:
         """The cell whose crop shows the point nearest to its middle, or 0."""
@@ -119,7 +119,9 @@ class GalleryController:
         """Select what is of this image; cells of another one are selected there."""
         image = self._session.image
         here = "" if image is None else image.sha256
-        self._session.select_cells([cell for sha256, cell in places if sha256 == here])
+        self._session.focus.select_cells(
+            [cell for sha256, cell in places if sha256 == here]
+        )
 
     def _go_to(self, place: _thumbnails.Place) -> None:
         """Show a cell on its slide, which is looked at first where it is another one."""
@@ -138,7 +140,7 @@ class GalleryController:
             return
         self._going = None
         if place[0] == image.sha256:
-            self._session.select_cells((place[1],))
+            self._session.focus.select_cells((place[1],))
             self._show_on_slide(place[1])
 
     def _show_on_slide(self, cell_id: int) -> None:
@@ -148,7 +150,7 @@ class GalleryController:
             self._layers.go_to((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2, float(x1 - x0))
 
     def _frame(self) -> None:
-        encoded, selection = self._session.encoded, self._session.selection
+        encoded, selection = self._session.encoded, self._session.focus.selection
         if encoded is None or self._layers.source is None:
             self._layers.show_selection([])
             return
@@ -171,14 +173,14 @@ class GalleryController:
         work = _thumbnails.GalleryWork(
             models,
             self._images(),
-            session.selection.concept,
-            session.rows(session.examples),
-            self._colour(session.selection.concept),
+            session.focus.selection.concept,
+            session.rows(session.focus.examples),
+            self._colour(session.focus.selection.concept),
         )
 
         def ended(end: Ended) -> None:
             self._count = len(end.value)
-            selected = self._places(self._session.selection.cell_ids)
+            selected = self._places(self._session.focus.selection.cell_ids)
             self._panel.gallery.set_cells(end.value, selected)
             self._show_verdicts()
 
@@ -225,11 +227,11 @@ class GalleryController:
         """In which colour a concept is drawn into its cells; empty: not at all."""
         if concept is None or not self._panel.below.draws:
             return ""
-        slot = self._session.slot_of(concept)
+        slot = self._session.overlays.slot_of(concept)
         return OVERLAY_COLOURS[slot or 0]
 
     def _judge(self, verdict: Verdict) -> None:
-        selection = self._session.selection
+        selection = self._session.focus.selection
         if selection.concept is None or not selection.cell_ids:
             self._desk.say("Select a concept and a cell to accept or reject it.")
             return
@@ -237,7 +239,7 @@ class GalleryController:
         self._panel.gallery.next_cell()
 
     def _show_verdicts(self, _: Any = None) -> None:
-        concept = self._session.selection.concept
+        concept = self._session.focus.selection.concept
         listed = self._session.review_list()
         judged = [(cell, said) for c, cell, said in listed if c == concept]
         places = self._places(cell for cell, _ in judged)
@@ -248,13 +250,14 @@ class GalleryController:
     def _show_caption(self) -> None:
         if self._session.encoded is None:
             return
-        concept = self._session.selection.concept
-        if self._session.examples:
+        concept = self._session.focus.selection.concept
+        if self._session.focus.examples:
             text = "Most like the examples:"
         elif concept is None:
             text = f"Cells ({self._count:,}):"
         else:
-            text = f"Cells that drive {self._session.title_of(concept)} ({self._count:,}):"
+            title = self._session.naming.title_of(concept)
+            text = f"Cells that drive {title} ({self._count:,}):"
         verdicts = [v for c, _, v in self._session.review_list() if c == concept]
         if verdicts:
             accepted = verdicts.count("accept")

@@ -32,12 +32,12 @@ class InspectorController:
         self._panel = panel
         self._maps: OrderedDict[int, _inspection.CellMaps] = OrderedDict()
         self._wanted: tuple[int, tuple[int, int]] | None = None
-        panel.below.inspector.concept_clicked.connect(session.select_concept)
+        panel.below.inspector.concept_clicked.connect(session.focus.select_concept)
         panel.below.currentChanged.connect(self._on_selection)
         self._connections: list[tuple[Any, Callable[..., None]]] = [
             (session.encoded_changed, self._on_encoded),
-            (session.selection_changed, self._on_selection),
-            (session.scope_changed, self._on_selection),
+            (session.focus.selection_changed, self._on_selection),
+            (session.focus.scope_changed, self._on_selection),
             (layers.hovered, self._on_hover),
         ]
         for signal, slot in self._connections:
@@ -55,8 +55,8 @@ class InspectorController:
         self._panel.below.inspector.show_patch(None)
 
     def _pinned(self) -> tuple[int, tuple[int, int]] | None:
-        selection = self._session.selection
-        if self._session.scope != "patch" or selection.patch is None:
+        selection = self._session.focus.selection
+        if self._session.focus.scope != "patch" or selection.patch is None:
             return None
         return selection.cell_ids[0], selection.patch
 
@@ -120,7 +120,7 @@ class InspectorController:
             return
         row = int(np.flatnonzero(session.encoded.cell_ids == cell_id)[0])
         found = _inspection.inspect(
-            self._maps[cell_id], patch, session.crops.images[row], session.title_of
+            self._maps[cell_id], patch, session.crops.images[row], session.naming.title_of
         )
         pinned = self._pinned() == self._wanted
         self._panel.below.inspector.show_patch(found, pinned=pinned)

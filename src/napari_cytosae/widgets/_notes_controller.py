@@ -24,8 +24,8 @@ class NotesController:
         self._notes.edited.connect(self._edit)
         self._notes.undo_clicked.connect(self.undo)
         self._connections: list[tuple[Any, Callable[..., None]]] = [
-            (session.selection_changed, self._show),
-            (session.names_changed, self._show),
+            (session.focus.selection_changed, self._show),
+            (session.naming.changed, self._show),
         ]
         for signal, slot in self._connections:
             signal.connect(slot)
@@ -38,7 +38,7 @@ class NotesController:
     def undo(self) -> None:
         """Take back the last change of a name, tag, note or star."""
         try:
-            undone = self._session.undo_naming()
+            undone = self._session.naming.undo()
         except CytoError as error:
             self._desk.fail(str(error))
             return
@@ -46,7 +46,7 @@ class NotesController:
         self._desk.say(f"Taken back for {listed}." if undone else "Nothing to take back.")
 
     def _show(self, _: Any = None) -> None:
-        names, concept = self._session.names, self._session.selection.concept
+        names, concept = self._session.naming.names, self._session.focus.selection.concept
         self._concept = concept
         said = None if names is None or concept is None else names.annotation(concept)
         self._notes.set_annotation(said)
@@ -56,6 +56,6 @@ class NotesController:
         if self._concept is None:
             return
         try:
-            self._session.annotate(self._concept, said)
+            self._session.naming.annotate(self._concept, said)
         except CytoError as error:
             self._desk.fail(str(error))

@@ -46,9 +46,9 @@ class OverlaysController:
         controls.bar_toggled.connect(lambda v: self._restyle(Look(bar=v)))
         self._connections: list[tuple[Any, Callable[..., None]]] = [
             (session.encoded_changed, self._on_encoded),
-            (session.selection_changed, self._show_controls),
-            (session.overlays_changed, self._on_overlays),
-            (session.names_changed, self._on_names),
+            (session.focus.selection_changed, self._show_controls),
+            (session.overlays.changed, self._on_overlays),
+            (session.naming.changed, self._on_names),
             (layers.overlays.deleted, self._on_overlay_deleted),
             (layers.overlays.restyled, self._on_overlay_restyled),
         ]
@@ -66,9 +66,11 @@ class OverlaysController:
         self._jobs.abandon(_LANE)
 
     def _on_names(self) -> None:
-        for slot, overlay in enumerate(self._session.overlays):
+        for slot, overlay in enumerate(self._session.overlays.slots):
             if overlay is not None:
-                self._layers.overlays.rename(slot, self._session.title_of(overlay.concept))
+                self._layers.overlays.rename(
+                    slot, self._session.naming.title_of(overlay.concept)
+                )
         self._show_controls()
 
     def _on_overlays(self, overlays: tuple[Overlay | None, ...]) -> None:
@@ -91,7 +93,7 @@ class OverlaysController:
             return
         wanted = [
             (overlay.concept, overlay.smooth)
-            for slot, overlay in enumerate(session.overlays)
+            for slot, overlay in enumerate(session.overlays.slots)
             if overlay is not None
             and self._drawn.get(slot) != (overlay.concept, overlay.smooth)
         ]
@@ -113,54 +115,58 @@ class OverlaysController:
         )
 
     def _lay(self, drawn: DrawnOverlay) -> None:
-        slot = self._session.slot_of(drawn.concept)
-        overlay = None if slot is None else self._session.overlays[slot]
+        slot = self._session.overlays.slot_of(drawn.concept)
+        overlay = None if slot is None else self._session.overlays.slots[slot]
         if slot is None or overlay is None or self._layers.source is None:
             return
         self._grids[drawn.concept] = drawn.grids
         self._drawn[slot] = (drawn.concept, drawn.smooth)
         self._layers.overlays.show(
-            slot, self._session.title_of(drawn.concept), drawn.data, drawn.top, overlay
+            slot,
+            self._session.naming.title_of(drawn.concept),
+            drawn.data,
+            drawn.top,
+            overlay,
         )
 
     def _show_or_hide(self, concept: int, shown: bool) -> None:
-        self._session.select_concept(concept)
+        self._session.focus.select_concept(concept)
         if not shown:
-            self._session.hide(concept)
-        elif not self._session.show(concept):
+            self._session.overlays.hide(concept)
+        elif not self._session.overlays.show(concept):
             self._desk.say("Four concepts are shown already; untick one of them first.")
 
     def _toggle_selected(self) -> None:
-        concept = self._session.selection.concept
+        concept = self._session.focus.selection.concept
         if concept is not None:
-            self._show_or_hide(concept, self._session.slot_of(concept) is None)
+            self._show_or_hide(concept, self._session.overlays.slot_of(concept) is None)
 
     def _show_in_slot(self, slot: int) -> None:
-        concept = self._session.selection.concept
+        concept = self._session.focus.selection.concept
         if concept is not None:
-            self._session.show(concept, slot)
+            self._session.overlays.show(concept, slot)
 
     def _restyle(self, look: Look) -> None:
-        concept = self._session.selection.concept
+        concept = self._session.focus.selection.concept
         if concept is not None:
-            self._session.restyle(concept, look)
+            self._session.overlays.restyle(concept, look)
 
     def _on_overlay_deleted(self, slot: int) -> None:
-        overlay = self._session.overlays[slot]
+        overlay = self._session.overlays.slots[slot]
         if overlay is not None:
-            self._session.hide(overlay.concept)
+            self._session.overlays.hide(overlay.concept)
 
     def _on_overlay_restyled(self, slot: int, visible: bool, opacity: float) -> None:
-        overlay = self._session.overlays[slot]
+        overlay = self._session.overlays.slots[slot]
         if overlay is not None:
             look = Look(visible=visible, opacity=opacity)
-            self._session.restyle(overlay.concept, look)
+            self._session.overlays.restyle(overlay.concept, look)
 
     def _show_controls(self, _: Selection | None = None) -> None:
-        concept = self._session.selection.concept
-        slot = None if concept is None else self._session.slot_of(concept)
+        concept = self._session.focus.selection.concept
+        slot = None if concept is None else self._session.overlays.slot_of(concept)
         self._panel.overlay.set_concept(
             concept,
-            "" if concept is None else self._session.name_of(concept),
-            None if slot is None else self._session.overlays[slot],
+            "" if concept is None else self._session.naming.name_of(concept),
+            None if slot is None else self._session.overlays.slots[slot],
         )

@@ -114,11 +114,13 @@ class PatientCells:
         ):
             return
         self._place = None
-        session.select_cells((place.cell_id,))
+        session.focus.select_cells((place.cell_id,))
         if place.concept is not None:
-            if session.slot_of(place.concept) is None and not session.show(place.concept):
-                session.show(place.concept, slot=0)
-            session.select_concept(place.concept)
+            if session.overlays.slot_of(
+                place.concept
+            ) is None and not session.overlays.show(place.concept):
+                session.overlays.show(place.concept, slot=0)
+            session.focus.select_concept(place.concept)
         y0, x0, y1, x1 = encoded.boxes[list(encoded.cell_ids).index(place.cell_id)]
         self._layers.go_to((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2, float(x1 - x0))
 

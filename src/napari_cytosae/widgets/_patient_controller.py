@@ -133,8 +133,8 @@ class PatientController:
             )
             return
         loaded = None
-        if session.models is not None and session.names is not None:
-            loaded = (session.models, session.names)
+        if session.models is not None and session.naming.names is not None:
+            loaded = (session.models, session.naming.names)
         work = _patient_tasks.PatientWork(
             patient,
             session.choice,

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 def cells_of(session: Session) -> Collection[int] | None:
     """Ids of the cells of the image that its scope stands for; None: all of them."""
-    scope = session.scope
+    scope = session.focus.scope
     if scope in ("image", "patient") or session.cells is None:
         return None
     if scope == "like":
-        return session.examples
+        return session.focus.examples
     if scope == "accepted":
         return {cell for _, cell, said in session.review_list() if said == "accept"}
     if scope in ("wbc", "rbc", "platelet"):
         table = session.cells.table
         return table.loc[table["kind"] == scope, "cell_id"].tolist()
-    return session.selection.cell_ids
+    return session.focus.selection.cell_ids
 
 
 def pool(

@@ -62,8 +62,8 @@ def to_save(session: Session) -> SavedSession:
     view = {
         "choice": asdict(session.choice),
         "settings": asdict(session.used_settings),
-        "selection": asdict(session.selection),
-        "overlays": [None if o is None else asdict(o) for o in session.overlays],
+        "selection": asdict(session.focus.selection),
+        "overlays": [None if o is None else asdict(o) for o in session.overlays.slots],
         "verdicts": session.review_list(),
         "hide_flagged": session.hide_flagged,
     }
@@ -134,10 +134,10 @@ def restore(session: Session, opened: Opened) -> None:
     session.set_hide_flagged(view["hide_flagged"])
     for slot, overlay in enumerate(view["overlays"]):
         if overlay is not None:
-            session.put(slot, Overlay(**overlay))
+            session.overlays.put(slot, Overlay(**overlay))
     for concept, cell_id, verdict in view["verdicts"]:
         session.judge(concept, [cell_id], verdict)
     chosen = Selection(**cast("dict[str, Any]", view["selection"]))
     patch = None if chosen.patch is None else (chosen.patch[0], chosen.patch[1])
-    session.select_cells(chosen.cell_ids, patch)
-    session.select_concept(chosen.concept)
+    session.focus.select_cells(chosen.cell_ids, patch)
+    session.focus.select_concept(chosen.concept)

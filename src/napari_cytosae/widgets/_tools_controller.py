@@ -102,7 +102,7 @@ class ToolsController:
 
     def _passport(self, path: Path) -> None:
         session = self._session
-        concept, names = session.selection.concept, session.names
+        concept, names = session.focus.selection.concept, session.naming.names
         models, image, cells = session.models, session.image, session.cells
         crops, encoded = session.crops, session.encoded
         if concept is None or names is None:
@@ -137,25 +137,25 @@ class ToolsController:
     def _import(self, path: Path) -> None:
         from napari_cytosae.core.name_exchange import merge_names
 
-        names = self._session.names
+        names = self._session.naming.names
         if names is None:
             self._desk.fail("Encode the cells first: names belong to an SAE.")
             return
         merged = merge_names(names, path)
-        self._session.names_changed.emit()
+        self._session.naming.changed.emit()
         self._desk.say(f"Names of {path.name}: {merged}")
 
     def _export(self, path: Path) -> None:
         from napari_cytosae.core.name_exchange import export_names
 
-        if self._session.names is None:
+        if self._session.naming.names is None:
             self._desk.fail("Encode the cells first: names belong to an SAE.")
             return
         target = path if path.suffix else path.with_suffix(".json")
-        self._desk.say(f"Saved {export_names(self._session.names, target)}.")
+        self._desk.say(f"Saved {export_names(self._session.naming.names, target)}.")
 
     def _save(self, folder: Path) -> None:
-        saved, names = _session_tasks.to_save(self._session), self._session.names
+        saved, names = _session_tasks.to_save(self._session), self._session.naming.names
         self._desk.run(
             "Saving the session",
             lambda: _session_tasks.save(folder, saved, names),

@@ -37,7 +37,7 @@ class WhyController:
             (patients.what_if_changed, self._show),
             (patients.selected_changed, self._show_what_if),
             (patients.concept_changed, self._on_concept),
-            (session.names_changed, self._show_bars),
+            (session.naming.changed, self._show_bars),
         ]
         for signal, slot in self._connections:
             signal.connect(slot)
@@ -97,7 +97,7 @@ class WhyController:
         if reading is None or not label:
             self._page.set_bars("", (), None)
             return
-        names = {} if self._session.names is None else self._session.names.as_dict()
+        names = self._session.naming.as_dict()
         title = f"{label}: score {reading.score(label):+.2f} adds up from"
         bars = waterfall_bars(reading, label, names, patients.what_if.concepts)
         self._page.set_bars(title, bars, patients.concept)

@@ -82,9 +82,9 @@ class DemoWalk(QObject):
 
     def _show(self, concepts: list[int]) -> str:
         for concept in concepts:
-            self._dock.session.show(concept)
+            self._dock.session.overlays.show(concept)
         if concepts:
-            self._dock.session.select_concept(concepts[0])
+            self._dock.session.focus.select_concept(concepts[0])
         self._later(self._export)
         return "The ticked concepts lie over the slide; saving everything next."
 

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 from napari_cytosae.core.types import Progress
 from napari_cytosae.patient_session import PatientSession
 from napari_cytosae.session import Session
+from napari_cytosae.session_steps import state_of
 from napari_cytosae.widgets._cache_controller import CacheController
 from napari_cytosae.widgets._cells_controller import CellsController
 from napari_cytosae.widgets._compare_controller import CompareController
@@ -230,7 +231,7 @@ class CytoSAEWidget(QWidget):
     def _show_states(self, _: Any = None) -> None:
         for index, step in enumerate(self._steps):
             state = (
-                self.patients.state if step == "patient" else self.session.state_of(step)
+                self.patients.state if step == "patient" else state_of(self.session, step)
             )
             self.tabs.setTabText(index, f"{index + 1} {TITLES[step]} {MARKS[state]}")
             self.tabs.setTabToolTip(index, f"{TITLES[step]}: {MEANINGS[state]}")

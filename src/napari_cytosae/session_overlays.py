@@ -1,0 +1,91 @@
+"""Which concepts are laid over the slide, each in a slot with a colour of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_cytosae.session_values import OVERLAY_COLOURS, Look, Overlay, placed, slot_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_NOTHING: tuple[Overlay | None, ...] = (None,) * len(OVERLAY_COLOURS)
+
+
+class Overlays:
+    """Evented; what is ticked on one image is ticked on the next one too.
+
+    While there are no activations to draw (see `allow`) nothing is shown, and what was
+    ticked is kept.
+    """
+
+    changed = Signal(object)
+
+    def __init__(self) -> None:
+        self._ticked = _NOTHING
+        self._allowed = False
+
+    @property
+    def slots(self) -> tuple[Overlay | None, ...]:
+        """One entry a slot; None where a slot is free, or nothing is there to be shown."""
+        return self._ticked if self._allowed else _NOTHING
+
+    def slot_of(self, concept: int) -> int | None:
+        """The slot that shows a concept, or None."""
+        return slot_of(self.slots, concept)
+
+    def show(self, concept: int, slot: int | None = None) -> bool:
+        """Lay a concept over the slide; False when all slots are taken.
+
+        `slot`, and so the colour, is the first free one by default; what a given one holds
+        makes room.
+        """
+        if slot is None and self.slot_of(concept) is not None:
+            return True
+        if slot is None and None not in self._ticked:
+            return False
+        chosen = self._ticked.index(None) if slot is None else slot
+        self._set(placed(self._ticked, concept, chosen))
+        return True
+
+    def put(self, slot: int, overlay: Overlay) -> None:
+        """Show an overlay in a slot just as it is."""
+        self.show(overlay.concept, slot)
+        self._set(overlay if i == slot else each for i, each in enumerate(self._ticked))
+
+    def hide(self, concept: int) -> None:
+        """Take a concept off the slide."""
+        self._set(
+            None if o is not None and o.concept == concept else o for o in self._ticked
+        )
+
+    def restyle(self, concept: int, look: Look) -> None:
+        """Change how a shown concept looks."""
+        self._set(
+            look.applied_to(o) if o is not None and o.concept == concept else o
+            for o in self._ticked
+        )
+
+    def allow(self, allowed: bool) -> None:
+        """Say whether there is anything to draw; the session announces it."""
+        self._allowed = allowed
+
+    def forget(self) -> None:
+        """Tick nothing any more; the session announces it."""
+        self._ticked = _NOTHING
+
+    def take_over(self, former: Overlays) -> None:
+        """Tick what was ticked elsewhere; the session announces it."""
+        self._ticked = former._ticked
+
+    def announce(self) -> None:
+        """Send the event of a change made above."""
+        self.changed.emit(self.slots)
+
+    def _set(self, overlays: Iterable[Overlay | None]) -> None:
+        new = tuple(overlays)
+        if new != self._ticked:
+            self._ticked = new
+            self.announce()
