@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
+from napari_cytosae.core._map_level import MapLevel
 from napari_cytosae.core.crops import patch_at, patch_box
 from napari_cytosae.core.overlay import OverlayMap, robust_scale, write_tiff
 from napari_cytosae.core.types import OutputError
@@ -104,23 +105,6 @@ def test_smooth_copes_with_one_patch_and_with_tiny_crops():
             assert full.sum() == pytest.approx(side**2)
 
 
-def test_cells_only_shows_a_crop_on_its_own_cell(overlay):
-    labels = np.zeros(overlay.shape, np.int32)
-    labels[10:30, 10:30] = 7
-    labels[30:50, 25:50] = 9
-    masked = OverlayMap(
-        overlay.grids[:2], overlay.boxes[:2], overlay.shape, False, labels, np.array([7, 9])
-    ).full()
-    assert (masked[labels == 0] == 0).all()
-    for index, cell_id in enumerate((7, 9)):
-        alone = OverlayMap(overlay.grids[[index]], overlay.boxes[[index]], overlay.shape)
-        np.testing.assert_array_equal(
-            masked[labels == cell_id], alone.full()[labels == cell_id]
-        )
-    with pytest.raises(ValueError, match="cell_ids"):
-        OverlayMap(overlay.grids, overlay.boxes, overlay.shape, labels=labels)
-
-
 def test_empty_maps():
     nothing = OverlayMap(np.empty((0, 16, 16), np.float32), np.empty((0, 4), int), (30, 40))
     assert not nothing.full().any()
@@ -134,13 +118,48 @@ def test_empty_maps():
 
 
 def test_pyramid_levels_are_the_map_at_coarser_steps(overlay, monkeypatch):
-    monkeypatch.setattr("napari_cytosae.core.overlay.CHUNK", 16)
+    monkeypatch.setattr("napari_cytosae.core.overlay.SMALLEST", 16)
     levels = overlay.pyramid()
     assert [level.shape for level in levels] == [(60, 70), (30, 35), (15, 18), (8, 9)]
     for exponent, level in enumerate(levels):
         expected = overlay.region(0, 0, *overlay.shape, 2**exponent)
-        np.testing.assert_array_equal(level.compute(scheduler="synchronous"), expected)
-    assert len({level.name for level in levels + overlay.pyramid()}) == 8
+        np.testing.assert_array_equal(level, expected)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        np.s_[3:20, 5:],
+        np.s_[-9:-2, :-1],
+        np.s_[4],
+        np.s_[4, 7],
+        np.s_[:, -3],
+        np.s_[1:25:4, ::3],
+        np.s_[::-2, 20:3:-1],
+        np.s_[7:2, :],
+        np.s_[..., 11:12],
+        np.s_[50:900, 3:],
+    ],
+)
+def test_a_level_is_sliced_as_numpy_slices(overlay, key):
+    for level in (MapLevel(overlay, 1), MapLevel(overlay, 2)):
+        np.testing.assert_array_equal(level[key], np.asarray(level)[key])
+        assert len(level) == np.asarray(level).shape[0]
+        assert level.size == np.asarray(level).size
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_small_crops_are_painted_as_large_ones(smooth, monkeypatch):
+    """At a coarse step crops are painted in runs; one by one they look the same."""
+    rng = np.random.default_rng(5)
+    corner = rng.integers(-40, 900, (300, 2))
+    boxes = np.hstack([corner, corner + rng.integers(1, 120, (300, 2))])
+    overlay = OverlayMap(rng.random((300, 7, 7), np.float32), boxes, (901, 877), smooth)
+    in_runs = overlay.region(0, 0, 901, 877, 8)
+    monkeypatch.setattr("napari_cytosae.core._map_painting._SMALL", 0)
+    one_by_one = overlay.region(0, 0, 901, 877, 8)
+    assert one_by_one.any()
+    np.testing.assert_allclose(in_runs, one_by_one, atol=1e-6)
 
 
 def test_large_slides_are_lazy_and_fast():
@@ -149,17 +168,16 @@ def test_large_slides_are_lazy_and_fast():
     corner = rng.integers(0, side - 250, (n, 2))
     grids = rng.random((n, 16, 16), dtype=np.float32)
     overlay = OverlayMap(grids, np.hstack([corner, corner + 250]), (side, side))
-    assert overlay.is_large
     levels = overlay.layer_data()
     assert isinstance(levels, list)
     start = time.perf_counter()
-    view = levels[0][7000:8000, 9000:10_000].compute(scheduler="synchronous")
-    overview = levels[-1].compute(scheduler="synchronous")
+    view = levels[0][7000:8000, 9000:10_000]
+    overview = np.asarray(levels[-1])
     elapsed = time.perf_counter() - start
     assert view.shape == (1000, 1000)
     assert overview.shape == (313, 313)
     assert overview.any()
-    # 0.3 s on two busy cores; pixel by pixel it would be minutes.
+    # 0.01 s; pixel by pixel it would be minutes.
     assert elapsed < 5
     small = OverlayMap(grids[:1], overlay.boxes[:1], (1000, 1000))
     assert isinstance(small.layer_data(), np.ndarray)

@@ -10,7 +10,7 @@ from PIL import ImageColor
 
 from napari_cytosae.core.files import atomic_file
 from napari_cytosae.core.label_blocks import BLOCK
-from napari_cytosae.core.overlay import CHUNK
+from napari_cytosae.core.overlay import SMALLEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ def write_ome(
     """
     height, width = shown[0].overlay.shape
     steps = [1]
-    while max(height, width) / steps[-1] > 2 * CHUNK:
+    while max(height, width) / steps[-1] > 2 * SMALLEST:
         steps.append(2 * steps[-1])
     metadata: dict[str, Any] = {
         "axes": "CYX",

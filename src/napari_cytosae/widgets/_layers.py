@@ -8,7 +8,7 @@ selection are left as they are unless the analyst asks to go somewhere.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -229,11 +229,16 @@ class CanvasLayers:
 
     @contextmanager
     def _same_active_layer(self) -> Iterator[None]:
-        before = set(self._viewer.layers.selection)
-        yield
-        kept = before & set(self._viewer.layers)
-        if kept:
-            self._viewer.layers.selection = kept
+        selection = self._viewer.layers.selection
+        before, active = set(selection), selection.active
+        # napari selects what is added and shows its controls, which takes longer than all
+        # else; where that is taken back at once, nobody needs to hear of it.
+        unheard = nullcontext() if active is None else selection.events.blocker_all()
+        with unheard:
+            yield
+            kept = before & set(self._viewer.layers)
+            if kept:
+                self._viewer.layers.selection = kept
 
     # --- what the analyst does --------------------------------------------------------
 
