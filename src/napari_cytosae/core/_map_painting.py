@@ -88,7 +88,7 @@ def _paint_many(
     if smooth:
         left = _linear(rows[down], y0, y1, size)
         right = _linear(columns[across], x0, x1, size).transpose(0, 2, 1)
-        values: Float32Array = left @ grids @ right
+        values: np.ndarray = left @ grids @ right
     else:
         row = _nearest(rows[down], y0, y1, size)
         column = _nearest(columns[across], x0, x1, size)
