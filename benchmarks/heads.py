@@ -31,25 +31,31 @@ from napari_cytosae.core.pipeline import run
 STATISTICS = "feature_data/sae_8jsxk3co/custom"
 HEALTHY = "SCD"
 
-_MEAN = (Logistic("fraction", 100, 1.5), Bayes("fraction", 0.02), Bayes("fraction", 0.04))
+_SHARES = (Bayes("fraction", 0.1), Bayes("fraction", 0.15))
+_PRESENCE = (Bayes("presence", 0.1), Bayes("presence", 0.15))
+_LOGISTIC = Logistic("fraction", 100, 1.5)
 RECIPES = {
     "logistic, fractions, C 10": (Logistic("fraction", 10),),
     "logistic, fractions, C 100": (Logistic("fraction", 100),),
     "logistic, fractions, C 1000": (Logistic("fraction", 1000),),
-    "logistic, fractions, C 100, power 1.5": (Logistic("fraction", 100, 1.5),),
+    "logistic, fractions, C 100, power 1.5": (_LOGISTIC,),
     "logistic, square roots, C 100": (Logistic("sqrt", 100),),
     "logistic, logarithms, C 100": (Logistic("log", 100),),
     "logistic, presence, C 100": (Logistic("presence", 100),),
-    "naive Bayes, all latents": (Bayes("fraction", 1.0),),
-    "naive Bayes, 10 % by chi-square": (Bayes("fraction", 0.1),),
-    "naive Bayes, 4 % by chi-square": (Bayes("fraction", 0.04),),
-    "naive Bayes, 2 % by chi-square": (Bayes("fraction", 0.02),),
-    "naive Bayes, 1 % by chi-square": (Bayes("fraction", 0.01),),
-    "mean of logistic and naive Bayes, all latents": (
-        Logistic("fraction", 100),
-        Bayes("fraction", 1.0),
-    ),
-    "mean of logistic and naive Bayes, 2 % and 4 %": _MEAN,
+    **{
+        f"naive Bayes, {name}, {keep:.0%} of the latents": (Bayes(transform, keep),)
+        for name, transform in {
+            "fractions": "fraction",
+            "square roots": "sqrt",
+            "presence": "presence",
+        }.items()
+        for keep in (1, 0.3, 0.1, 0.03)
+    },
+    "naive Bayes, fractions, 10 % and 15 %": _SHARES,
+    "naive Bayes, presence, 10 % and 15 %": _PRESENCE,
+    "naive Bayes, fractions and presence": (*_SHARES, *_PRESENCE),
+    "logistic and naive Bayes, fractions": (_LOGISTIC, *_SHARES),
+    "logistic and naive Bayes, both": (_LOGISTIC, *_SHARES, *_PRESENCE),
 }
 
 

@@ -24,8 +24,11 @@ TRANSFORMS: tuple[Transform, ...] = ("fraction", "sqrt", "log", "presence")
 FEWEST_CONCEPTS = 50
 """Feature selection keeps at least so many."""
 
-_SMOOTHING = 0.1
-"""Of the naive Bayes counts, in mean counts."""
+_SMOOTHING = 0.2
+"""Of the naive Bayes shares, in mean shares."""
+
+_FLOOR = 70
+"""Percentile of the concepts' spread that steady ones are treated as having."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class Logistic:
 class Bayes:
     """Multinomial naive Bayes on the concepts that differ most between the classes.
 
-    `keep` is the share of the concepts kept, by chi-square over the training patients.
+    `keep` is the share of the concepts kept, by `variance_ratio` over the training
+    patients. A patient counts as much in a small class as in a large one.
     """
 
     transform: Transform
@@ -155,20 +159,51 @@ def _bayes(
     train: Int64Array,
 ) -> tuple[Int64Array, Float32Array]:
     """Concepts kept, and the log of each class's share of each of them."""
-    one_hot = np.zeros((len(x), n_classes), dtype=np.float32)
-    one_hot[train, labels[train]] = 1
-    sums = one_hot.T @ x
+    rows = x[train]
+    means, ratio = variance_ratio(rows, labels[train], n_classes)
     kept = min(max(round(recipe.keep * x.shape[1]), FEWEST_CONCEPTS), x.shape[1])
     chosen = np.arange(x.shape[1])
     if kept < len(chosen):
-        # Chi-square sees the classes' sums only, expected by the number of patients.
-        share = one_hot.sum(axis=0)[:, None] / len(train)
-        expected = share * sums.sum(axis=0)
-        distance = (sums - expected) ** 2 / np.maximum(expected, 1e-30)
-        chosen = np.sort(np.argpartition(-distance.sum(axis=0), kept - 1)[:kept])
-    part = sums[:, chosen]
+        chosen = np.sort(np.argpartition(-ratio, kept - 1)[:kept])
+    part = means[:, chosen]
     part = part + _SMOOTHING * part.sum() / part.size
-    return chosen, np.log(part / part.sum(axis=1, keepdims=True))
+    return chosen, np.log(part / part.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def variance_ratio(
+    x: Float32Array, labels: Int64Array, n_classes: int
+) -> tuple[Float64Array, Float64Array]:
+    """Class means, and how much more they vary than the patients within a class.
+
+    The F statistic of each concept, up to a factor that is the same for all. As in SAM
+    (Tusher et al. 2001, doi:10.1073/pnas.091062498) the spread within has a floor, so that
+    a concept that few patients show is not taken for a steady one.
+
+    Parameters
+    ----------
+    x : ndarray of float32, (n, k)
+        Patients under a transform.
+    labels : ndarray of int, (n,)
+        Their classes.
+    n_classes : int
+        Also those that no patient is of.
+
+    Returns
+    -------
+    means : ndarray of float64, (n_classes, k)
+    ratio : ndarray of float64, (k,)
+    """
+    n = np.bincount(labels, minlength=n_classes)[:, None]
+    of_class = np.zeros((n_classes, len(x)), dtype=np.float32)
+    of_class[labels, np.arange(len(x))] = 1
+    means = (of_class @ x).astype(np.float64) / np.maximum(n, 1)
+    explained = (n * means**2).sum(axis=0)
+    squares = np.einsum("ij,ij->j", x, x, dtype=np.float64)
+    within = np.maximum(squares - explained, 0)
+    between = explained - x.sum(axis=0, dtype=np.float64) ** 2 / len(x)
+    varying = within[within > 1e-9 * squares]
+    floor = float(np.percentile(varying, _FLOOR)) if len(varying) else 1.0
+    return means, between / (within + floor)
 
 
 def dual(

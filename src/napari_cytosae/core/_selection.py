@@ -37,13 +37,16 @@ FOLDS = 5
 Candidate = tuple[Recipe, ...]
 """Classifiers whose scores, brought to one scale, are averaged."""
 
-_CHI = (Bayes("fraction", 0.02), Bayes("fraction", 0.04))
+_SHARES = (Bayes("fraction", 0.1), Bayes("fraction", 0.15))
+_PRESENCE = (Bayes("presence", 0.1), Bayes("presence", 0.15))
 
 CANDIDATES: dict[str, Candidate] = {
     "logistic, fractions": (Logistic("fraction", 100, 1.5),),
     "logistic, square roots": (Logistic("sqrt", 100, 1.5),),
-    "naive Bayes, selected concepts": _CHI,
-    "logistic and naive Bayes": (Logistic("fraction", 100, 1.5), *_CHI),
+    "naive Bayes, fractions": _SHARES,
+    "naive Bayes, presence": _PRESENCE,
+    "naive Bayes, fractions and presence": (*_SHARES, *_PRESENCE),
+    "logistic and naive Bayes": (Logistic("fraction", 100, 1.5), *_SHARES),
 }
 """What cross-validation chooses from; `benchmarks/heads.py` says why these."""
 
