@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import anndata
 import numpy as np
@@ -311,7 +312,49 @@ def test_what_is_no_head_or_no_barcodes_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", ["barcode", "train-head", "predict"])
+def test_patients_are_compared(tmp_path: Path) -> None:
+    barcodes, out = cohort_file(tmp_path / "b.h5ad"), tmp_path / "out"
+    result = run("compare", barcodes, "-o", out, "--top", 12)
+    assert result.exit_code == 0, result.stderr
+    names = ["similarity.csv", "disease_concepts.csv", "similarity.svg"]
+    assert result.stdout.split() == [str(out / name) for name in names]
+    table = pd.read_csv(out / "similarity.csv")
+    assert list(table.columns[:2]) == ["patient", "diagnosis"]
+    assert list(table["patient"]) == list(table.columns[2:])
+    changes = (
+        table["diagnosis"].to_numpy()[1:] != table["diagnosis"].to_numpy()[:-1]
+    ).sum()
+    assert changes <= 3, "the alike are not side by side"
+    root = np.sqrt(anndata.read_h5ad(barcodes)[list(table["patient"])].X.toarray())
+    expected = np.corrcoef(root / np.linalg.norm(root, axis=1, keepdims=True))
+    np.testing.assert_allclose(table.iloc[:, 2:].to_numpy(), expected, atol=1e-6)
+    concepts = pd.read_csv(out / "disease_concepts.csv")
+    of_healthy = concepts[concepts["diagnosis"] == "SCD, healthy"]
+    assert len(of_healthy) == 12
+    assert set(of_healthy["concept"]) <= set(range(20))
+    assert concepts["note"].str.startswith("Research use only").all()
+    drawn = ElementTree.parse(out / "similarity.svg").getroot()
+    labels = [text.text for text in drawn.iter("{*}text")]
+    assert labels[1:-1] == [f"{p} ({d})" for p, d in table.iloc[:, :2].to_numpy()]
+    assert labels[-1].startswith("Research use only")
+
+
+def test_patients_of_one_diagnosis_have_a_map_alone(tmp_path: Path) -> None:
+    barcodes = cohort_file(tmp_path / "b.h5ad")
+    rows = [f"p{i},x" for i in range(20)]
+    labels = manifest(tmp_path / "labels.csv", *rows, ",x", head="patient,diagnosis")
+    out = tmp_path / "out"
+    result = run("compare", barcodes, "-o", out, "--diagnoses", labels)
+    assert result.exit_code == 2
+    assert "fewer than two diagnoses" in result.stderr
+    assert "line 22: patient or diagnosis is empty" in result.stderr
+    assert sorted(path.name for path in out.iterdir()) == [
+        "similarity.csv",
+        "similarity.svg",
+    ]
+
+
+@pytest.mark.parametrize("command", ["barcode", "train-head", "predict", "compare"])
 def test_help_is_plain_text(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from napari_cytosae.core.types import Progress
 
@@ -173,3 +173,11 @@ def _draw(text: str) -> None:
     width = shutil.get_terminal_size().columns - 1
     sys.stderr.write("\r" + text[:width].ljust(width) + ("" if text else "\r"))
     sys.stderr.flush()
+
+
+def finish(problems: Sequence[str]) -> None:
+    """Name what was left out; bad input is exit code 2, the rest being done."""
+    for problem in problems:
+        say(problem)
+    if problems:
+        raise typer.Exit(BAD_INPUT)

@@ -9,6 +9,7 @@ import typer
 
 from napari_cytosae import (
     __version__,
+    _cli_barcode,
     _cli_catalogue,
     _cli_models,
     _cli_patients,
@@ -54,9 +55,10 @@ app = typer.Typer(
 )
 app.add_typer(_cli_models.app, name="models")
 app.add_typer(_cli_catalogue.app, name="catalogue")
-app.command()(_cli_patients.barcode)
+app.command()(_cli_barcode.barcode)
 app.command("train-head")(_cli_patients.train_head)
 app.command()(_cli_patients.predict)
+app.command()(_cli_patients.compare)
 app.command("train-sae")(_cli_training.train_sae)
 
 

@@ -83,6 +83,12 @@ class Barcodes:
         return len(self.patients)
 
     @property
+    def titles(self) -> tuple[str, ...]:
+        """Name and diagnosis of each patient."""
+        pairs = zip(self.patients, self.diagnosis, strict=True)
+        return tuple(f"{name} ({what})" if what else name for name, what in pairs)
+
+    @property
     def sae_sha256(self) -> str:
         """Hash of the SAE whose concepts these are; empty where unknown."""
         models = self.record.get("models")

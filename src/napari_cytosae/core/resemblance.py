@@ -38,6 +38,22 @@ class Resemblance:
     matrix: Float64Array
     places: Int64Array
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Least and largest correlation of two; all are equal to themselves."""
+        n = len(self.names)
+        apart = self.matrix[~np.eye(n, dtype=bool)]
+        low = float(apart.min()) if n > 1 else 0.0
+        return low, max(float(apart.max()) if n > 1 else 1.0, low + 1e-6)
+
+    def as_table(self, barcodes: Barcodes) -> pd.DataFrame:
+        """``patient, diagnosis``, and a column of correlations for each patient."""
+        shown = barcodes.rows(self.places)
+        table = pd.DataFrame(self.matrix, columns=list(shown.patients))
+        table.insert(0, "patient", shown.patients, allow_duplicates=True)
+        table.insert(1, "diagnosis", shown.diagnosis, allow_duplicates=True)
+        return table
+
 
 def resemblance(names: Sequence[str], values: sparse.csr_array) -> Resemblance:
     """Correlate barcodes, and order them so that alike ones lie side by side.
@@ -74,7 +90,11 @@ def resemblance(names: Sequence[str], values: sparse.csr_array) -> Resemblance:
 def correlation(values: sparse.csr_array) -> Float64Array:
     """How alike patients are: correlation of their root shares, (n, n)."""
     root = transformed(values, "sqrt").astype(np.float64)
-    return np.atleast_2d(np.asarray(np.corrcoef(root), dtype=np.float64))
+    with np.errstate(invalid="ignore"):
+        # A patient without any concept is like nobody else.
+        found = np.nan_to_num(np.atleast_2d(np.corrcoef(root)))
+    np.fill_diagonal(found, 1)
+    return np.asarray(found, dtype=np.float64)
 
 
 def disease_concepts(barcodes: Barcodes, top: int = 50) -> pd.DataFrame:

@@ -53,17 +53,9 @@ class Known:
         ]
         found += [
             (f"patient {title}, from the file", ("file", str(row)))
-            for row, title in enumerate(self.titles)
+            for row, title in enumerate(() if self.file is None else self.file.titles)
         ]
         return found
-
-    @property
-    def titles(self) -> list[str]:
-        """Name and diagnosis of each patient of the file."""
-        if self.file is None:
-            return []
-        pairs = zip(self.file.patients, self.file.diagnosis, strict=True)
-        return [f"{name} ({what})" if what else name for name, what in pairs]
 
 
 def open_barcodes(path: str, head: Head) -> Generator[Progress, None, Barcodes]:
@@ -126,7 +118,7 @@ def resemble(
         rows.append(sparse.csr_array(known.head.profiles.means))
     if known.file is not None:
         keys += [("file", str(row)) for row in range(len(known.file))]
-        names += known.titles
+        names += known.file.titles
         rows.append(known.file.values)
     values = sparse.csr_array(sparse.vstack(rows, format="csr"))
     return resemblance(names, values), tuple(keys)

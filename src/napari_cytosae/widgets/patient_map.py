@@ -55,10 +55,7 @@ class PatientMap(QWidget):
         """Show other patients."""
         self._shown = shown
         n = len(shown.names)
-        # All are equal to themselves: the scale is that of the others.
-        apart = shown.matrix[~np.eye(n, dtype=bool)]
-        low = float(apart.min()) if n > 1 else 0.0
-        high = max(float(apart.max()) if n > 1 else 1.0, low + 1e-6)
+        low, high = shown.limits
         self._image.setImage(shown.matrix, levels=(low, high))
         ticks = [
             (place + 0.5, f"{name[:_NAME_LETTERS]}{'...' * (len(name) > _NAME_LETTERS)}")
