@@ -201,25 +201,51 @@ def test_a_flood_of_steps_does_not_flood_the_gui(qtbot, jobs):
     assert len(heard.progress) <= 2 + (time.monotonic() - began) / 0.05
 
 
-def test_full_collections_wait_until_the_job_is_over(qtbot, jobs):
-    before = gc.get_threshold()
+class Knot:
+    """Garbage that only a collection finds, and that tells which thread did."""
+
+    def __init__(self, died):
+        self.me, self.died = self, died
+
+    def __del__(self):
+        self.died.append(threading.current_thread())
+
+
+def test_garbage_is_collected_on_the_gui_thread_alone(qtbot, jobs):
     heard = Listener()
-    during = []
+    died = []
 
     def work():
-        during.append(gc.get_threshold())
-        yield Progress("Working", 1, 1)
+        for step in range(40):
+            # Many times what sets off an automatic collection.
+            kept = [Knot(died) for _ in range(3000)]
+            del kept
+            time.sleep(0.02)
+            yield Progress("Working", step, 40)
 
+    assert gc.isenabled()
     jobs.run("work", "Counting", work, **heard.callbacks())
-    qtbot.waitUntil(lambda: bool(heard.ended), timeout=3000)
-    assert during[0][2] > 100_000
-    assert gc.get_threshold() == before
+    qtbot.waitUntil(lambda: bool(heard.ended), timeout=5000)
+    assert len(died) > 3000
+    assert set(died) == {threading.main_thread()}
+    assert gc.isenabled()
+
+
+def test_nothing_of_a_job_outlives_it(qtbot, jobs):
+    from napari_cytosae.widgets._jobs import Job
+
+    heard = Listener()
+    before = set(threading.enumerate())
+    jobs.run("work", "Counting", counting(3), **heard.callbacks())
+    jobs.run("other", "Counting", raising(ValueError("no")), **heard.callbacks())
+    qtbot.waitUntil(lambda: bool(heard.ended and heard.failed), timeout=3000)
+    assert set(threading.enumerate()) <= before
+    assert not Job._running
 
 
 def test_a_short_job_does_not_wait_behind_long_ones(qtbot, jobs):
     gate, done = threading.Event(), []
-    pool = QThreadPool.globalInstance()
-    threads = pool.maxThreadCount()
+    threads = QThreadPool.globalInstance().maxThreadCount()
 
     def long():
         gate.wait(10)
@@ -237,5 +263,3 @@ def test_a_short_job_does_not_wait_behind_long_ones(qtbot, jobs):
     qtbot.waitUntil(lambda: done == ["short"])
     gate.set()
     qtbot.waitUntil(lambda: len(done) == threads + 2)
-    qtbot.waitUntil(lambda: pool.activeThreadCount() == 0)
-    assert pool.maxThreadCount() == threads

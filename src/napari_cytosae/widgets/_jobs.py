@@ -1,8 +1,9 @@
 """The only place that creates threads: runs the generators of `core` for the dock.
 
-Why not bare `superqt` workers: a generator worker there swallows ``RuntimeError`` (it
-emits neither ``errored`` nor ``finished``), and torch's out-of-memory and shape errors are
-``RuntimeError``. Here every error becomes a `JobError` before the worker can see it.
+Why not `superqt` workers: they swallow ``RuntimeError``, which torch's out-of-memory and
+shape errors are; they exchange ``warnings.showwarning`` for the whole process, and two
+that overlap leave the one of a worker that is gone; and a pool that all of napari shares
+lets a short job wait behind long ones.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from qtpy.QtCore import QObject, QThreadPool, Signal
-from superqt.utils import create_worker
+from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal
 
 from napari_cytosae.core.types import CytoError, Progress
-from napari_cytosae.widgets._quiet import no_full_collections
+from napari_cytosae.widgets._quiet import (
+    collect_young,
+    hold_collections,
+    release_collections,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     Work = Callable[[], Generator[Progress, None, Any]]
 
 _REPORT_EVERY_S = 0.05
+_COLLECT_EVERY_MS = 200
 
 
 class JobError(Exception):
@@ -78,38 +83,36 @@ def describe(error: BaseException, title: str) -> str:
 
 
 def _drive(
-    work: Work, title: str, cancelled: threading.Event
-) -> Generator[Progress, None, Ended]:
-    """Run a core generator to its end; runs in the worker's thread."""
+    work: Work,
+    title: str,
+    cancelled: threading.Event,
+    report: Callable[[Progress], None],
+) -> Ended | JobError:
+    """Run a core generator to its end; runs in the job's thread."""
     partials: list[Any] = []
     reported = 0.0
     held: Progress | None = None
-    with no_full_collections():
-        try:
-            steps = work()
-            while not cancelled.is_set():
-                try:
-                    progress = next(steps)
-                except StopIteration as stop:
-                    # A job of one step cannot stop early; its result is dropped instead.
-                    late = cancelled.is_set()
-                    if held is not None and not late:
-                        yield held
-                    value = None if late else stop.value
-                    return Ended(value, cancelled=late, partials=tuple(partials))
-                if progress.partial is not None:
-                    partials.append(progress.partial)
-                held = progress
-                if time.monotonic() - reported >= _REPORT_EVERY_S:
-                    reported, held = time.monotonic(), None
-                    yield progress
-            steps.close()
-        except Exception as error:
-            raise JobError(
-                describe(error, title), traceback.format_exc(), tuple(partials)
-            ) from error
-        finally:
-            QThreadPool.globalInstance().reserveThread()
+    try:
+        steps = work()
+        while not cancelled.is_set():
+            try:
+                progress = next(steps)
+            except StopIteration as stop:
+                # A job of one step cannot stop early; its result is dropped instead.
+                late = cancelled.is_set()
+                if held is not None and not late:
+                    report(held)
+                value = None if late else stop.value
+                return Ended(value, cancelled=late, partials=tuple(partials))
+            if progress.partial is not None:
+                partials.append(progress.partial)
+            held = progress
+            if time.monotonic() - reported >= _REPORT_EVERY_S:
+                reported, held = time.monotonic(), None
+                report(progress)
+        steps.close()
+    except Exception as error:
+        return JobError(describe(error, title), traceback.format_exc(), tuple(partials))
     return Ended(None, cancelled=True, partials=tuple(partials))
 
 
@@ -125,33 +128,33 @@ class Job(QObject):
     ended = Signal(object)
     failed = Signal(object)
 
-    def __init__(self, work: Work, title: str, *, parent: QObject) -> None:
-        super().__init__(parent)
+    _reported = Signal(object)
+    _over = Signal(object)
+    _running: ClassVar[set[Job]] = set()
+
+    def __init__(self, work: Work, title: str) -> None:
+        super().__init__()
         self.title = title
         self._cancelled = threading.Event()
         self._abandoned = False
         self._first: tuple[float, int] | None = None
-        self._worker: Any = create_worker(
-            _drive,
-            work,
-            title,
-            self._cancelled,
-            _start_thread=False,
-            _connect={
-                "yielded": self._on_progress,
-                "returned": self._on_returned,
-                "errored": self._on_errored,
-            },
-        )
+        self._thread = threading.Thread(target=self._run, args=(work,), name=title)
+        self._reported.connect(self._on_progress)
+        self._over.connect(self._on_over)
+        self._sweep = QTimer(self)
+        self._sweep.timeout.connect(collect_young)
 
     def start(self) -> None:
-        """Start the job at once, however many others run.
+        """Start the job at once, however many others run."""
+        # Its thread may outlive the dock, and Qt objects must die on the GUI thread: the
+        # job lives until its thread has ended.
+        Job._running.add(self)
+        hold_collections()
+        self._sweep.start(_COLLECT_EVERY_MS)
+        self._thread.start()
 
-        The pool that all of napari shares has a thread a core; a short job must not wait
-        there behind long ones, so each brings its own thread and takes it away again.
-        """
-        QThreadPool.globalInstance().releaseThread()
-        self._worker.start()
+    def _run(self, work: Work) -> None:
+        self._over.emit(_drive(work, self.title, self._cancelled, self._reported.emit))
 
     def cancel(self) -> None:
         """Stop after the step that is running; `ended` follows with what is finished."""
@@ -171,15 +174,13 @@ class Job(QObject):
         if not self._abandoned:
             self.progressed.emit(progress, self._seconds_left(progress))
 
-    def _on_returned(self, ended: Ended) -> None:
-        if not self._abandoned:
-            self.ended.emit(ended)
+    def _on_over(self, outcome: Ended | JobError) -> None:
+        self._thread.join()
+        release_collections()
+        Job._running.discard(self)
         self.deleteLater()
-
-    def _on_errored(self, error: Exception) -> None:
         if not self._abandoned:
-            self.failed.emit(error)
-        self.deleteLater()
+            (self.ended if isinstance(outcome, Ended) else self.failed).emit(outcome)
 
     def _seconds_left(self, progress: Progress) -> float | None:
         # The first step includes the loading of the models, so the clock starts after it.
@@ -204,6 +205,9 @@ class Jobs(QObject):
     def __init__(self, *, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._lanes: dict[str, Job] = {}
+        application = QCoreApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.close)
 
     def run(
         self,
@@ -236,7 +240,7 @@ class Jobs(QObject):
         former = self._lanes.pop(lane, None)
         if former is not None:
             former.abandon()
-        job = Job(work, title, parent=self)
+        job = Job(work, title)
 
         def leave() -> None:
             if self._lanes.get(lane) is job:

@@ -1,9 +1,10 @@
-"""Keeps the interface fluid while a job loads libraries and computes.
+"""Keeps the interface fluid, and whole, while a job loads libraries and computes.
 
 Two things freeze a Python GUI although the work runs in another thread, because both hold
 the interpreter's lock: the full passes of the garbage collector, which an import of
 thousands of objects sets off again and again (0.2 s each beside a napari window), and the
-loading of torch's shared libraries (0.3 s).
+loading of torch's shared libraries (0.3 s). And a collection that falls into a worker's
+thread takes apart Qt objects that belong to the GUI's, which can bring down napari.
 """
 
 from __future__ import annotations
@@ -13,39 +14,39 @@ import gc
 import importlib.util
 import os
 import sys
-import threading
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_NEVER = 1_000_000
-_lock = threading.Lock()
-_active = 0
-_thresholds = gc.get_threshold()
+_held = 0
+_was_enabled = True
 
 
-@contextmanager
-def no_full_collections() -> Iterator[None]:
-    """Hold back full garbage collections; young objects are still collected.
+def hold_collections() -> None:
+    """Hold back automatic garbage collection; `collect_young` stands in for it.
 
-    Re-entrant and shared between threads: the last one to leave restores the thresholds.
+    Once for each `release_collections`, both on the GUI thread: where collection is let go
+    on, the next one happens.
     """
-    global _active, _thresholds
-    with _lock:
-        if _active == 0:
-            _thresholds = gc.get_threshold()
-            gc.set_threshold(_thresholds[0], _thresholds[1], _NEVER)
-        _active += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _active -= 1
-            if _active == 0:
-                gc.set_threshold(*_thresholds)
+    global _held, _was_enabled
+    if _held == 0:
+        _was_enabled = gc.isenabled()
+        gc.disable()
+    _held += 1
+
+
+def release_collections() -> None:
+    """Let automatic garbage collection go on when nobody holds it back any more."""
+    global _held
+    _held -= 1
+    if _held == 0 and _was_enabled:
+        gc.enable()
+
+
+def collect_young() -> None:
+    """Collect young objects in the calling thread; full passes wait."""
+    young, middle, _ = gc.get_count()
+    often, seldom, _ = gc.get_threshold()
+    if young > often:
+        gc.collect(1 if middle > seldom else 0)
 
 
 def preload_torch() -> None:
