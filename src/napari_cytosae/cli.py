@@ -12,6 +12,7 @@ from napari_cytosae import (
     _cli_barcode,
     _cli_catalogue,
     _cli_models,
+    _cli_names,
     _cli_patients,
     _cli_training,
 )
@@ -55,6 +56,7 @@ app = typer.Typer(
 )
 app.add_typer(_cli_models.app, name="models")
 app.add_typer(_cli_catalogue.app, name="catalogue")
+app.add_typer(_cli_names.app, name="names")
 app.command()(_cli_barcode.barcode)
 app.command("train-head")(_cli_patients.train_head)
 app.command()(_cli_patients.predict)

@@ -9,8 +9,14 @@ import pandas as pd
 import pytest
 
 from napari_cytosae.core.concepts import ConceptNames
-from napari_cytosae.core.name_exchange import export_names, merge_names
-from napari_cytosae.core.rating import UNCLEAR, agreement, blinded_order, disagreements
+from napari_cytosae.core.name_exchange import export_names, merge_names, read_ratings
+from napari_cytosae.core.rating import (
+    UNCLEAR,
+    agreement,
+    agreement_by_tag,
+    blinded_order,
+    disagreements,
+)
 from napari_cytosae.core.types import CytoError
 from napari_cytosae.core.vocabulary import TAGS, VOCABULARY
 
@@ -194,6 +200,46 @@ def test_agreement_is_cohens_kappa():
     assert len(disagreements(ratings)) == 15
     assert len(agreement({"A": {1: "x"}})) == 0
     assert np.isnan(agreement({"A": {1: "x"}, "B": {1: "x"}})["kappa"].item())
+
+
+def test_agreement_on_a_tag_counts_where_it_is_used():
+    both, only_a, only_b, neither = 20, 5, 10, 15
+    a = ["x; t"] * both + ["t"] * only_a + ["y"] * only_b + ["x"] * neither
+    b = ["t"] * both + ["x"] * only_a + ["t; y"] * only_b + ["y"] * neither
+    table = agreement_by_tag({"A": dict(enumerate(a)), "B": dict(enumerate(b))})
+    assert table["tag"].tolist() == ["t", "x", "y"]
+    of_t = table.iloc[0]
+    counts = of_t[["both", "only_a", "only_b", "neither"]].tolist()
+    assert counts == [both, only_a, only_b, neither]
+    # Cohen's example once more: by chance 0.5 * 0.6 + 0.5 * 0.4 agree.
+    assert of_t["agree"] == 0.7
+    assert of_t["kappa"] == pytest.approx((0.7 - 0.5) / (1 - 0.5))
+    assert table.iloc[1][["both", "only_a", "only_b"]].tolist() == [0, 35, 5]
+    assert len(agreement_by_tag({"A": {1: "x"}, "B": {2: "x"}})) == 0
+
+
+def test_tags_of_a_rating_are_compared_whatever_their_order(names):
+    names.rate("Ann", {3: "stage: blast;  nucleus: round ; stage: blast;"})
+    assert names.ratings() == {"Ann": {3: "nucleus: round; stage: blast"}}
+
+
+def test_raters_are_read_from_files_of_names(names, path, tmp_path):
+    names.rate("Ann", {1: "t", 2: "u"})
+    bo = ConceptNames("aaa", SHIPPED, tmp_path / "other.json")
+    bo.set_tags(1, ["v", "t"])
+    bo.set(2, "coarse")
+    files = [path, export_names(bo, tmp_path / "Bo.json")]
+    expected = {"Ann": {1: "t", 2: "u"}, "Bo": {1: "t; v", 2: "coarse"}}
+    assert read_ratings(files) == expected
+    table = tmp_path / "Cy.csv"
+    table.write_text("concept,name,tags\n1,,t;v\n")
+    assert read_ratings([*files, table]) == expected | {"Cy": {1: "t; v"}}
+    other = ConceptNames("bbb", {}, tmp_path / "bbb.json")
+    other.set(1, "x")
+    with pytest.raises(CytoError, match="different SAEs"):
+        read_ratings([*files, other.path])
+    with pytest.raises(CytoError, match="no file"):
+        read_ratings([tmp_path / "none.json"])
 
 
 def test_ratings_are_kept_and_taken_back(names, path):

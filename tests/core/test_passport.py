@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_cytosae.core._names import Annotation
+from napari_cytosae.core._annotation import Annotation
 from napari_cytosae.core.class_labels import load_all
 from napari_cytosae.core.passport import Passport, passport_page, write_passport
 from napari_cytosae.core.provenance import provenance

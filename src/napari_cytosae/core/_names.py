@@ -6,8 +6,6 @@ Names, tags, notes and stars are kept for each SAE, with their history.
 from __future__ import annotations
 
 import os
-import unicodedata
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,13 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from napari_cytosae.core import _name_file
+from napari_cytosae.core._annotation import (
+    MAX_NOTE,
+    Annotation,
+    clean_label,
+    clean_line,
+    clean_name,
+)
 from napari_cytosae.core._name_file import FIELDS
 
 if TYPE_CHECKING:
@@ -26,36 +31,12 @@ if TYPE_CHECKING:
 HOME_VARIABLE = "CYTOSAE_HOME"
 """Environment variable with the folder for the user's data, in place of the default."""
 
-MAX_LENGTH = 80
-MAX_NOTE = 4000
-
 
 def names_path() -> Path:
     """The file with the names of all SAEs that this user has named concepts of."""
     home = os.environ.get(HOME_VARIABLE)
     folder = Path(home) if home else platformdirs.user_data_path("napari-cytosae", False)
     return folder / "concept_names.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """What is said about one concept.
-
-    Attributes
-    ----------
-    name : str
-        The user's, else the SAE's own.
-    tags : tuple of str
-        Words of `core.vocabulary`, or others.
-    note : str
-        Free text, lines kept.
-    star : bool
-    """
-
-    name: str = ""
-    tags: tuple[str, ...] = ()
-    note: str = ""
-    star: bool = False
 
 
 class ConceptNames:
@@ -301,26 +282,15 @@ class ConceptNames:
         }
 
     def rate(self, rater: str, labels: Mapping[int, str]) -> None:
-        """Keep one rater's labels of concepts; an empty label takes a former one away."""
+        """Keep one rater's labels of concepts; an empty label takes a former one away.
+
+        A label may be several tags, with ``; `` between them.
+        """
         rater = clean_name(rater)
         content = _name_file.read(self.path)
         own = content["ratings"].setdefault(self.sae_sha256, {}).setdefault(rater, {})
         for concept, label in labels.items():
             own.pop(str(concept), None)
-            if cleaned := clean_name(label):
+            if cleaned := clean_label(label):
                 own[str(concept)] = cleaned
         _name_file.write(self.path, content)
-
-
-def clean_line(text: str) -> str:
-    """Printable text of one line, in one form of Unicode."""
-    return "".join(
-        " " if unicodedata.category(letter) in ("Cc", "Zl", "Zp") else letter
-        for letter in unicodedata.normalize("NFC", text)
-        if unicodedata.category(letter) not in ("Cf", "Cs")
-    )
-
-
-def clean_name(name: str) -> str:
-    """One line of printable text, at most `MAX_LENGTH` characters."""
-    return " ".join(clean_line(name).split())[:MAX_LENGTH].rstrip()

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from napari_cytosae.core._annotation import Annotation
 from napari_cytosae.core._location import PLACES, location, mask_fractions
-from napari_cytosae.core._names import Annotation, ConceptNames
+from napari_cytosae.core._names import ConceptNames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

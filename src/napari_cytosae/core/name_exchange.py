@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from napari_cytosae.core import _name_file
+from napari_cytosae.core._annotation import clean_label
 from napari_cytosae.core._name_file import FIELDS
 from napari_cytosae.core.files import atomic_file
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from napari_cytosae.core._names import Change, ConceptNames
 
 NAME_COLUMNS = ("concept", "name", "tags", "note", "star")
@@ -128,6 +131,69 @@ def merge_names(names: ConceptNames, path: Path | str) -> Merged:
         names.rate(rater, {**labels, **own})
     added = len(names.history()) - before - len(conflicts)
     return Merged(added, tuple(conflicts), tuple(ratings))
+
+
+def read_ratings(paths: Iterable[Path | str]) -> dict[str, dict[int, str]]:
+    """What several raters call concepts, from a file of `export_names` of each.
+
+    A file brings the ratings that are in it. Where there are none its tags, or else its
+    name, stand for those of a rater who is called as the file.
+
+    Returns
+    -------
+    dict of rater to dict of concept to label
+        As of `ConceptNames.ratings`.
+
+    Raises
+    ------
+    CytoError
+        If a file is damaged, says nothing, or speaks of another SAE than the others.
+    """
+    ratings: dict[str, dict[int, str]] = {}
+    files = list(map(Path, paths))
+    sae = _common_sae(files)
+    for path in files:
+        said, rated = _read_csv(path) if _is_table(path) else _read_json(path, sae)
+        for rater, labels in (rated or {path.stem: _labels(said)}).items():
+            ratings.setdefault(rater, {}).update(labels)
+    return ratings
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() == ".csv"
+
+
+def _common_sae(files: Sequence[Path]) -> str:
+    """The SAE that all files speak about; empty where all are tables, which do not say."""
+    common: set[str] | None = None
+    for path in files:
+        if not path.is_file():
+            raise CytoError(f"There is no file {path}: check the path.")
+        if not _is_table(path):
+            found = _saes_of(path)
+            common = found if common is None else common & found
+    if common is None:
+        return ""
+    if len(common) != 1:
+        about = "several SAEs" if common else "different SAEs"
+        raise CytoError(f"The files are about {about}: export the names of one from each.")
+    return common.pop()
+
+
+def _saes_of(path: Path) -> set[str]:
+    """Of which SAEs a file says anything."""
+    content = _name_file.read(path)
+    return {
+        sae for field in (*FIELDS, "ratings") for sae, own in content[field].items() if own
+    }
+
+
+def _labels(said: Mapping[str, Mapping[int, Any]]) -> dict[int, str]:
+    """Tags, else the name, of each concept that has any."""
+    labels = {concept: name for concept, name in said["names"].items() if name}
+    return labels | {
+        c: clean_label("; ".join(tags)) for c, tags in said["tags"].items() if tags
+    }
 
 
 def _read_json(

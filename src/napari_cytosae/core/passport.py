@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from PIL import Image as PillowImage
 
-    from napari_cytosae.core._names import Annotation
+    from napari_cytosae.core._annotation import Annotation
     from napari_cytosae.core.catalogue import Catalogue
     from napari_cytosae.core.types import Crops, Float32Array, Provenance
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cytosae.core._names import Annotation
+from napari_cytosae.core._annotation import Annotation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qtpy.QtCore import QPersistentModelIndex
     from qtpy.QtWidgets import QWidget
 
-    from napari_cytosae.core._names import Annotation
+    from napari_cytosae.core._annotation import Annotation
 
     Index = QModelIndex | QPersistentModelIndex
 

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cytosae.core._names import Annotation
+from napari_cytosae.core._annotation import Annotation
 from napari_cytosae.core.vocabulary import VOCABULARY
 
 if TYPE_CHECKING:
