@@ -94,23 +94,23 @@ def each_image(
     ):
         count = f"[{number}/{len(images)}] " if len(images) > 1 else ""
         began = time.monotonic()
-        with ExitStack() as opened:
+        with ExitStack() as stack:
             try:
-                image = opened.enter_context(_opened(path, pixel_size))
+                image = stack.enter_context(opened(path, pixel_size))
             except Exception as error:
-                skipped += _skip(path, error)
+                skipped += skip(path, error)
                 continue
             if not prepared:
                 context, prepared = prepare(), True
             try:
                 cells = drive(work(image, folder, context), f"{count}{path.name}: ")
             except OccupiedError as error:
-                skipped += _skip(path, error)
+                skipped += skip(path, error)
                 continue
             except (CheckpointError, OutputError):
                 raise
             except Exception as error:
-                skipped += _skip(path, error)
+                skipped += skip(path, error)
                 continue
         typer.echo(folder)
         for note in cells.notes:
@@ -163,7 +163,14 @@ def _is_image(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path, pixel_size: float | None) -> Iterator[Image | Pyramid]:
+def opened(path: Path, pixel_size: float | None) -> Iterator[Image | Pyramid]:
+    """Open an image for as long as it is worked on.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, or a folder holds none.
+    """
     from napari_cytosae.core.pyramid import open_image
 
     if path.is_dir() and not _is_image(path):
@@ -174,7 +181,7 @@ def _opened(path: Path, pixel_size: float | None) -> Iterator[Image | Pyramid]:
         yield replace(image, name=name)
 
 
-def _skip(path: Path, error: Exception) -> int:
+def skip(path: Path, error: Exception) -> int:
     """Say what is wrong with an image, naming it once; count it."""
     if os.environ.get(SHOW_TRACEBACKS):
         raise error

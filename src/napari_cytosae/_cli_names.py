@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads it
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,11 +57,17 @@ def agreement(
     typer.echo(_text(tags))
     if output is not None:
         from napari_cytosae.core.export import write_csv
+        from napari_cytosae.core.files import atomic_file
 
         output.mkdir(parents=True, exist_ok=True)
-        write_csv(pairs, output / "agreement.csv")
-        write_csv(tags, output / "agreement_by_tag.csv")
-        write_csv(disagreements(ratings).reset_index(), output / "disagreements.csv")
+        tables = {
+            "agreement": pairs,
+            "agreement_by_tag": tags,
+            "disagreements": disagreements(ratings).reset_index(),
+        }
+        for name, table in tables.items():
+            with atomic_file(output / f"{name}.csv") as temporary:
+                write_csv(table, temporary)
 
 
 def _text(table: pd.DataFrame) -> str:

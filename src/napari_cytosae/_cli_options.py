@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -14,6 +14,7 @@ from napari_cytosae.core.types import CELL_KINDS, EXTRAS, CytoError
 
 if TYPE_CHECKING:
     from napari_cytosae.core.models import Models
+    from napari_cytosae.core.types import CellKind
 
 
 class Device(StrEnum):
@@ -52,6 +53,11 @@ def parse_kinds(text: str) -> str:
         if kind not in CELL_KINDS:
             raise typer.BadParameter(f"{kind!r} is none of {', '.join(CELL_KINDS)}")
     return ",".join(dict.fromkeys(kinds))
+
+
+def cell_kinds(text: str) -> tuple[CellKind, ...]:
+    """What `parse_kinds` let through."""
+    return cast("tuple[CellKind, ...]", tuple(text.split(",")))
 
 
 def parse_concepts(text: str | None) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from napari_cytosae import (
     __version__,
     _cli_barcode,
     _cli_catalogue,
+    _cli_concept,
     _cli_models,
     _cli_names,
     _cli_patients,
@@ -33,6 +34,7 @@ from napari_cytosae._cli_options import (
     PrecisionOption,
     SaeReference,
     Threshold,
+    cell_kinds,
     parse_concepts,
     require_concepts,
 )
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from napari_cytosae._analysis import CellSource
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
-    from napari_cytosae.core.types import CellKind, Cells, Image, Progress
+    from napari_cytosae.core.types import Cells, Image, Progress
 
 app = typer.Typer(
     cls=OneLineErrors,
@@ -57,6 +59,7 @@ app = typer.Typer(
 app.add_typer(_cli_models.app, name="models")
 app.add_typer(_cli_catalogue.app, name="catalogue")
 app.add_typer(_cli_names.app, name="names")
+app.command()(_cli_concept.concept)
 app.command()(_cli_barcode.barcode)
 app.command("train-head")(_cli_patients.train_head)
 app.command()(_cli_patients.predict)
@@ -121,7 +124,7 @@ def segment(
     """
     from napari_cytosae._analysis import CellSource, segment_image
 
-    source = CellSource(_kinds(kinds))
+    source = CellSource(cell_kinds(kinds))
 
     def work(
         image: Image | Pyramid, folder: Path, _: None
@@ -206,7 +209,7 @@ def _source(
     from napari_cytosae._analysis import CellSource
 
     if labels is None:
-        return CellSource(_kinds(kinds), single_cell=single_cell)
+        return CellSource(cell_kinds(kinds), single_cell=single_cell)
     if single_cell:
         raise typer.BadParameter("--labels and --single-cell exclude each other")
     if len(find_images(images)) > 1:
@@ -216,7 +219,3 @@ def _source(
 
         return CellSource(outlines=tuple(read_geojson(labels)), labels_name=labels.name)
     return CellSource(labels=read_labels(labels), labels_name=labels.name)
-
-
-def _kinds(text: str) -> tuple[CellKind, ...]:
-    return cast("tuple[CellKind, ...]", tuple(text.split(",")))

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from napari.utils.theme import get_theme
 from qtpy.QtCore import Qt
+from qtpy.QtPdf import QPdfDocument
 from scipy import sparse
 
 from napari_cytosae.core.concepts import Annotation
@@ -31,6 +32,12 @@ KEYS = list(HEADERS)
 def panel(encoded):
     encoded.concepts_panel.model.set_keep("all")  # background too, once it is known
     return encoded.concepts_panel
+
+
+def choose_source(panel, source):
+    sources = panel.below._sources
+    sources.setCurrentIndex(sources.findData(source))
+    sources.activated.emit(sources.currentIndex())
 
 
 def captions(panel):
@@ -293,10 +300,10 @@ def test_cells_of_all_images_are_shown_and_lead_to_their_image(
     assert not viewer.layers["mirrored.png"].visible
     shown = {layer.name: layer.visible for layer in viewer.layers if "Cells" in layer.name}
     assert sorted(shown.values()) == [False, True]
-    panel.below._others.setChecked(False)
+    choose_source(panel, "image")
     until(lambda: {cell.key[0] for cell in gallery.model()._cells} == {first})
     viewer.layers.remove("mirrored.png")
-    panel.below._others.setChecked(True)
+    choose_source(panel, "all")
     until(lambda: len({cell.key[0] for cell in gallery.model()._cells}) == 2)
     there = [cell.key[0] for cell in gallery.model()._cells].index(second)
     gallery.setCurrentIndex(gallery.model().index(there))
@@ -443,6 +450,14 @@ def test_the_passport_is_one_file(encoded, panel, until, tmp_path):
     assert session.models.sae_info.sha256 in text
     assert "Similar concepts" in text
     assert [path.name for path in tmp_path.glob("*.html")] == ["page.html"]
+    until(lambda: not encoded.desk.busy)
+    panel.tools.chosen.emit("passport", str(tmp_path / "page.pdf"))
+    until(lambda: (tmp_path / "page.pdf").exists() and not encoded.desk.busy)
+    printed = QPdfDocument()
+    assert printed.load(str(tmp_path / "page.pdf")) == QPdfDocument.Error.None_
+    words = "".join(printed.getAllText(page).text() for page in range(printed.pageCount()))
+    assert f"Concept {concept} a <name>" in words
+    assert session.models.sae_info.name in words
 
 
 def test_every_tool_is_explained_and_does_something(encoded, panel):

@@ -258,7 +258,7 @@ def _write(folder: Path, run: _Run, models: Models) -> None:
             "name": models.backbone_info.name,
             "sha256": models.backbone_info.sha256,
         },
-        "images": [path for path, _, _ in run.used],
+        "images": [str(Path(path).absolute()) for path, _, _ in run.used],
         "skipped": [
             {"image": path, "reason": reason} for path, reason in run.skipped.items()
         ],

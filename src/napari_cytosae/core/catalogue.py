@@ -104,6 +104,8 @@ class Catalogue:
         Name of each image; empty where unknown.
     sae_sha256 : str
         Empty where unknown.
+    folder : Path or None
+        Where it was read from.
     """
 
     values: Float32Array
@@ -115,6 +117,7 @@ class Catalogue:
     classnames: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     sae_sha256: str = ""
+    folder: Path | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -153,6 +156,19 @@ class Catalogue:
             tuple(flag for flag, hit in self.flags.items() if hit[concept]),
             tuple(top),
         )
+
+    def files(self, concept: int) -> list[Path | None]:
+        """The file of each top image of a concept that fires, as in `describe`.
+
+        None where the catalogue names no image, or it is not on this machine (a relative
+        name counts from the catalogue's folder).
+        """
+        found: list[Path | None] = []
+        for rank in np.flatnonzero(self.values[concept] > 0).tolist():
+            name = Path(self._image(concept, rank))
+            path = name if self.folder is None else self.folder / name
+            found.append(path if path.is_file() else None)
+        return found
 
     def _image(self, concept: int, rank: int) -> str:
         index = int(self.indices[concept, rank])
@@ -214,6 +230,7 @@ def load(folder: Path | str, classnames: Path | str | None = None) -> Catalogue:
         tuple(line.strip() for line in lines if line.strip()),
         tuple(info.get("images", ())),
         info.get("sae", {}).get("sha256", ""),
+        folder,
     )
 
 

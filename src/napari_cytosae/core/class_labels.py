@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from napari_cytosae.core.catalogue import Catalogue
-    from napari_cytosae.core.types import BoolArray
+    from napari_cytosae.core.types import BoolArray, SaeInfo
 
 MATEK: dict[str, str] = {
     "BAS": "basophil",
@@ -90,6 +90,23 @@ def load_all(folder: Path | str) -> dict[str, Catalogue]:
             f"The catalogues in {folder} are of different SAEs: {listed} concepts."
         )
     return found
+
+
+def require_same_sae(catalogues: Mapping[str, Catalogue], info: SaeInfo) -> None:
+    """Check that catalogues are of an SAE.
+
+    Raises
+    ------
+    CytoError
+        Naming the first that is of another one.
+    """
+    for name, each in catalogues.items():
+        if len(each) != info.d_sae or each.sae_sha256 not in ("", info.sha256):
+            raise CytoError(
+                f"The catalogue {name} is of another SAE ({len(each):,} concepts) than "
+                f"{info.name} ({info.d_sae:,}): choose that SAE, or build a catalogue with "
+                "this one."
+            )
 
 
 def describe_classes(catalogues: Mapping[str, Catalogue]) -> pd.DataFrame:

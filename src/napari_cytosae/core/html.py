@@ -83,6 +83,11 @@ def picture(image: PillowImage.Image, caption: str = "", width: int | None = Non
     )
 
 
+def pictures(figures: Iterable[str]) -> str:
+    """Pictures of `picture`, side by side."""
+    return f'<div class="pictures">{"".join(figures)}</div>'
+
+
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f'<td class="n">{"" if value != value else f"{value:.3g}"}</td>'

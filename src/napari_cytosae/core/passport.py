@@ -12,18 +12,16 @@ from napari_cytosae.core import html
 from napari_cytosae.core._drawing import background_colour, colour_bar
 from napari_cytosae.core._panel import OVERLAY_COLOURS, drawn_crop
 from napari_cytosae.core.class_labels import describe_classes, distribution
-from napari_cytosae.core.files import atomic_file
 from napari_cytosae.core.overlay import robust_scale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from PIL import Image as PillowImage
 
     from napari_cytosae.core._annotation import Annotation
     from napari_cytosae.core.catalogue import Catalogue
-    from napari_cytosae.core.types import Crops, Float32Array, Provenance
+    from napari_cytosae.core.types import Float32Array, Provenance, UInt8Array
 
 SHOWN_CELLS = 24
 _THUMBNAIL_PX = 120
@@ -46,8 +44,10 @@ class Passport:
         Its row of `core.concepts.location`.
     grids : ndarray of float32, (n, grid, grid), optional
         Its activation in the patches of all cells.
-    crops : Crops, optional
-        In the order of `grids`.
+    crops : sequence of ndarray of uint8, (h, w, 3)
+        The cells, in the order of `grids`.
+    titles : sequence of str
+        What each of them is called.
     catalogues : mapping of data set to Catalogue
         Of the same SAE.
     similar : sequence of (concept, name, cosine)
@@ -64,23 +64,12 @@ class Passport:
     statistics: pd.Series[Any] | None = None
     location: pd.Series[Any] | None = None
     grids: Float32Array | None = None
-    crops: Crops | None = None
+    crops: Sequence[UInt8Array] = ()
+    titles: Sequence[str] = ()
     catalogues: Mapping[str, Catalogue] = field(default_factory=dict)
     similar: Sequence[tuple[int, str, float]] = ()
     stability: pd.Series[Any] | None = None
     history: Sequence[dict[str, Any]] = ()
-
-
-def write_passport(path: Path | str, passport: Passport) -> None:
-    """Write the page; the file is whole or not there.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
-    with atomic_file(path) as temporary:
-        temporary.write_text(passport_page(passport), encoding="utf-8")
 
 
 def passport_page(passport: Passport) -> str:
@@ -88,13 +77,14 @@ def passport_page(passport: Passport) -> str:
     said = passport.annotation
     title = f"Concept {passport.concept} {said.name}".rstrip()
     parts = [_words(said)]
-    if passport.grids is not None and passport.crops is not None:
-        parts.append(_cells(passport.grids, passport.crops))
+    if passport.grids is not None:
+        parts.append(_cells(passport.grids, passport.crops, passport.titles))
     if passport.statistics is not None:
-        parts.append(html.section("In this image", html.facts(_named(passport.statistics))))
+        numbers = html.facts(_named(passport.statistics))
+        parts.append(html.section("In these cells", numbers))
     if passport.location is not None:
-        shares = passport.location.drop("where").astype(float)
-        parts.append(html.section("Where in the cell", html.facts(_percent(shares))))
+        numbers = html.facts(_percent(passport.location.drop("where").astype(float)))
+        parts.append(html.section("Where in the cell", numbers))
     if passport.stability is not None:
         text = (
             "Share of the activation that stays in the same cells after a shift by half a "
@@ -124,7 +114,7 @@ def _words(said: Annotation) -> str:
     return html.paragraph("\n".join(lines))
 
 
-def _cells(grids: Float32Array, crops: Crops) -> str:
+def _cells(grids: Float32Array, crops: Sequence[UInt8Array], titles: Sequence[str]) -> str:
     strength = grids.max(axis=(1, 2), initial=0)
     order = np.argsort(-strength, kind="stable")
     order = order[strength[order] > 0][:SHOWN_CELLS]
@@ -134,16 +124,17 @@ def _cells(grids: Float32Array, crops: Crops) -> str:
     pictures = [
         html.picture(
             drawn_crop(crops[int(i)], grids[i], OVERLAY_COLOURS[0], vmax, _THUMBNAIL_PX),
-            f"cell {crops.cell_ids[i]}: {strength[i]:.2f}",
+            f"{titles[i]}: {strength[i]:.2f}",
         )
         for i in order
     ]
     bar = html.picture(_bar(crops, vmax), "activation of a patch")
     text = f"The strongest {len(order)} of {int((strength > 0).sum())} in which it fires."
-    return html.section("Cells that drive it", html.paragraph(text), *pictures, bar)
+    cells = html.pictures(pictures)
+    return html.section("Cells that drive it", html.paragraph(text), cells, bar)
 
 
-def _bar(crops: Crops, vmax: float) -> PillowImage.Image:
+def _bar(crops: Sequence[UInt8Array], vmax: float) -> PillowImage.Image:
     from PIL import Image as PillowImage
 
     strip = PillowImage.new("RGB", (260, 28), "white")

@@ -10,7 +10,11 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from napari_cytosae.core.types import BoolArray
+
+    Said = list[str] | BoolArray
 
 UNCLEAR = "not clear"
 """The label for a concept in which a rater sees nothing in common."""
@@ -110,13 +114,13 @@ def _pairs(
         yield a, b, ([ratings[a][c] for c in both], [ratings[b][c] for c in both])
 
 
-def _same(a: Sequence[object], b: Sequence[object]) -> float:
+def _same(a: Said, b: Said) -> float:
     if not len(a):
         return float("nan")
     return float(np.mean([x == y for x, y in zip(a, b, strict=True)]))
 
 
-def _kappa(a: Sequence[object], b: Sequence[object]) -> float:
+def _kappa(a: Said, b: Said) -> float:
     from sklearn.metrics import cohen_kappa_score  # type: ignore[import-untyped]
 
     if len({*a, *b}) < 2:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from napari_cytosae.core.types import CytoError, Progress
+from napari_cytosae.core.types import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -16,16 +16,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_cytosae.core.catalogue import Catalogue
+    from napari_cytosae.core.concept_facts import Seen
     from napari_cytosae.core.concepts import ConceptNames
     from napari_cytosae.core.groups import Groups
     from napari_cytosae.core.models import Models
-    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import (
-        Cells,
         ConceptActivations,
-        Crops,
         Encoded,
-        Image,
     )
     from napari_cytosae.widgets.latent_atlas import AtlasPoints
 
@@ -37,10 +34,7 @@ class PassportWork:
     """What `write_passport` needs, read from the session before it starts."""
 
     concept: int
-    image: Image | Pyramid
-    cells: Cells
-    crops: Crops
-    encoded: Encoded
+    seen: Seen
     models: Models
     names: ConceptNames
     catalogues: Mapping[str, Catalogue]
@@ -57,17 +51,14 @@ def open_catalogues(folder: Path, models: Models) -> Generator[Progress, None, O
         If there is none, or they are of another SAE.
     """
     yield Progress("Opening the catalogue", 0, 0)
-    from napari_cytosae.core.class_labels import describe_classes, load_all
+    from napari_cytosae.core.class_labels import (
+        describe_classes,
+        load_all,
+        require_same_sae,
+    )
 
     found = load_all(folder)
-    info = models.sae_info
-    for name, each in found.items():
-        if len(each) != info.d_sae or each.sae_sha256 not in ("", info.sha256):
-            raise CytoError(
-                f"The catalogue {name} is of another SAE ({len(each):,} concepts) than "
-                f"{info.name} ({info.d_sae:,}): choose that SAE in step 1, or build a "
-                "catalogue with this one."
-            )
+    require_same_sae(found, models.sae_info)
     yield Progress("Counting labels", 0, 0)
     return found, describe_classes(found)
 
@@ -138,47 +129,20 @@ def atlas_points(
 
 
 def write_passport(path: Path, work: PassportWork) -> Generator[Progress, None, Path]:
-    """Write a concept's passport."""
+    """Write a concept's passport, as PDF where the file is called so, else as HTML."""
     yield Progress("Writing the passport", 0, 0)
-    import numpy as np
+    from napari_cytosae.core.concept_facts import passport_of
+    from napari_cytosae.core.passport import passport_page
+    from napari_cytosae.widgets._printing import write_page
 
-    from napari_cytosae.core import passport
-    from napari_cytosae.core.concepts import location, mask_fractions, ranking
-    from napari_cytosae.core.provenance import provenance
-
-    concept, encoded, models = work.concept, work.encoded, work.models
-    grids = models.concept_grids(encoded, [concept])
-    masks = mask_fractions(work.cells, encoded.boxes, models.grid)
-    table = ranking(encoded.activations).set_index("concept").drop(columns="name")
-    here = _row(table, concept)
-    if here is not None:
-        count = np.asarray(encoded.activations.n_patches[:, [concept]].todense())
-        here["cells"] = f"{int((count >= 1).sum())} of {len(encoded)}"
-    similar = [
-        (other, work.names.get(other), cosine)
-        for other, cosine in models.similar_concepts(concept)
-    ]
-    page = passport.Passport(
-        concept,
-        work.names.annotation(concept),
-        provenance([work.image], work.parameters, models.backbone_info, models.sae_info),
-        here,
-        _row(location(grids, masks, [concept]), concept),
-        grids[0],
-        work.crops,
+    passport = passport_of(
+        work.concept,
+        [work.seen],
+        work.models,
+        work.names,
         work.catalogues,
-        similar,
-        None if work.stability is None else _row(work.stability, concept),
-        work.names.history(concept),
+        work.stability,
+        work.parameters,
     )
-    passport.write_passport(path, page)
+    write_page(path, passport_page(passport))
     return path
-
-
-def _row(table: pd.DataFrame, concept: int) -> pd.Series[Any] | None:
-    """A concept's row, or None where the table has none."""
-    if concept not in table.index:
-        return None
-    row = table.loc[concept]
-    # Concepts are there once: it is one row.
-    return cast("pd.Series[Any]", row).astype(object)

@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_cytosae.core.crops import patch_at, patch_box
 from napari_cytosae.session_values import OVERLAY_COLOURS
-from napari_cytosae.widgets import _scopes, _thumbnails
+from napari_cytosae.widgets import _catalogue_cells, _thumbnails
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_cytosae.session_values import Selection, Verdict
     from napari_cytosae.widgets._cells_controller import CellsController
     from napari_cytosae.widgets._desk import Desk
-    from napari_cytosae.widgets._jobs import Ended, Jobs
+    from napari_cytosae.widgets._jobs import Ended, Jobs, Work
     from napari_cytosae.widgets._layers import CanvasLayers
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 
@@ -43,16 +43,18 @@ class GalleryController:
         self._going: _thumbnails.Place | None = None
         self._selected = session.focus.selection
         self._count = 0
+        self._remarks: dict[_thumbnails.Place, str] = {}
         panel.gallery.cells_selected.connect(self._select)
         panel.gallery.cell_activated.connect(self._go_to)
         panel.gallery.judged.connect(self._judge)
         panel.below.draws_changed.connect(self._show_cells)
-        panel.below.shows_others_changed.connect(self._show_cells)
+        panel.below.source_changed.connect(self._show_cells)
         self._connections: list[tuple[Any, Callable[..., None]]] = [
             (session.encoded_changed, self._show_cells),
             (session.encoded_changed, self._arrive),
             (session.focus.selection_changed, self._on_selection),
             (session.naming.changed, self._show_caption),
+            (session.exploration.facts_changed, self._show_cells),
             (session.hide_flagged_changed, self._show_cells),
             (session.focus.scope_changed, self._show_cells),
             (session.verdicts_changed, self._show_verdicts),
@@ -126,6 +128,9 @@ class GalleryController:
     def _go_to(self, place: _thumbnails.Place) -> None:
         """Show a cell on its slide, which is looked at first where it is another one."""
         image = self._session.image
+        if place in self._remarks:
+            self._desk.say(self._remarks[place])
+            return
         if image is not None and place[0] == image.sha256:
             self._show_on_slide(place[1])
             return
@@ -162,24 +167,24 @@ class GalleryController:
         self._layers.show_selection(boxes)  # type: ignore[arg-type]
 
     def _show_cells(self, _: Any = None) -> None:
-        session = self._session
-        if session.encoded is None:
+        session, below = self._session, self._panel.below
+        if session.encoded is None or session.image is None:
             self._jobs.abandon(_LANE)
             self._panel.gallery.set_cells((), ())
             self._panel.set_driving("")
             return
-        models = session.models
-        assert models is not None  # they made the activations
-        work = _thumbnails.GalleryWork(
-            models,
-            self._images(),
-            session.focus.selection.concept,
-            session.rows(session.focus.examples),
-            self._colour(session.focus.selection.concept),
+        below.set_sources(
+            others=bool(session.encoded_images().keys() - {session.image.sha256}),
+            catalogues=bool(session.exploration.catalogues),
         )
+        from_catalogue = below.source == "catalogue"
+        work = self._catalogue_work() if from_catalogue else self._work()
 
         def ended(end: Ended) -> None:
             self._count = len(end.value)
+            self._remarks = (
+                {cell.key: cell.tooltip for cell in end.value} if from_catalogue else {}
+            )
             selected = self._places(self._session.focus.selection.cell_ids)
             self._panel.gallery.set_cells(end.value, selected)
             self._show_verdicts()
@@ -187,41 +192,38 @@ class GalleryController:
         self._jobs.run(
             _LANE,
             "Looking for cells",
-            lambda: _thumbnails.fill(work),
+            work,
             on_ended=ended,
             on_failed=lambda error: self._desk.fail(str(error), error.details),
         )
 
-    def _images(self) -> list[_thumbnails.GalleryImage]:
-        """That which is looked at, and the other encoded ones where these are wanted."""
-        session = self._session
-        image, cells, crops = session.image, session.cells, session.crops
-        encoded = session.encoded
-        assert image is not None
-        assert cells is not None
-        assert crops is not None
-        assert encoded is not None
-        shown = [
-            _thumbnails.GalleryImage(
-                image.sha256, "", cells, crops, encoded, session.rows()
-            )
-        ]
-        others = session.encoded_images()
-        others.pop(image.sha256, None)
-        self._panel.below.set_others(len(others))
-        if self._panel.below.shows_others:
-            shown += [
-                _thumbnails.GalleryImage(
-                    sha256,
-                    _scopes.cells_name(of),
-                    of,
-                    seen,
-                    made,
-                    _scopes.shown_rows(session, of, made),
-                )
-                for sha256, (of, seen, made) in others.items()
-            ]
-        return shown
+    def _work(self) -> Work:
+        """Cells of the image, or of all encoded ones."""
+        session, models = self._session, self._session.models
+        assert models is not None  # they made the activations
+        work = _thumbnails.GalleryWork(
+            models,
+            _thumbnails.images_of(session, others=self._panel.below.source == "all"),
+            session.focus.selection.concept,
+            session.rows(session.focus.examples),
+            self._colour(session.focus.selection.concept),
+        )
+        return lambda: _thumbnails.fill(work)
+
+    def _catalogue_work(self) -> Work:
+        """Cells of the open catalogues; none until a concept is selected."""
+        session, models = self._session, self._session.models
+        concept = session.focus.selection.concept
+        assert models is not None  # the catalogues are of their SAE
+        if concept is None:
+            return _thumbnails.none
+        work = _catalogue_cells.CatalogueWork(
+            models,
+            session.exploration.catalogues,
+            concept,
+            self._colour(concept),
+        )
+        return lambda: _catalogue_cells.fill_from_catalogues(work)
 
     def _colour(self, concept: int | None) -> str:
         """In which colour a concept is drawn into its cells; empty: not at all."""
@@ -251,7 +253,12 @@ class GalleryController:
         if self._session.encoded is None:
             return
         concept = self._session.focus.selection.concept
-        if self._session.focus.examples:
+        if self._panel.below.source == "catalogue":
+            text = "Select a concept to see its images in the catalogue."
+            if concept is not None:
+                title = self._session.naming.title_of(concept)
+                text = f"Images that drive {title} ({self._count:,}):"
+        elif self._session.focus.examples:
             text = "Most like the examples:"
         elif concept is None:
             text = f"Cells ({self._count:,}):"

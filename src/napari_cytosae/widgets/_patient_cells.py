@@ -116,9 +116,7 @@ class PatientCells:
         self._place = None
         session.focus.select_cells((place.cell_id,))
         if place.concept is not None:
-            if session.overlays.slot_of(
-                place.concept
-            ) is None and not session.overlays.show(place.concept):
+            if not session.overlays.show(place.concept):
                 session.overlays.show(place.concept, slot=0)
             session.focus.select_concept(place.concept)
         y0, x0, y1, x1 = encoded.boxes[list(encoded.cell_ids).index(place.cell_id)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_cytosae.core.types import Progress
+from napari_cytosae.widgets import _scopes
 from napari_cytosae.widgets._concept_tasks import some_cells
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         Float32Array,
         UInt8Array,
     )
+    from napari_cytosae.session import Session
 
 Place = tuple[str, int]
 """A cell of some image: the image's sha256, and the cell's id."""
@@ -90,19 +92,54 @@ class Thumbnail:
     ----------
     key : hashable
         What tells it from all others.
-    crop : ndarray of uint8, (h, w, 3)
+    crop : ndarray of uint8, (h, w, 3), or None
+        None where the picture is not here.
     caption : str
         Short, below the picture.
     tooltip : str
     draw : callable or None
         Makes what is laid over the cell; called when it is first seen.
+    words : str
+        Shown in place of a picture that is not here.
     """
 
     key: Hashable
-    crop: UInt8Array
+    crop: UInt8Array | None
     caption: str = ""
     tooltip: str = ""
     draw: Callable[[], Drawn] | None = None
+    words: str = ""
+
+
+def images_of(session: Session, *, others: bool) -> list[GalleryImage]:
+    """The image that is looked at, whose cells are encoded, and the other encoded ones."""
+    image, cells, crops = session.image, session.cells, session.crops
+    encoded = session.encoded
+    assert image is not None
+    assert cells is not None
+    assert crops is not None
+    assert encoded is not None
+    shown = [GalleryImage(image.sha256, "", cells, crops, encoded, session.rows())]
+    if others:
+        shown += [
+            GalleryImage(
+                sha256,
+                _scopes.cells_name(of),
+                of,
+                seen,
+                made,
+                _scopes.shown_rows(session, of, made),
+            )
+            for sha256, (of, seen, made) in session.encoded_images().items()
+            if sha256 != image.sha256
+        ]
+    return shown
+
+
+def none() -> Generator[Progress, None, tuple[Thumbnail, ...]]:
+    """No cells at all."""
+    yield Progress("Looking for cells", 0, 0)
+    return ()
 
 
 def fill(work: GalleryWork) -> Generator[Progress, None, tuple[Thumbnail, ...]]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._explorer_windows import ExplorerWindows
     from napari_cytosae.widgets._layers import CanvasLayers
+    from napari_cytosae.widgets._rating_controller import RatingController
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 
 
@@ -31,6 +32,7 @@ class ToolsController:
         layers: CanvasLayers,
         panel: ConceptsPanel,
         windows: ExplorerWindows,
+        rating: RatingController,
     ) -> None:
         self._session, self._desk, self._panel = session, desk, panel
         self._layers = layers
@@ -44,6 +46,8 @@ class ToolsController:
             "undo": self._undo,
             "import": self._import,
             "export": self._export,
+            "rate": lambda _: rating.start(),
+            "agreement": lambda _: rating.show_agreement(),
             "save": self._save,
             "open": self._open,
         }
@@ -101,6 +105,8 @@ class ToolsController:
         )
 
     def _passport(self, path: Path) -> None:
+        from napari_cytosae.core.concept_facts import Seen
+
         session = self._session
         concept, names = session.focus.selection.concept, session.naming.names
         models, image, cells = session.models, session.image, session.cells
@@ -114,10 +120,7 @@ class ToolsController:
             return
         work = _explorer_tasks.PassportWork(
             concept,
-            image,
-            cells,
-            crops,
-            encoded,
+            Seen(image, cells, crops, encoded),
             models,
             names,
             session.exploration.catalogues,

@@ -16,7 +16,7 @@ from qtpy.QtCore import (
     Qt,
     Signal,
 )
-from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QListView, QWidget
 
 from napari_cytosae.core._drawing import blend_grid
@@ -40,6 +40,9 @@ MARKS: dict[str, str] = {
     "accept": "\N{HEAVY CHECK MARK} ",
     "reject": "\N{HEAVY BALLOT X} ",
 }
+_TILE, _INK = (226, 223, 230), (40, 38, 46)
+"""Colours of a tile of words: of a slide, whatever the theme."""
+
 _ROOT = QModelIndex()
 
 
@@ -116,7 +119,7 @@ class Gallery(QListView):
     cell_activated = Signal(object)
     judged = Signal(str)
 
-    def __init__(self, *, parent: QWidget | None = None) -> None:
+    def __init__(self, *, side: int = THUMBNAIL_PX, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._model = GalleryModel(parent=self)
         self.setModel(self._model)
@@ -127,14 +130,14 @@ class Gallery(QListView):
         self.setResizeMode(QListView.ResizeMode.Adjust)
         self.setUniformItemSizes(True)
         self.setLayoutMode(QListView.LayoutMode.Batched)
-        self.setIconSize(QSize(THUMBNAIL_PX, THUMBNAIL_PX))
+        self.setIconSize(QSize(side, side))
         self.setSpacing(2)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         text = self.fontMetrics().height()
         bar = self.horizontalScrollBar().sizeHint().height()
-        self.setFixedHeight(THUMBNAIL_PX + text + bar + 16)
+        self.setFixedHeight(side + text + bar + 16)
         self.selectionModel().selectionChanged.connect(self._on_selection)
 
     def set_cells(self, cells: Sequence[Thumbnail], selected: Collection[Any]) -> None:
@@ -212,10 +215,27 @@ def _runs(rows: Sequence[int]) -> list[tuple[int, int]]:
 def thumbnail(cell: Thumbnail) -> QIcon:
     """A cell as an icon, with what is drawn over it."""
     crop = cell.crop
+    if crop is None:
+        return QIcon(_tile(cell.words, 2 * THUMBNAIL_PX))
     if cell.draw is not None:
         drawn = cell.draw()
         crop = blend_grid(crop, drawn.grid, drawn.colour, drawn.top)
     return QIcon(picture(crop, 2 * THUMBNAIL_PX))
+
+
+def _tile(words: str, side: int) -> QPixmap:
+    """A picture of words, for an image that is not here."""
+    tile = QPixmap(side, side)
+    tile.fill(QColor(*_TILE))
+    painter = QPainter(tile)
+    painter.setPen(QColor(*_INK))
+    font = painter.font()
+    font.setPixelSize(side // 7)
+    painter.setFont(font)
+    flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWrapAnywhere
+    painter.drawText(tile.rect().adjusted(4, 4, -4, -4), flags, words)
+    painter.end()
+    return tile
 
 
 def picture(crop: UInt8Array, side: int) -> QPixmap:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
+    QComboBox,
     QHBoxLayout,
     QLabel,
     QSizePolicy,
@@ -17,6 +20,13 @@ from napari_cytosae.widgets.gallery import Gallery
 from napari_cytosae.widgets.notes_editor import NotesEditor
 from napari_cytosae.widgets.patch_inspector import PatchInspector
 
+Source = Literal["image", "all", "catalogue"]
+SOURCES: dict[Source, str] = {
+    "image": "this image",
+    "all": "all images",
+    "catalogue": "catalogue",
+}
+
 
 class LowerTabs(QTabWidget):
     """Three views that share one place, so that the table keeps its height.
@@ -25,12 +35,12 @@ class LowerTabs(QTabWidget):
     -------
     draws_changed
         Whether the activation is drawn into the cells.
-    shows_others_changed
-        Whether cells of other images are shown too.
+    source_changed
+        Whose cells are shown.
     """
 
     draws_changed = Signal()
-    shows_others_changed = Signal()
+    source_changed = Signal()
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -43,14 +53,16 @@ class LowerTabs(QTabWidget):
         self._draw.setToolTip("Draw the concept's activation into the cells")
         self._draw.setChecked(True)
         self._draw.toggled.connect(lambda _: self.draws_changed.emit())
-        self._others = QCheckBox("All images")
-        self._others.setToolTip("Show cells of the other encoded images too")
-        self._others.setChecked(True)
-        self._others.toggled.connect(lambda _: self.shows_others_changed.emit())
-        self._others.hide()
+        self._source: Source = "all"
+        self._sources = QComboBox()
+        self._sources.setToolTip(
+            "Cells of this image, of all encoded images, or of the open catalogues"
+        )
+        self._sources.activated.connect(self._on_source)
+        self._sources.hide()
         head = QHBoxLayout()
         head.addWidget(self._caption, 1)
-        head.addWidget(self._others)
+        head.addWidget(self._sources)
         head.addWidget(self._draw)
         cells = QWidget()
         column = QVBoxLayout(cells)
@@ -84,13 +96,33 @@ class LowerTabs(QTabWidget):
         self._draw.setChecked(draws)
 
     @property
-    def shows_others(self) -> bool:
-        """Whether cells of other images are wanted."""
-        return self._others.isChecked()
+    def source(self) -> Source:
+        """Whose cells are wanted, of those there are."""
+        shown: Source | None = self._sources.currentData()
+        return shown or "image"
 
-    def set_others(self, count: int) -> None:
-        """Say how many other images are encoded; there is no choice without any."""
-        self._others.setVisible(count > 0)
+    def set_sources(self, *, others: bool, catalogues: bool) -> None:
+        """Say what there is besides the image; no choice is shown where there is nothing.
+
+        What was chosen comes back with it.
+        """
+        wanted: list[tuple[Source, bool]] = [
+            ("image", True),
+            ("all", others),
+            ("catalogue", catalogues),
+        ]
+        there = [source for source, known in wanted if known]
+        if there != [self._sources.itemData(i) for i in range(self._sources.count())]:
+            self._sources.clear()
+            for source in there:
+                self._sources.addItem(SOURCES[source], source)
+            again = self._source if self._source in there else "image"
+            self._sources.setCurrentIndex(there.index(again))
+        self._sources.setVisible(len(there) > 1)
+
+    def _on_source(self, index: int) -> None:
+        self._source = self._sources.itemData(index)
+        self.source_changed.emit()
 
     def set_caption(self, text: str) -> None:
         """Say what the gallery shows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
@@ -19,29 +19,11 @@ from napari_cytosae.core.types import Progress
 from napari_cytosae.patient_session import PatientSession
 from napari_cytosae.session import Session
 from napari_cytosae.session_steps import state_of
-from napari_cytosae.widgets._cache_controller import CacheController
-from napari_cytosae.widgets._cells_controller import CellsController
-from napari_cytosae.widgets._compare_controller import CompareController
-from napari_cytosae.widgets._concepts_controller import ConceptsController
-from napari_cytosae.widgets._count_controller import CountController
+from napari_cytosae.widgets._assembly import connect
 from napari_cytosae.widgets._desk import Desk
-from napari_cytosae.widgets._encoding_controller import EncodingController
-from napari_cytosae.widgets._explorer_windows import ExplorerWindows
-from napari_cytosae.widgets._gallery_controller import GalleryController
-from napari_cytosae.widgets._inspector_controller import InspectorController
 from napari_cytosae.widgets._jobs import Jobs
 from napari_cytosae.widgets._layers import CanvasLayers
-from napari_cytosae.widgets._models_controller import ModelsController
-from napari_cytosae.widgets._notes_controller import NotesController
-from napari_cytosae.widgets._overlays_controller import OverlaysController
-from napari_cytosae.widgets._patient_cells import PatientCells
-from napari_cytosae.widgets._patient_controller import PatientController
-from napari_cytosae.widgets._patient_layers import PatientLayers
-from napari_cytosae.widgets._preview_controller import PreviewController
 from napari_cytosae.widgets._settings import PanelSettings
-from napari_cytosae.widgets._tools_controller import ToolsController
-from napari_cytosae.widgets._training_controller import TrainingController
-from napari_cytosae.widgets._why_controller import WhyController
 from napari_cytosae.widgets.cells_panel import CellsPanel
 from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 from napari_cytosae.widgets.models_panel import ModelsPanel
@@ -54,13 +36,6 @@ if TYPE_CHECKING:
     import napari
 
     from napari_cytosae.session_values import Step
-
-
-class Controller(Protocol):
-    """Listens to session and canvas until it is closed."""
-
-    def close(self) -> None:
-        """Stop listening."""
 
 
 TITLES: dict[Step, str] = {
@@ -93,10 +68,10 @@ class CytoSAEWidget(QWidget):
         self.session = Session()
         self.patients = PatientSession()
         self._viewer = napari_viewer
-        self._jobs = Jobs(parent=self)
+        self.jobs = Jobs(parent=self)
         self.layers = CanvasLayers(napari_viewer)
         self.strip = StatusStrip()
-        self.desk = Desk(self._jobs, self.strip, parent=self)
+        self.desk = Desk(self.jobs, self.strip, parent=self)
         self.models_panel = ModelsPanel()
         self.cells_panel = CellsPanel()
         self.concepts_panel = ConceptsPanel()
@@ -114,40 +89,10 @@ class CytoSAEWidget(QWidget):
         layout.addWidget(self.tabs, 1)
         layout.addWidget(self.strip)
 
-        self.models = ModelsController(
-            self.session, self.desk, self._jobs, self.models_panel
-        )
-        self.cells = CellsController(
-            self.session, self.desk, self._jobs, self.layers, self.cells_panel
-        )
-        self.encoding = EncodingController(
-            self.session, self.desk, self.models.why_not_ready
-        )
+        parts = connect(self, napari_viewer)
+        self.models, self.cells, self.encoding = parts.models, parts.cells, parts.encoding
+        self._controllers = parts.all
         panel = self.concepts_panel
-        self._controllers: list[Controller] = [
-            self.models,
-            TrainingController(
-                self.session, self.desk, self.models_panel.training, self.models.add
-            ),
-            CacheController(self.session, self.desk, self._jobs, self.models_panel.cache),
-            self.cells,
-            PreviewController(self.session, self._jobs, self.layers, self.cells_panel),
-            ConceptsController(self.session, self.patients, self.desk, self._jobs, panel),
-            OverlaysController(self.session, self.desk, self._jobs, self.layers, panel),
-            GalleryController(
-                self.session, self.desk, self._jobs, self.layers, self.cells, panel
-            ),
-            *self._patient_controllers(),
-            InspectorController(self.session, self._jobs, self.layers, panel),
-            NotesController(self.session, self.desk, panel),
-            ToolsController(
-                self.session,
-                self.desk,
-                self.layers,
-                panel,
-                ExplorerWindows(self.session, self.patients, self.desk, self._jobs, panel),
-            ),
-        ]
         self._settings = PanelSettings(panel)
         panel.export_clicked.connect(
             lambda to: self.encoding.export(to, panel.tools.extras)
@@ -167,42 +112,6 @@ class CytoSAEWidget(QWidget):
         self._quitting = application.aboutToQuit
         self._quitting.connect(self.leave)
         self._closed = False
-
-    def _patient_controllers(self) -> list[Controller]:
-        """Those of step 4, which share its own session."""
-        images, panel = PatientLayers(self._viewer), self.patient_panel
-        return [
-            PatientController(
-                self.session,
-                self.patients,
-                self.desk,
-                images,
-                self._viewer,
-                panel,
-                self.models.why_not_ready,
-            ),
-            PatientCells(
-                self.session,
-                self.patients,
-                self.desk,
-                self.layers,
-                images,
-                self.cells,
-                panel,
-            ),
-            WhyController(self.session, self.patients, self.desk, panel.why),
-            CompareController(
-                self.session, self.patients, self.desk, self._jobs, panel.compare
-            ),
-            CountController(
-                self.patients,
-                self.desk,
-                self._jobs,
-                panel.count,
-                panel.gallery,
-                lambda: panel.counting,
-            ),
-        ]
 
     def go_to_step(self, step: Step) -> None:
         """Show a step's panel."""
@@ -297,7 +206,7 @@ class CytoSAEWidget(QWidget):
             # A dock that is opened again in this window goes on from here.
             self._window.setProperty(_FORMER, self.session)
             self._window = None
-        self._jobs.close()
+        self.jobs.close()
         for signal in self._state_signals():
             signal.disconnect(self._show_states)
         for controller in self._controllers:

@@ -43,7 +43,7 @@ TOOLS: dict[str, Tool | None] = {
         "Passport of this concept ...",
         "Save everything known of the selected concept on one page",
         "save",
-        "Web page (*.html)",
+        "Web page (*.html);;PDF (*.pdf)",
     ),
     "stability": Tool(
         "Measure stability",
@@ -76,6 +76,14 @@ TOOLS: dict[str, Tool | None] = {
         "Save names, tags, notes and ratings for a colleague",
         "save",
         "Names (*.json);;Table (*.csv)",
+    ),
+    "rate": Tool(
+        "Rate concepts blindly ...",
+        "Say what concepts show, seeing their cells but neither number nor name",
+    ),
+    "agreement": Tool(
+        "Agreement of raters",
+        "How far all who rated concepts agree beyond chance (Cohen's kappa), tag by tag",
     ),
     "-2": None,
     "save": Tool(

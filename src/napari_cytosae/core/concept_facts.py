@@ -1,0 +1,129 @@
+"""Gathers what is known of a concept: in some cells, in catalogues, in its own weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from napari_cytosae.core.concepts import location, mask_fractions, ranking
+from napari_cytosae.core.encoding import concatenate_activations
+from napari_cytosae.core.passport import Passport
+from napari_cytosae.core.provenance import provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from napari_cytosae.core.catalogue import Catalogue
+    from napari_cytosae.core.concepts import ConceptNames
+    from napari_cytosae.core.models import Models
+    from napari_cytosae.core.pyramid import Pyramid
+    from napari_cytosae.core.types import Cells, Crops, Encoded, Image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """The encoded cells of one image, with their tokens."""
+
+    image: Image | Pyramid
+    cells: Cells
+    crops: Crops
+    encoded: Encoded
+
+
+def passport_of(
+    concept: int,
+    seen: Sequence[Seen],
+    models: Models,
+    names: ConceptNames,
+    catalogues: Mapping[str, Catalogue],
+    stability: pd.DataFrame | None,
+    parameters: dict[str, Any],
+) -> Passport:
+    """Everything known of a concept; where no cells were seen, what is known without.
+
+    Parameters
+    ----------
+    concept : int
+        Its number.
+    seen : sequence of Seen
+        Cells that it is described by, of any number of images.
+    models : Models
+        That encoded them.
+    names : ConceptNames
+        What is said of the SAE's concepts.
+    catalogues : mapping of data set to Catalogue
+        Of the same SAE.
+    stability : DataFrame or None
+        Of `core.stability.measure_stability`.
+    parameters : dict
+        How the cells were found, for the record.
+
+    Raises
+    ------
+    CytoError
+        If the SAE has no such concept, or the cells were encoded without their tokens.
+    """
+    similar = [
+        (other, names.get(other), cosine)
+        for other, cosine in models.similar_concepts(concept)
+    ]
+    record = provenance(
+        [each.image for each in seen], parameters, models.backbone_info, models.sae_info
+    )
+    said, history = names.annotation(concept), names.history(concept)
+    known = None if stability is None else _row(stability, concept)
+    filled = [each for each in seen if len(each.encoded)]
+    if not filled:
+        return Passport(
+            concept,
+            said,
+            record,
+            catalogues=catalogues,
+            similar=similar,
+            stability=known,
+            history=history,
+        )
+    grids = np.concatenate(
+        [models.concept_grids(each.encoded, [concept]) for each in filled], axis=1
+    )
+    masks = np.concatenate(
+        [mask_fractions(each.cells, each.encoded.boxes, models.grid) for each in filled]
+    )
+    activations = concatenate_activations([each.encoded.activations for each in filled])
+    here = _row(ranking(activations).set_index("concept").drop(columns="name"), concept)
+    if here is not None:
+        count = np.asarray(activations.n_patches[:, [concept]].todense())
+        here["cells"] = f"{int((count >= 1).sum())} of {len(activations)}"
+    place = _row(location(grids, masks, [concept]), concept) if grids.any() else None
+    one = len(filled) == 1
+    return Passport(
+        concept,
+        said,
+        record,
+        here,
+        place,
+        grids[0],
+        [crop for each in filled for crop in each.crops.images],
+        [
+            f"cell {cell}" if one else f"{each.image.name}, cell {cell}"
+            for each in filled
+            for cell in each.encoded.cell_ids
+        ],
+        catalogues,
+        similar,
+        known,
+        history,
+    )
+
+
+def _row(table: pd.DataFrame, concept: int) -> pd.Series[Any] | None:
+    """A concept's row, or None where the table has none."""
+    if concept not in table.index:
+        return None
+    row = table.loc[concept]
+    # Concepts are there once: it is one row.
+    return cast("pd.Series[Any]", row).astype(object)
