@@ -7,12 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cytosae.core.rating import (
-    agreement,
-    agreement_by_tag,
-    blinded_order,
-    disagreements,
-)
 from napari_cytosae.core.types import CytoError
 from napari_cytosae.session_values import OVERLAY_COLOURS
 from napari_cytosae.widgets import _thumbnails
@@ -71,6 +65,8 @@ class RatingController:
 
     def show_agreement(self) -> None:
         """Compare all whose ratings are kept for this SAE, imported ones too."""
+        from napari_cytosae.core.rating import agreement, agreement_by_tag, disagreements
+
         names = self._session.naming.names
         ratings = {} if names is None else names.ratings()
         if len(ratings) < 2:
@@ -89,6 +85,8 @@ class RatingController:
         self.window.raise_()
 
     def _begin(self, rater: str, count: int) -> None:
+        from napari_cytosae.core.rating import blinded_order
+
         model = self._panel.model
         listed = [model.concept_at(row) for row in range(min(count, model.rowCount()))]
         self._rater = rater
