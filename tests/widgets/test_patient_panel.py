@@ -218,6 +218,31 @@ def test_another_patient_and_the_export(predicted, until, tmp_path):
     assert patients.reading is not None
 
 
+def test_the_canvas_follows_the_patient(predicted, until, viewer, folder):
+    """Or it is said that it does not."""
+    panel, patients, session = (
+        predicted.patient_panel,
+        predicted.patients,
+        predicted.session,
+    )
+    panel.gallery.cell_activated.emit(0)
+    until(lambda: session.image is not None and session.image.name == "1.png")
+    shown = session.image.sha256
+    panel.patient_chosen.emit("Q")
+    assert "No image of Q is open: the canvas still shows" in predicted.strip.text
+    assert session.image.sha256 == shown
+    panel.patient_chosen.emit("P")
+    viewer.open(str(folder / "Q" / "1.png"), plugin="napari", rgb=True, name="Q's")
+    viewer.layers.selection.active = None
+    panel.patient_chosen.emit("Q")
+    until(lambda: session.image is not None and session.image.sha256 != shown)
+    visible = [layer for layer in viewer.layers if layer.visible and "rgb" in dir(layer)]
+    assert [layer.name for layer in visible] == ["Q's"]
+    panel.patient_chosen.emit("P")
+    until(lambda: session.image is not None and session.image.sha256 == shown)
+    assert patients.current == "P"
+
+
 def test_a_head_that_does_not_fit_is_refused_before_the_work(assigned, until, tmp_path):
     panel = assigned.patient_panel
     panel.head_chosen.emit("synthetic")
@@ -393,7 +418,27 @@ def test_concepts_of_a_disease_lead_to_the_patient_s_cells(with_profiles, until)
     page.differences.selectRow(shown)
     concept = page.differences.bars[shown].key
     cells = patients.reading.cells_of(concept)
-    assert dock.patient_panel.gallery.model().rowCount() == len(cells)
+    gallery = dock.patient_panel.gallery
+    assert gallery.model().rowCount() == len(cells)
+    dock.patient_panel.pages.setCurrentWidget(page)
+    first = patients.reading
+    dock.patient_panel.patient_chosen.emit("Q")
+    dock.patient_panel.predict_clicked.emit()
+    until(lambda: patients.reading is not None and not dock.desk.busy)
+    dock.patient_panel.pages.setCurrentWidget(page)
+    patients.pick(concept)
+    own, theirs = patients.reading.cells_of(concept), first.cells_of(concept)
+    assert gallery.model().rowCount() == len(own) + len(theirs)
+    assert "of 2 patients" in dock.patient_panel._cells.text()
+    keys = gallery.model().keys_of(range(gallery.model().rowCount()))
+    assert sorted(key for key in keys if key >= 0) == sorted(own)
+    # What is left out or called is this patient's; a click leads to the other's slide.
+    gallery.cells_selected.emit(keys)
+    assert set(patients.selected) == set(own)
+    gallery.cell_activated.emit(-1)
+    names = {image.sha256 for image in first.case.images}
+    until(lambda: dock.session.image is not None and dock.session.image.sha256 in names)
+    until(lambda: dock.session.focus.selection.concept == concept)
 
 
 def test_patients_of_a_file_are_compared_and_mapped(with_profiles, until, tmp_path, qtbot):

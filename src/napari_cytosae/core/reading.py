@@ -103,10 +103,15 @@ class Reading:
         scores = scores_without(self.head, self.counts, sorted(cells), sorted(concepts))
         return scores, class_probabilities(scores)
 
+    def patches_of(self, concept: int) -> Float64Array:
+        """Tokens over the threshold in each cell, (n,)."""
+        column = np.flatnonzero(self.head.concepts == concept)
+        patches: Float64Array = self.counts[:, column].toarray()[:, 0].astype(np.float64)
+        return patches
+
     def cells_of(self, concept: int) -> Int64Array:
         """Positions of the cells that show a concept, the strongest first."""
-        column = int(np.flatnonzero(self.head.concepts == concept)[0])
-        strength = self.counts[:, [column]].toarray()[:, 0]
+        strength = self.patches_of(concept)
         order = np.argsort(-strength, kind="stable")
         return order[strength[order] > 0].astype(np.int64)
 

@@ -68,7 +68,9 @@ class ComparePage(QWidget):
         line.addWidget(self._map)
         self._said = note()
         self.differences = BarTable(LINES)
-        self.differences.setToolTip("Click a concept to see its cells")
+        self.differences.setToolTip(
+            "Click a concept to see its cells, of all patients that were predicted"
+        )
         self.differences.picked.connect(self.concept_picked)
         self._plot: Any = None
         self._layout = QVBoxLayout(self)

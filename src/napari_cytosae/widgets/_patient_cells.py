@@ -11,7 +11,7 @@ from napari_cytosae.widgets._thumbnails import Thumbnail
 from napari_cytosae.widgets.cells_panel import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -54,8 +54,10 @@ class PatientCells:
         self._layers, self._images, self._cells = layers, images, cells
         self._panel = panel
         self._place: _Place | None = None
-        panel.gallery.cells_selected.connect(patients.select)
+        self._others: list[tuple[Reading, int]] = []
+        panel.gallery.cells_selected.connect(self._on_selected)
         panel.gallery.cell_activated.connect(self.go_to)
+        panel.patient_chosen.connect(self._show_slide)
         panel.pages.currentChanged.connect(self._show)
         self._connections: list[tuple[Any, Callable[..., None]]] = [
             (patients.reading_changed, self._show),
@@ -72,13 +74,15 @@ class PatientCells:
         for signal, slot in self._connections:
             signal.disconnect(slot)
 
-    def go_to(self, position: int) -> None:
-        """Show a cell on its slide, under the picked concept's overlay.
+    def go_to(self, key: int) -> None:
+        """Show a cell of the gallery on its slide, under the picked concept's overlay.
 
         The image is opened where it is not; its cells are there already.
         """
         session, patients = self._session, self._patients
-        reading = patients.reading
+        reading, position = patients.reading, key
+        if key < 0:
+            reading, position = self._others[-key - 1]
         if reading is None:
             return
         index, inside = reading.case.where(int(reading.rows[position]))
@@ -122,9 +126,57 @@ class PatientCells:
         y0, x0, y1, x1 = encoded.boxes[list(encoded.cell_ids).index(place.cell_id)]
         self._layers.go_to((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2, float(x1 - x0))
 
+    def _show_slide(self, patient: str) -> None:
+        """Let the canvas follow when another patient is chosen, where it can."""
+        images, everyone = self._patients.images_of(patient), self._patients.all_images()
+        shown = self._layers.source
+        for image in images:
+            layer = self._images.find(image)
+            if layer is not None and layer is shown:
+                return
+        opened = [image for image in images if self._images.find(image) is not None]
+        if opened:
+            self._images.bring_up(opened[0], everyone)
+            layer = self._images.find(opened[0])
+            assert layer is not None
+            self._cells.look_at(layer)
+        elif shown is not None:
+            how = "click a cell to open its slide" if self._patients.reading else "Predict"
+            self._desk.say(
+                f"No image of {patient} is open: the canvas still shows {shown.name}. "
+                f"For one of {patient}, {how}."
+            )
+
+    def _on_selected(self, keys: Sequence[int]) -> None:
+        """What is left out or called are the present patient's cells alone."""
+        self._patients.select([key for key in keys if key >= 0])
+
     def _on_differential(self, _: Any = None) -> None:
         if self._panel.counting:
             self._show()
+
+    def _show_across(self, concept: int) -> None:
+        """The cells of all predicted patients that show a concept."""
+        patients = self._patients
+        found = [
+            (float(patches[position]), reading, int(position))
+            for reading in patients.readings.values()
+            for patches in [reading.patches_of(concept)]
+            for position in np.flatnonzero(patches)
+        ]
+        found.sort(key=lambda one: -one[0])
+        self._others = []
+        thumbnails = []
+        for strength, reading, position in found[:_CELLS]:
+            name, key, caption = reading.case.patient, position, f"{strength:.0f}"
+            if reading is not patients.reading:
+                self._others.append((reading, position))
+                key, caption = -len(self._others), f"{caption} {name}"
+            about = f"{name}, predicted {reading.predicted}: {strength:.0f} patches"
+            thumbnails.append(_thumbnail(key, reading, position, caption, about))
+        of = counted(len({id(reading) for _, reading, _ in found}), "patient")
+        title = f"{counted(len(found), 'cell')} of {of} with {concept}, patches in each:"
+        self._panel.set_cells(title, thumbnails, patients.selected)
 
     def _show(self, _: Any = None) -> None:
         patients = self._patients
@@ -132,13 +184,15 @@ class PatientCells:
         if reading is None or not label:
             self._panel.set_cells("", (), ())
             return
+        if self._panel.comparing and concept is not None:
+            self._show_across(concept)
+            return
         if self._panel.counting:
             order, captions = _to_count(reading, patients.types, patients.differential)
             title = "Cells, the most doubtful first:"
         elif concept is not None:
             order = reading.cells_of(concept)
-            at = int(np.flatnonzero(reading.head.concepts == concept)[0])
-            patches = reading.counts[:, [at]].toarray()[:, 0]
+            patches = reading.patches_of(concept)
             captions = [f"{patches[position]:.0f}" for position in order[:_CELLS]]
             title = f"{counted(len(order), 'cell')} with {concept}, patches in each:"
             if not len(order):
@@ -151,15 +205,23 @@ class PatientCells:
         change = reading.changes[:, reading.head.classes.index(label)]
         thumbnails = []
         for position, caption in zip(order[:_CELLS], captions, strict=False):
-            index, inside = reading.case.where(int(reading.rows[position]))
-            image = reading.case.images[index]
-            cell_id = int(image.encoded.cell_ids[inside])
-            tooltip = f"{image.name}, cell {cell_id}: {caption}"
-            tooltip += f"; leaving it out changes the score by {-change[position]:+.3f}"
+            about = (
+                f"{caption}; leaving it out changes the score by {-change[position]:+.3f}"
+            )
             thumbnails.append(
-                Thumbnail(int(position), image.crops.images[inside], caption, tooltip)
+                _thumbnail(int(position), reading, int(position), caption, about)
             )
         self._panel.set_cells(title, thumbnails, patients.selected)
+
+
+def _thumbnail(
+    key: int, reading: Reading, position: int, caption: str, about: str
+) -> Thumbnail:
+    index, inside = reading.case.where(int(reading.rows[position]))
+    image = reading.case.images[index]
+    cell_id = int(image.encoded.cell_ids[inside])
+    tooltip = f"{image.name}, cell {cell_id}: {about}"
+    return Thumbnail(key, image.crops.images[inside], caption, tooltip)
 
 
 def _to_count(

@@ -143,6 +143,11 @@ class PatientPanel(QWidget):
         """Whether the differential is in front."""
         return self.pages.currentWidget() is self.count
 
+    @property
+    def comparing(self) -> bool:
+        """Whether the comparison is in front."""
+        return self.pages.currentWidget() is self.compare
+
     # --- setters ----------------------------------------------------------------------
 
     def set_patients(self, patients: Sequence[str], current: str) -> None:
