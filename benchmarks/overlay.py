@@ -30,8 +30,8 @@ from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication
 from scipy import sparse
 
+from napari_cytosae.core._token_reader import TokenReader
 from napari_cytosae.core.checkpoints import SaeFile
-from napari_cytosae.core.models import Models
 from napari_cytosae.core.overlay import OverlayMap
 from napari_cytosae.core.sae import Sae
 from napari_cytosae.core.types import ConceptActivations, Encoded, SaeInfo
@@ -58,16 +58,6 @@ def random_sae() -> Sae:
         "b_dec": torch.zeros(WIDTH),
     }
     return Sae(SaeFile(SaeInfo("random", "relu", WIDTH, LATENTS, -2, "sae"), tensors, {}))
-
-
-class Grids:
-    """What overlays need of `Models`, on an SAE without a backbone."""
-
-    sae_info, grid = SaeInfo("random", "relu", WIDTH, LATENTS, -2, "sae"), 16
-    concept_grids, _kept = Models.concept_grids, Models._kept
-
-    def __init__(self) -> None:
-        self._sae = random_sae()
 
 
 def random_cells(cells: int, side: int) -> Encoded:
@@ -120,13 +110,15 @@ class Screen:
             QApplication.processEvents()
 
 
-def on_screen(screen: Screen, encoded: Encoded, slot: int, concept: int) -> Taken:
+def on_screen(
+    screen: Screen, reader: TokenReader, encoded: Encoded, slot: int, concept: int
+) -> Taken:
     """From a tick to the frame that shows the concept."""
     height = screen.layers.source.data.shape[0]
     shape = (height, height)
     painted.clear()
     start = clock()
-    job = _concept_tasks.draw_overlays(Grids(), encoded, shape, [(concept, False)], {})
+    job = _concept_tasks.draw_overlays(reader, encoded, shape, [(concept, False)], {})
     while True:
         try:
             next(job)
@@ -207,19 +199,21 @@ def main() -> None:
         torch.set_num_threads(1)
     OverlayMap.region = timed_region
     encoded = random_cells(options.cells, options.side)
-    screen = Screen(options.side)
+    reader, screen = TokenReader(random_sae(), 16), Screen(options.side)
     none = [frame(screen, options.side)]
     before = held()
     first = {
-        "a tenth of the cells": on_screen(screen, encoded, 0, RARE).report(),
-        "all cells": on_screen(screen, encoded, 1, COMMON).report(),
+        "a tenth of the cells": on_screen(screen, reader, encoded, 0, RARE).report(),
+        "all cells": on_screen(screen, reader, encoded, 1, COMMON).report(),
     }
     again = {
-        "a tenth of the cells": best(on_screen(screen, encoded, 0, RARE) for _ in range(5)),
-        "all cells": best(on_screen(screen, encoded, 1, COMMON) for _ in range(5)),
+        "a tenth of the cells": best(
+            on_screen(screen, reader, encoded, 0, RARE) for _ in range(5)
+        ),
+        "all cells": best(on_screen(screen, reader, encoded, 1, COMMON) for _ in range(5)),
     }
     for slot in (2, 3):
-        on_screen(screen, encoded, slot, COMMON + slot)
+        on_screen(screen, reader, encoded, slot, COMMON + slot)
     four = [frame(screen, options.side)]
     memory = held() - before
     for _ in range(2):

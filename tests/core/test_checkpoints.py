@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,6 +168,38 @@ def test_weights_stay_on_disk_until_used(tmp_path, sae_tensors):
         stream.seek(offset)
         stream.write(np.full(1, 42, np.float32).tobytes())
     assert file.tensors["b_dec"][0] == 42
+
+
+def resident(path) -> int:
+    """Bytes of a mapped file that are in this process's memory."""
+    kilobytes, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(" ")[0]:
+            inside = line.endswith(str(path))
+        elif inside and line.startswith("Rss:"):
+            kilobytes += int(line.split()[1])
+    return 1024 * kilobytes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("name", ["sae.safetensors", "sae.pt"])
+def test_the_check_leaves_nothing_in_memory(tmp_path, name):
+    path, width = tmp_path / name, 4096
+    tensors = {
+        "W_enc": torch.ones(64, width),
+        "b_enc": torch.zeros(width),
+        "W_dec": torch.ones(width, 64),
+        "b_dec": torch.zeros(64),
+    }
+    if name == "sae.pt":
+        torch.save({"cfg": {}, "state_dict": tensors}, path)
+    else:
+        checkpoints.save_sae(path, tensors, kind="relu", layer=-2)
+    file = checkpoints.open_sae(path)
+    # The header and what the system reads around it.
+    assert resident(path) < 0.3 * path.stat().st_size
+    file.tensors["W_enc"].sum()
+    assert 0.4 < resident(path) / path.stat().st_size < 0.8
 
 
 # --- our own files --------------------------------------------------------------------

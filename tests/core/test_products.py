@@ -84,3 +84,16 @@ def test_a_row_does_not_depend_on_its_company(dtype):
 def test_a_plain_float32_weight_is_not_copied(path):
     _, weight, bias = parts()
     assert Product(weight, bias).weight.data_ptr() == weight.data_ptr()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_products_may_share_a_scratch(path, dtype):
+    """Weights that have to be rearranged, one after the other in the same memory."""
+    scratch = torch.empty(D_OUT * D_IN + 5, dtype=dtype)
+    x = parts()[0]
+    columns = [parts(seed)[1].t().contiguous().t() for seed in (1, 2)]
+    shared = [Product(weight, None, dtype, scratch=scratch) for weight in columns]
+    alone = [Product(weight, None, dtype) for weight in columns]
+    scratch.fill_(torch.nan)
+    for ours, theirs in zip(shared, alone, strict=True):
+        assert torch.equal(ours(x), theirs(x))

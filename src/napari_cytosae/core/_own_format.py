@@ -213,7 +213,7 @@ def require_finite(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """
     for name, tensor in tensors.items():
         # A bad value spoils the sum, which needs no memory; only an overflow does too.
-        if not tensor.sum().isfinite() and not tensor.isfinite().all():
+        if not tensor.sum(dtype=torch.float32).isfinite() and not tensor.isfinite().all():
             raise CheckpointError(
                 f"{path} has values in {name} that are not finite numbers; these weights "
                 "are spoiled, fetch or train them again."

@@ -40,6 +40,9 @@ class Product(nn.Module):
         What the input, the weight and the result are rounded to.
     activation : {"none", "relu", "gelu"}
         Applied before rounding where oneDNN does it.
+    scratch : Tensor of `dtype`, (at least outputs * inputs,), optional
+        To rearrange the weight in, of which nothing is kept: memory that is asked for and
+        given back for each of many products leaves holes as large as the weights.
     """
 
     weight: torch.Tensor
@@ -51,12 +54,13 @@ class Product(nn.Module):
         bias: torch.Tensor | None,
         dtype: torch.dtype = torch.float32,
         activation: Activation = "none",
+        scratch: torch.Tensor | None = None,
     ) -> None:
         super().__init__()
         self.dtype, self.activation = dtype, activation
         self.fused = weight.device.type == "cpu" and _fusable(dtype)
         if self.fused:
-            weight = _laid_out(weight, dtype)
+            weight = _laid_out(weight, dtype, scratch)
         elif dtype != torch.float32:
             weight, bias = _with_bias_inside(weight, bias, dtype)
         # Not buffers: oneDNN's layout is opaque, and both stay on their device.
@@ -85,16 +89,20 @@ def _fusable(dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or bool(ops._is_mkldnn_bf16_supported())
 
 
-def _laid_out(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _laid_out(
+    weight: torch.Tensor, dtype: torch.dtype, scratch: torch.Tensor | None
+) -> torch.Tensor:
     """The weight as oneDNN wants it; a plain float32 one is taken as it is.
 
     Mapped from a file it then takes no memory of its own, at a cost of one part in twenty.
     """
     if dtype == torch.float32 and weight.is_contiguous():
         return weight
-    packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(
-        weight.to(dtype).contiguous(), _ROWS
-    )
+    if scratch is None:
+        plain = weight.to(dtype).contiguous()
+    else:
+        plain = scratch[: weight.numel()].view(weight.shape).copy_(weight)
+    packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(plain, _ROWS)
     return packed
 
 

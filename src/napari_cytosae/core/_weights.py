@@ -64,11 +64,14 @@ class Contents:
     settings : dict
         The JSON line before a pickle (saev), or the JSON file beside a safetensors file
         (SAELens, the hub).
+    mapped : bool
+        Whether the tensors are pages of the file, read where they are looked at.
     """
 
     payload: dict[str, Any]
     metadata: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    mapped: bool = False
 
 
 def locate(path: Path) -> Path:
@@ -116,7 +119,7 @@ def read(path: Path) -> Contents:
     if start[:1] == b"{":
         return _read_after_header(path)
     if start[:2] == b"PK" or start[:1] == b"\x80":
-        return Contents(_unpickle(path, path))
+        return Contents(_unpickle(path, path), mapped=zipfile.is_zipfile(path))
     raise not_weights(path)
 
 
@@ -148,7 +151,7 @@ def _read_safetensors(path: Path) -> Contents:
             metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise damaged(path) from error
-    return Contents(tensors, metadata, _settings_beside(path))
+    return Contents(tensors, metadata, _settings_beside(path), mapped=True)
 
 
 def _settings_beside(path: Path) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 Whatever a file calls them, tensors leave here under one set of names, in float32 and
 checked: a backbone under timm's names, an SAE as ``W_enc (d_in, d_sae)``, ``b_enc``,
 ``W_dec (d_sae, d_in)``, ``b_dec`` and, for the kinds that have one, ``threshold``.
-Memory-mapped files stay mapped: nothing is read before it is used or checked.
+Memory-mapped files are checked and then mapped anew: what was read for the check is not
+kept, and nothing is read again before it is used.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -81,9 +82,8 @@ def open_backbone(path: Path | str) -> BackboneFile:
     CheckpointError
         Missing, damaged, hostile, not a vision transformer, or with NaN or Inf.
     """
-    source = _Source.open(path, "backbone")
-    file = source.backbone()
-    return BackboneFile(file.info, source.checked(file.tensors))
+    file = _Source.open(path, "backbone").checked().backbone()
+    return BackboneFile(file.info, _in_float32(file.tensors))
 
 
 def open_sae(path: Path | str) -> SaeFile:
@@ -100,9 +100,8 @@ def open_sae(path: Path | str) -> SaeFile:
         Missing, damaged, hostile, not an SAE of a kind known here, with tensors whose
         shapes disagree, or with NaN or Inf.
     """
-    source = _Source.open(path, "sae")
-    file = source.sae()
-    return SaeFile(file.info, source.checked(file.tensors), file.names)
+    file = _Source.open(path, "sae").checked().sae()
+    return SaeFile(file.info, _in_float32(file.tensors), file.names)
 
 
 def inspect(path: Path | str) -> BackboneInfo | SaeInfo:
@@ -173,6 +172,7 @@ class _Source:
     contents: _weights.Contents
     own: dict[str, Any]
     role: Role
+    sha256: str
 
     @classmethod
     def open(cls, path: Path | str, wanted: Role | None = None) -> _Source:
@@ -182,7 +182,7 @@ class _Source:
         role: Role = own.get("role") or _guess_role(path, contents)
         if wanted is not None and role != wanted:
             raise CheckpointError(_WRONG_ROLE[role].format(path=path))
-        return cls(path, contents, own, role)
+        return cls(path, contents, own, role, sha256_file(path))
 
     def backbone(self) -> BackboneFile:
         found = _backbone_format.adapt(
@@ -196,16 +196,23 @@ class _Source:
         said = {key: value for key, value in found.fields.items() if key in known}
         return SaeFile(SaeInfo(**self._origin, **said), found.tensors, found.names)
 
-    def checked(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Tensors in float32, after a look at every value."""
+    def checked(self) -> _Source:
+        """The same after a look at every value, of which nothing stays in memory."""
         _own_format.verify(self.path, self.own, self.contents.payload)
-        tensors = {name: tensor.detach().float() for name, tensor in tensors.items()}
-        _own_format.require_finite(self.path, tensors)
-        return tensors
+        file = self.backbone() if self.role == "backbone" else self.sae()
+        _own_format.require_finite(self.path, file.tensors)
+        if not self.contents.mapped:
+            return self
+        return replace(self, contents=_weights.read(self.path))
 
     @property
     def _origin(self) -> dict[str, Any]:
-        return {"sha256": sha256_file(self.path), "source": str(self.path)}
+        return {"sha256": self.sha256, "source": str(self.path)}
+
+
+def _in_float32(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors as they are computed with; not copied where they are stored so."""
+    return {name: tensor.detach().float() for name, tensor in tensors.items()}
 
 
 _WRONG_ROLE = {

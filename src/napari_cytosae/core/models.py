@@ -11,6 +11,7 @@ import torch
 from napari_cytosae import __version__
 from napari_cytosae.core import encoding, pipeline
 from napari_cytosae.core._loading import open_pair, pick_device, require_fit
+from napari_cytosae.core._token_reader import TokenReader
 from napari_cytosae.core.backbone import Backbone, preprocess
 from napari_cytosae.core.cache import open_cache
 from napari_cytosae.core.precision import (
@@ -33,11 +34,9 @@ if TYPE_CHECKING:
     from napari_cytosae.core.types import (
         BackboneInfo,
         ConceptActivations,
-        Encoded,
         Float16Array,
         Float32Array,
         Precision,
-        SaeInfo,
         UInt8Array,
     )
 
@@ -49,7 +48,7 @@ BATCH_SIZE = {"cpu": 4, "mps": 8, "cuda": 32}
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-class Models:
+class Models(TokenReader):
     """A backbone and the SAE that reads it, on one device; made by `load_models`.
 
     Parameters
@@ -79,12 +78,12 @@ class Models:
         self, backbone: BackboneFile, sae: SaeFile, device: torch.device, dtype: Precision
     ) -> None:
         require_fit(backbone.info, sae.info)
+        super().__init__(Sae(sae), backbone.info.grid)
         self.names = sae.names
         self.device = device
         self.precision: Precision = dtype
         self.load_seconds = 0.0
         self._backbone = Backbone(backbone.info, backbone.tensors, sae.info.layer)
-        self._sae = Sae(sae)
         self._backbone.to(device)
         self._sae.to(device)
         use(self._backbone, self._sae, dtype)
@@ -93,11 +92,6 @@ class Models:
     def backbone_info(self) -> BackboneInfo:
         """What is known of the backbone."""
         return self._backbone.info
-
-    @property
-    def sae_info(self) -> SaeInfo:
-        """What is known of the SAE."""
-        return self._sae.info
 
     @property
     def weights_bytes(self) -> int:
@@ -110,11 +104,6 @@ class Models:
     def layer(self) -> int:
         """Index, from the first block, of the block whose output the SAE reads."""
         return self._backbone.layer
-
-    @property
-    def grid(self) -> int:
-        """Patches along one side of a crop."""
-        return self.backbone_info.grid
 
     @property
     def made_by(self) -> str:
@@ -235,86 +224,6 @@ class Models:
             kept: Float16Array = tokens.clamp(-limit, limit).half().cpu().numpy()
             return result, kept, None if gates is None else gates.cpu().numpy()
 
-    def concept_grids(self, encoded: Encoded, concepts: Sequence[int]) -> Float32Array:
-        """Patch activations of a few concepts from the kept tokens, without the ViT.
-
-        Parameters
-        ----------
-        encoded : Encoded
-            Made by these models, with its tokens.
-        concepts : sequence of int, k of them
-            Concept ids.
-
-        Returns
-        -------
-        ndarray of float32, (k, n, grid, grid)
-
-        Raises
-        ------
-        CytoError
-            The cells were encoded by another SAE, or without keeping tokens, or the SAE
-            has no such concept.
-        """
-        kept = self._kept(encoded)
-        self._sae.require(concepts)
-        tokens, gates = kept[:, 1:], encoded.gates
-        if gates is not None:
-            gates = gates[:, 1:]
-        with torch.inference_mode():
-            lit = encoding.lit_cells(encoded.activations, concepts)
-            maps = encoding.columns(self._sae, tokens, concepts, gates, lit)
-        return maps.reshape(*maps.shape[:2], self.grid, self.grid)
-
-    def similar_concepts(self, concept: int, limit: int = 10) -> list[tuple[int, float]]:
-        """Concepts that write nearly the same into the tokens, the most similar first.
-
-        With each the cosine of the angle between the two rows of the decoder, -1 to 1.
-        Raises `CytoError` where the SAE has no such concept.
-        """
-        self._sae.require([concept])
-        with torch.inference_mode():
-            cosine = self._sae.decoder_cosine(concept)
-            cosine[concept] = -torch.inf
-            top = cosine.topk(min(limit, len(cosine) - 1))
-        return list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
-
-    def reconstruction_error(self, encoded: Encoded) -> Float32Array:
-        """Share of the tokens' variance that the SAE does not explain, of each cell.
-
-        Parameters
-        ----------
-        encoded : Encoded
-            Made by these models, with its tokens.
-
-        Returns
-        -------
-        ndarray of float32, (n,)
-            From a sample of the patch tokens: sum of (x - x_hat)^2 over that of
-            (x - b_dec)^2.
-
-        Raises
-        ------
-        CytoError
-            As `concept_grids`.
-        """
-        tokens = self._kept(encoded)[:, 1 :: encoding.SAMPLED]
-        with torch.inference_mode():
-            return encoding.unexplained(self._sae, tokens)
-
-    def _kept(self, encoded: Encoded) -> Float16Array:
-        """The tokens of cells that these models encoded."""
-        if encoded.activations.sae_sha256 != self.sae_info.sha256:
-            raise CytoError(
-                f"These cells were encoded with another SAE than {self.sae_info.name}; "
-                "encode them again."
-            )
-        if encoded.tokens is None:
-            raise CytoError(
-                "These cells were encoded without keeping tokens; encode them again with "
-                "keep_tokens=True."
-            )
-        return encoded.tokens
-
     def _tokens(self, crops: Sequence[UInt8Array]) -> torch.Tensor:
         pixels = preprocess(crops, self.backbone_info.image_size)
         tokens: torch.Tensor = self._backbone(pixels.to(self.device))
@@ -372,8 +281,11 @@ def _fastest(backbone: BackboneFile, sae: SaeFile, device: torch.device) -> Mode
         return Models(backbone, sae, device, known)
     models = Models(backbone, sae, device, "float32")
     if faster_in_bfloat16(device):
-        fast, crops = Models(backbone, sae, device, "bfloat16"), probes()
-        if agree(fast.encode(crops), models.encode(crops)):
-            models = fast
+        # One after the other: both at once would take twice the memory.
+        crops = probes()
+        exact = models.encode(crops)
+        models = Models(backbone, sae, device, "bfloat16")
+        if not agree(models.encode(crops), exact):
+            models = Models(backbone, sae, device, "float32")
     remember(here, models.precision, folder)
     return models

@@ -86,9 +86,14 @@ class Sae(nn.Module):
     def _products(self) -> list[Product]:
         """The encoder in runs of `CHUNK` latents, on the device it is first used on."""
         activation: Activation = "relu" if self.info.kind == "relu" else "none"
+        scratch = self.W_enc.new_empty(CHUNK * self.info.d_in, dtype=self._dtype)
         return [
             Product(
-                self.W_enc[:, latents].t(), self.b_enc[latents], self._dtype, activation
+                self.W_enc[:, latents].t(),
+                self.b_enc[latents],
+                self._dtype,
+                activation,
+                scratch,
             )
             for latents in slices(self.info.d_sae)
         ]
