@@ -228,6 +228,16 @@ class Session:
             found = Found(cells, settings, cells.pixel_size, crops, encoded)
             self._elsewhere[sha256] = found
 
+    def close_image(self, sha256: str) -> None:
+        """Let go of what the models saw of an image elsewhere, tokens and pixels.
+
+        Its cells, corrected or not, and the review list stay; encoding it again is a
+        matter of reading the cache.
+        """
+        found = self._elsewhere.get(sha256)
+        if found is not None:
+            self._elsewhere[sha256] = replace(found, crops=None, encoded=None)
+
     def encoded_images(self) -> dict[str, tuple[Cells, Crops, Encoded]]:
         """All images whose cells are encoded completely, by their sha256."""
         known = dict(self._elsewhere)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from weakref import ref
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -116,6 +119,42 @@ def test_a_slide_is_segmented_encoded_and_overlaid_lazily(slide, viewer, until):
     assert len(slide.session.encoded) == 5
     button(slide.cells_panel, "Use edited cells").click()
     until(lambda: "too large" in slide.strip.text)
+
+
+def test_a_slide_opened_again_is_not_encoded_again(
+    cached, slide, viewer, until, monkeypatch
+):
+    """Closed, it holds no tokens; its cells, corrected or not, and its verdicts stay."""
+    session = slide.session
+    slide.cells_panel.segment_clicked.emit()
+    until(lambda: slide.layers.outlines.layer() is not None)
+    slide.cells_panel.encode_clicked.emit()
+    until(lambda: session.encoded is not None and session.encoded.complete)
+    former = session.encoded.activations
+    tokens, cells = ref(session.encoded.tokens), session.cells
+    session.judge(3, [2], "accepted")
+    layer = slide.layers.source
+    levels = list(layer.data)
+    viewer.layers.remove(layer)
+    until(lambda: session.image is None)
+    # The table's job may still be looking at them.
+    until(lambda: gc.collect() >= 0 and tokens() is None)
+
+    viewer.add_image(levels, name="slide", multiscale=True, rgb=True, scale=(0.1, 0.1))
+    until(lambda: session.image is not None)
+    assert session.cells is cells
+    assert session.review_list() == [(3, 2, "accepted")]
+
+    def encode_batch(crops, *args, **options):
+        raise AssertionError("all of it is in the cache")
+
+    monkeypatch.setattr(session.models, "encode_batch", encode_batch)
+    slide.cells_panel.encode_clicked.emit()
+    until(lambda: session.encoded is not None and session.encoded.complete)
+    assert session.encoded.tokens.shape[0] == 5
+    for name in ("n_patches", "max", "mean"):
+        again = getattr(session.encoded.activations, name)
+        assert (again != getattr(former, name)).nnz == 0
 
 
 def test_shapes_and_colours_join_the_layers_features(segmented, until):

@@ -62,6 +62,7 @@ class CellsController:
         layers.choices_changed.connect(self._on_choices)
         layers.source_changed.connect(self._on_source)
         layers.source_moved.connect(self._on_source_moved)
+        layers.removed.connect(self._on_removed)
         session.settings_changed.connect(self._show_settings)
         session.image_changed.connect(self._show_image)
         session.cells_changed.connect(self._show_cells)
@@ -74,6 +75,7 @@ class CellsController:
         self._layers.choices_changed.disconnect(self._on_choices)
         self._layers.source_changed.disconnect(self._on_source)
         self._layers.source_moved.disconnect(self._on_source_moved)
+        self._layers.removed.disconnect(self._on_removed)
         self._session.settings_changed.disconnect(self._show_settings)
         self._session.image_changed.disconnect(self._show_image)
         self._session.cells_changed.disconnect(self._show_cells)
@@ -134,6 +136,12 @@ class CellsController:
             self._session.set_image(None)
         else:
             self._open(source)
+
+    def _on_removed(self, layer: Layer, by_us: bool) -> None:
+        """An image that is closed takes what the models saw of it along."""
+        for sha256, of in list(self._layer_of.items()):
+            if of is layer:
+                self._session.close_image(sha256)
 
     def _open(self, layer: ImageLayer) -> None:
         self._layers.set_source(layer)
