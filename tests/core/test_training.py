@@ -140,18 +140,17 @@ import weakref
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_training import SMALL, planted_tokens, replace, train_sae
-config = replace(SMALL, images=800)
+config = replace(SMALL, images=800, kind={kind!r})
 for progress in train_sae(planted_tokens(), config, out=Path({out!r}), resume=True):
     if progress.partial:
         print(progress.partial.step, flush=True)
 """
 
 
-def test_a_killed_training_goes_on_from_its_checkpoint(
-    tmp_path: Path,
-) -> None:
+@pytest.mark.parametrize("kind", ["relu", "topk", "batchtopk", "jumprelu"])
+def test_a_killed_training_goes_on_from_its_checkpoint(tmp_path: Path, kind: Any) -> None:
     out = tmp_path / "killed.safetensors"
-    script = KILLED.format(tests=str(Path(__file__).parent), out=str(out))
+    script = KILLED.format(tests=str(Path(__file__).parent), out=str(out), kind=kind)
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert process.stdout is not None
     for line in process.stdout:
@@ -161,7 +160,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint(
     process.stdout.close()
     process.wait()
 
-    config = replace(SMALL, images=800)
+    config = replace(SMALL, images=800, kind=kind)
     resumed = run(planted_tokens(), config, out, resume=True)
     run(planted_tokens(), config, tmp_path / "whole.safetensors")
 
