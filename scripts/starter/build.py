@@ -34,6 +34,7 @@ def main() -> None:
         half = ("--bfloat16",) if arguments.bfloat16 else ()
         _step("backbone", "--scenes", scenes, "-o", run, *threads, *half)
         _step("export", "--run", run, "--scenes", scenes, "-o", backbone)
+    _step("labs", "--backbone", backbone, "--scenes", scenes, "-o", run / "labs", *threads)
     _step(
         "sae", "--backbone", backbone, "--scenes", scenes, "--run", run, "-o", sae, *threads
     )

@@ -78,7 +78,7 @@ def draw_batch(sources: Sources, size: int, rng: np.random.Generator) -> Batch:
     g = torch.Generator().manual_seed(int(rng.integers(2**62)))
     return Batch(
         clean=clean,
-        varied=torch.stack([_vary(*crop, g) for crop in zip(clean, classes, strict=True)]),
+        varied=torch.stack([vary(*crop, g) for crop in zip(clean, classes, strict=True)]),
         classes=classes,
         types=torch.from_numpy(np.stack([crop[2] for crop in crops])),
         cell_type=torch.tensor([crop[3] for crop in crops]),
@@ -167,7 +167,7 @@ def _type_weights(types: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _vary(rgb: torch.Tensor, classes: torch.Tensor, g: torch.Generator) -> torch.Tensor:
+def vary(rgb: torch.Tensor, classes: torch.Tensor, g: torch.Generator) -> torch.Tensor:
     """Another stain, light and lens, in the order in which they act on a slide.
 
     One crop at a time, because its planes then stay in the processor's cache.

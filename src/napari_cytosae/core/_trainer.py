@@ -12,11 +12,14 @@ from napari_cytosae.core._losses import Loss, Weights, loss_of
 from napari_cytosae.core._sparse_code import keep_per_batch, keep_per_token
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
     from napari_cytosae.core.training_config import TrainingConfig
+
+    Encode = Callable[[Tensor], tuple[Tensor, Tensor]]
+    Guide = Callable[[Encode, int], Tensor]
 
 # Images the decoder bias starts from, and iterations of its geometric median (published).
 _START_IMAGES = 64
@@ -24,6 +27,9 @@ _WEISZFELD_STEPS = 100
 
 # Of the running estimate of batchtopk's threshold: about the last hundred batches.
 _THRESHOLD_DECAY = 0.99
+
+# Place of the auxiliary term among a step's figures.
+_AUXILIARY = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class Trainer:
         Steps done with them.
     config : TrainingConfig
     device : torch.device
+    guide : callable, optional
+        As `training.train_sae` takes it.
     """
 
     def __init__(
@@ -68,8 +76,10 @@ class Trainer:
         step: int,
         config: TrainingConfig,
         device: torch.device,
+        guide: Guide | None = None,
     ) -> None:
         self.step = step
+        self._guide = guide
         self._config = config
         here = {name: tensor.to(device) for name, tensor in tensors.items()}
         names = [name for name in Weights.__slots__ if name in here]
@@ -142,6 +152,10 @@ class Trainer:
             fired |= loss.fired
             figures += share * _figures(loss, chunk)
             self._follow_threshold(loss)
+        if self._guide is not None:
+            further = self._guide(self._encode, self.step)
+            further.backward()  # type: ignore[no-untyped-call]
+            figures[_AUXILIARY] += further.detach()
         self._idle_steps = (self._idle_steps + 1).masked_fill(fired, 0)
         self._remove_parallel()
         variance = tokens.var(0, correction=0).sum()
@@ -170,6 +184,14 @@ class Trainer:
             group["lr"] = config.rate_at(self.step)
         self._adam.step()
         self.step += 1
+
+    def _encode(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Activations (..., d_sae) and by how much they pass the threshold in force."""
+        flat = tokens.flatten(0, -2) * self._scale
+        pre = self.weights.pre_activations(flat).reshape(*tokens.shape[:-1], -1)
+        level = self.weights.log_threshold
+        margins = pre - (self._threshold if level is None else level.detach().exp())
+        return pre * (margins.detach() > 0), margins
 
     def _grads(self) -> list[Tensor]:
         return [w.grad for w in self.weights.named().values() if w.grad is not None]

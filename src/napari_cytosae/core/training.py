@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_cytosae.core._trainer import Guide
     from napari_cytosae.core.backbone import Backbone
     from napari_cytosae.core.types import Float32Array
 
@@ -45,6 +46,7 @@ def train_sae(
     out: Path | str,
     backbone: Backbone | None = None,
     after: Callable[[Tensor], Tensor] | None = None,
+    guide: Guide | None = None,
     layer: int = -2,
     backbone_name: str = "",
     training_data: str = "",
@@ -75,6 +77,13 @@ def train_sae(
         Needed where the source holds images; moved to `device`.
     after : callable, optional
         Its later blocks (`evaluation.blocks_after`), on `device`: adds the loss recovered.
+    guide : callable, optional
+        A further term of the loss, for what else the concepts shall be good for. Takes a
+        function and the number of the step, returns a scalar; must depend on nothing
+        else, or a resumed training differs. The function turns tokens, (..., d), into
+        activations, (..., d_sae), and what these have above the threshold in force
+        (negative where silent); gradients flow through both. Not for topk, where latents
+        compete within a token.
     layer : int
         The hooked block, as written into the file; that of `backbone` where one is given.
     backbone_name, training_data, licence : str
@@ -93,6 +102,8 @@ def train_sae(
         A file cannot be written.
     """
     config, out, device = config or TrainingConfig(), Path(out), torch.device(device)
+    if guide is not None and config.kind == "topk":
+        raise TrainingError("topk has no threshold to guide; choose another kind.")
     kept = state_path(out)
     if resume and out.exists() and not kept.exists():
         yield Progress("Training", config.images, config.images, "images")
@@ -104,7 +115,7 @@ def train_sae(
     yield Progress("Preparing", 0, config.images, "images")
     state = load_state(kept, config) if resume and kept.exists() else None
     stream = TokenStream(source, backbone, device, config)
-    run = _Run(stream, config, device, after, layer, state)
+    run = _Run(stream, config, device, after, guide, layer, state)
     saved = run.trainer.step
     try:
         for tokens, position in stream.batches(run.position):
@@ -139,6 +150,7 @@ class _Run:
         config: TrainingConfig,
         device: torch.device,
         after: Callable[[Tensor], Tensor] | None,
+        guide: Guide | None,
         layer: int,
         state: TrainingState | None,
     ) -> None:
@@ -149,11 +161,11 @@ class _Run:
         self._recovered: float | None = None
         if state is None:
             start = fresh_tensors(stream.block(0), config)
-            self.trainer = Trainer(start, 0, config, device)
+            self.trainer = Trainer(start, 0, config, device, guide)
             self.position = Position()
         else:
             stream.skipped.update(state.skipped)
-            self.trainer = Trainer(state.tensors, state.step, config, device)
+            self.trainer = Trainer(state.tensors, state.step, config, device, guide)
             self.position = state.position
         self._first_step = self.trainer.step
         self._started = time.perf_counter()

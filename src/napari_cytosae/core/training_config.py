@@ -181,7 +181,7 @@ class TrainingMetrics:
         Sum of the three that follow.
     reconstruction, sparsity, auxiliary : float
         Error of the reconstruction; L1 or L0 term; ghost gradients or revival of dead
-        latents.
+        latents, and the guide's term.
     explained_variance : float
         ``1 - sum |x - x_hat|^2 / sum |x - mean(x)|^2``.
     l0 : float
