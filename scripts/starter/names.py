@@ -26,6 +26,7 @@ from napari_cytosae.core.sae import Sae
 
 CROPS, PER_BATCH = 480, 16
 LEAST_AUROC, LEAST_SHARE, FEWEST_PATCHES = 0.65, 0.55, 100
+LEAST_TAUGHT = 0.85
 PLAIN = {
     "background": "background",
     "rbc_rim": "red cell rim",
@@ -82,9 +83,20 @@ def judge(values: np.ndarray, wanted: dict[str, np.ndarray]) -> dict[str, np.nda
 
 
 def propose(evidence: list[dict[str, np.ndarray]], d_sae: int) -> dict[int, str]:
-    """The narrowest name that holds in all evidence there is, for each latent."""
+    """The narrowest name that holds in all evidence there is, for each latent.
+
+    The first concepts were taught a compartment each and are named after it where they
+    find it.
+    """
     names = {}
+    for k, compartment in enumerate(CLASSES):
+        name = PLAIN[compartment]
+        found = [scores[name][0, k] for scores in evidence if name in scores]
+        if found and min(found) >= LEAST_TAUGHT:
+            names[k] = name
     for k in range(d_sae):
+        if k in names:
+            continue
         best = (0.0, "")
         for name in {name for scores in evidence for name in scores}:
             found = [scores[name][:, k] for scores in evidence if name in scores]
