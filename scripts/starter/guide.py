@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core._trainer import Encode
 
-ALIKE, TYPE, ALIVE, COMPARTMENT = 5.0, 0.2, 0.3, 0.1
+ALIKE, TYPE, ALIVE, COMPARTMENT = 5.0, 0.2, 0.3, 0.06
 """Weights of the terms, in units of the tokens' variance left unexplained."""
 PATCHES = 128
 """Of each cell, drawn anew each step."""

@@ -37,6 +37,7 @@ CONFIG = TrainingConfig(
     batch_images=16,
     buffer_images=512,
     holdout_images=256,
+    seed=1,
 )
 
 
