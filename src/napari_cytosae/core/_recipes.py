@@ -207,9 +207,16 @@ def variance_ratio(
 
 
 def dual(
-    recipe: Logistic, gram: Float64Array, labels: Int64Array, n_classes: int
+    recipe: Logistic,
+    gram: Float64Array,
+    labels: Int64Array,
+    n_classes: int,
+    counted: Float64Array | None = None,
 ) -> tuple[Float64Array, Float64Array]:
-    """Weights of the centred training patients, (n, n_classes), and the intercept."""
+    """Weights of the centred training patients, (n, n_classes), and the intercept.
+
+    `counted` says how much each of them counts, once by default.
+    """
     if len(np.unique(labels)) == 1:
         # Samples of one patient can leave a small fold with a single class.
         return np.zeros((len(labels), n_classes)), np.eye(n_classes)[labels[0]]
@@ -221,7 +228,7 @@ def dual(
     spread = eigenvalues**recipe.power
     spread /= spread.sum() / len(labels)
     features = vectors * np.sqrt(spread)
-    model = LogisticRegression(C=recipe.C, max_iter=2000).fit(features, labels)
+    model = LogisticRegression(C=recipe.C, max_iter=2000).fit(features, labels, counted)
     weights = np.zeros((n_classes, features.shape[1]))
     intercept = np.full(n_classes, -10.0)
     if len(model.classes_) == 2:

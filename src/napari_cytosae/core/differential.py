@@ -99,9 +99,9 @@ def propose(counts: sparse.csr_array, called: Mapping[int, str]) -> Differential
     factor, _ = temperature(_held_out(across[chosen], known), known)
     whole = np.eye(len(names))[labels]
 
-    def filled(cells: Int64Array) -> Float64Array:
-        """Probabilities when the classifier learns from some of the called cells."""
-        scores = _fitted(across[:, cells], across[chosen[cells]][:, cells], known[cells])
+    def filled(counted: Float64Array | None = None) -> Float64Array:
+        """Probabilities when each called cell counts so much to the classifier."""
+        scores = _fitted(across, across[chosen], known, counted)
         # However well a few cells were told apart, the next may be another matter.
         doubt = 1 / (len(chosen) + 2)
         said = (1 - doubt) * probabilities(scores * factor) + doubt / len(enough)
@@ -113,8 +113,8 @@ def propose(counts: sparse.csr_array, called: Mapping[int, str]) -> Differential
     rng = np.random.default_rng(0)
     mask = np.zeros(counts.shape[0], bool)
     mask[rows] = True
-    draws = [filled(_resampled(known, rng)).sum(axis=0) for _ in range(_RESAMPLED)]
-    return Differential(tuple(names), filled(np.arange(len(known))), mask, np.array(draws))
+    draws = [filled(_counted(known, rng)).sum(axis=0) for _ in range(_RESAMPLED)]
+    return Differential(tuple(names), filled(), mask, np.array(draws))
 
 
 def count_table(found: Differential) -> pd.DataFrame:
@@ -200,14 +200,24 @@ def _held_out(gram: Float64Array, labels: Int64Array) -> Float64Array:
     return scores
 
 
-def _fitted(across: Float64Array, gram: Float64Array, labels: Int64Array) -> Float64Array:
-    weights, intercept = dual(_RECIPE, gram, labels, int(labels.max()) + 1)
+def _fitted(
+    across: Float64Array,
+    gram: Float64Array,
+    labels: Int64Array,
+    counted: Float64Array | None = None,
+) -> Float64Array:
+    weights, intercept = dual(_RECIPE, gram, labels, int(labels.max()) + 1, counted)
     scores = (across - gram.mean(axis=0)) @ weights + intercept
     centred: Float64Array = scores - scores.mean(axis=1, keepdims=True)
     return centred
 
 
-def _resampled(labels: Int64Array, rng: np.random.Generator) -> Int64Array:
-    """As many cells of each type, drawn again from those called."""
-    of_type = (np.flatnonzero(labels == label) for label in np.unique(labels))
-    return np.concatenate([rng.choice(cells, len(cells)) for cells in of_type])
+def _counted(labels: Int64Array, rng: np.random.Generator) -> Float64Array:
+    """How much each called cell counts in a draw of the Bayesian bootstrap (Rubin 1981).
+
+    Types keep their weight. No cell is lost, as in a plain bootstrap, which of few cells
+    leaves too few different ones.
+    """
+    drawn = rng.exponential(size=len(labels))
+    of_type = np.bincount(labels)
+    return drawn * (of_type / np.bincount(labels, drawn))[labels]
