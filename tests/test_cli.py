@@ -749,8 +749,17 @@ def test_train_sae(data_dir: Path, weights: Path, tmp_path: Path) -> None:
     shown = run("models", "info", out).stdout
     assert re.search(r"kind +topk\n", shown)
     assert re.search(r"d sae +64\n", shown)
-    again = run("train-sae", *images, "-o", out, *options, "--kind", "topk", "--resume")
+    finished = ["train-sae", *images, "-o", out, *options, "--kind", "topk", "--resume"]
+    again = run(*finished, "-k", 4)
     assert again.exit_code == 0, again.stderr
+    other = run(*finished, "-k", 5)
+    assert other.exit_code == 2
+    assert "is finished, with other settings (topk, block -2, 64 latents, 4 active" in (
+        other.stderr
+    )
+    named = run("models", "info", "nope")
+    assert named.exit_code == 2
+    assert "cytosae" in named.stderr
 
 
 # --- progress and Ctrl-C ---------------------------------------------------------------

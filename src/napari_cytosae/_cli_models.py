@@ -168,9 +168,17 @@ def _announce(entry: ModelEntry) -> None:
 
 def _files(text: str) -> list[Path]:
     """Return the files a path, name or hub id stands for (the starter has two)."""
-    from napari_cytosae.core.registry import resolve
+    from napari_cytosae.core.registry import find_entry, resolve
+    from napari_cytosae.core.types import CheckpointError
 
-    return [resolve(text, role) for role in _roles(text) or ["backbone"]]
+    if roles := _roles(text):
+        return [resolve(text, role) for role in roles]
+    try:
+        return [resolve(text, "backbone")]
+    except CheckpointError:
+        # Of a name that nothing has, the sentence that lists those of both roles.
+        find_entry(text)
+        raise
 
 
 def _roles(name: str) -> list[Role]:

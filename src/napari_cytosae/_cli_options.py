@@ -27,7 +27,7 @@ class Device(StrEnum):
 
 
 class PrecisionChoice(StrEnum):
-    """How the models count."""
+    """Number format of the matrix products."""
 
     auto = "auto"
     float32 = "float32"
@@ -153,7 +153,12 @@ SaeReference = Annotated[
     str, typer.Option("--sae", metavar="R", help="Sparse autoencoder: a name or path.")
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where the models run.")]
-PrecisionOption = Annotated[PrecisionChoice, typer.Option(help="How the models count.")]
+PrecisionOption = Annotated[
+    PrecisionChoice,
+    typer.Option(
+        help="Number format of the matrix products; auto takes the fastest that agrees."
+    ),
+]
 Threshold = Annotated[
     float,
     typer.Option(

@@ -57,6 +57,12 @@ def train_sae(
         int,
         typer.Option("-k", metavar="K", min=1, help="Active latents a token (not relu)."),
     ] = 32,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", help="[default: 0.001; relu: 0.0004]", show_default=False
+        ),
+    ] = None,
     images_seen: Annotated[
         int | None,
         typer.Option(
@@ -104,6 +110,8 @@ def train_sae(
 
     if output.suffix.lower() != ".safetensors":
         raise typer.BadParameter("the name after -o must end in .safetensors")
+    if pixel_size is not None and not smears:
+        raise typer.BadParameter("--pixel-size is of smears; give --smears too")
     task = ImageTraining(
         images=tuple(images),
         out=output,
@@ -112,6 +120,7 @@ def train_sae(
         kind=kind.value,
         expansion=expansion,
         k=k,
+        learning_rate=learning_rate,
         images_seen=images_seen,
         holdout=holdout,
         smears=smears,
@@ -126,9 +135,10 @@ def train_sae(
     typer.echo(trained.path)
     if trained.metrics is not None:
         say(str(trained.metrics))
-    for image in trained.skipped:
-        say(f"{image} could not be read and was skipped.")
+    for image, reason in trained.skipped.items():
+        say(f"{image}: {reason}")
     if trained.skipped:
+        say(f"{len(trained.skipped)} images could not be read and were skipped.")
         raise typer.Exit(BAD_INPUT)
 
 

@@ -131,9 +131,21 @@ def test_saelens_before_version_6(tmp_path, weights, x):
     assert checkpoints.inspect(folder).layer == 7
 
 
+def test_saelens_on_what_goes_into_a_block_reads_the_one_before(tmp_path, weights):
+    folder = saelens(
+        tmp_path / "sae", weights, hook_name="blocks.7.hook_resid_pre", metadata=None
+    )
+    assert checkpoints.inspect(folder).layer == 6
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
+        (
+            {"metadata": {"hook_name": "blocks.4.hook_mlp_out"}},
+            "reads blocks.4.hook_mlp_out",
+        ),
+        ({"metadata": {"hook_name": "blocks.0.hook_resid_pre"}}, "hook_resid_post"),
         ({"architecture": "gated"}, "architecture gated; known here are standard"),
         ({"normalize_activations": "layer_norm"}, "normalize_activations=layer_norm"),
         ({"architecture": "topk", "k": None}, "does not say how many latents"),

@@ -59,6 +59,14 @@ def require_fit(backbone: BackboneInfo, sae: SaeInfo) -> None:
             f"{backbone.name} gives {backbone.width}-wide ones; use "
             f"{_fitting(sae)} with this SAE."
         )
+    if "starter" in (sae.backbone, backbone.name) and sae.backbone not in (
+        "",
+        backbone.name,
+    ):
+        raise ModelMismatchError(
+            f"SAE {sae.name} was trained on {sae.backbone}, not on {backbone.name}; use "
+            f"{_fitting(sae)} with this SAE."
+        )
     try:
         resolve_layer(backbone, sae.layer)
     except ModelMismatchError as error:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from napari_cytosae.core import _weights
+from napari_cytosae.core.training_task import STATE_ENDING
 from napari_cytosae.core.types import CheckpointError, SaeKind
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ def adapt(path: Path, contents: Contents, own: Mapping[str, Any]) -> Found:
         raise CheckpointError(
             f"{path} has settings or tensors that do not fit together; fetch it again."
         ) from None
+    if found is None and path.name.endswith(STATE_ENDING):
+        raise CheckpointError(
+            f"{path} holds an interrupted training, no SAE yet: finish it with "
+            "`napari-cytosae train-sae --resume`."
+        )
     if found is None:
         raise CheckpointError(
             f"{path} is an SAE of a format that is not known here; save it with "
@@ -168,16 +174,29 @@ def _saelens(contents: Contents) -> Found | None:
         tensors["b_enc"] = tensors["b_enc"] * norm
         tensors["W_dec"] = tensors["W_dec"] / norm[:, None]
     about = {**config, **(config.get("metadata") or {})}
-    block = re.search(r"blocks\.(\d+)\.", str(about.get("hook_name", "")))
-    layer = int(block[1]) if block else about.get("hook_layer", DEFAULT_LAYER)
     fields = {
         "kind": kinds[kind],
         "k": k,
-        "layer": int(layer),
+        "layer": _hooked(about),
         "backbone": str(about.get("model_name") or ""),
         "training_data": str(about.get("dataset_path") or ""),
     }
     return Found(tensors, fields)
+
+
+def _hooked(about: Mapping[str, Any]) -> int:
+    """The block whose output a SAELens SAE reads."""
+    hook = str(about.get("hook_name") or "")
+    if not hook:
+        return int(about.get("hook_layer", DEFAULT_LAYER))
+    found = re.search(r"blocks\.(\d+)\.hook_resid_(pre|post)$", hook)
+    # What goes into a block comes out of the one before.
+    layer = int(found[1]) - (found[2] == "pre") if found else -1
+    if layer < 0:
+        raise _UnknownVariantError(
+            f"reads {hook}; use one that reads a block's output, blocks.N.hook_resid_post"
+        )
+    return layer
 
 
 def _saev(contents: Contents) -> Found | None:

@@ -6,6 +6,7 @@ goes on after a kill exactly as it would have: blocks are made again, none is st
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from itertools import islice
@@ -143,6 +144,23 @@ class TokenStream:
                 yield tokens[chosen], Position(*after)
             del tokens
             index += 1
+
+
+def fingerprint(source: object) -> str:
+    """What tells one source from another, read from neither images nor tokens.
+
+    The number of items and, of paths, a hash of the names; empty for an iterator.
+    """
+    if not isinstance(source, Sized):
+        return ""
+    names = [str(item) for item in _paths(source)]
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12] if names else ""
+    return f"{len(source)} {digest}".strip()
+
+
+def _paths(source: object) -> Iterator[Path | str]:
+    if isinstance(source, list | tuple):
+        yield from (item for item in source if isinstance(item, Path | str))
 
 
 class _Encoder:

@@ -99,6 +99,11 @@ class Trainer:
                     "exp_avg_sq": here[f"second_moment.{name}"],
                 }
 
+    @property
+    def d_sae(self) -> int:
+        """Latents."""
+        return len(self._idle_steps)
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything a `Trainer` goes on from."""
         every = {
@@ -139,7 +144,7 @@ class Trainer:
         self._adam.zero_grad()
         tokens = tokens * self._scale
         dead = self._idle_steps > config.dead_after_steps
-        d_sae = len(dead)
+        d_sae = self.d_sae
         parts = math.ceil(len(tokens) * d_sae * 4 / (config.chunk_mb * 2**20))
         warmth = min(1.0, (self.step + 1) / max(1, config.warmup_steps))
         figures = torch.zeros(5, device=tokens.device)

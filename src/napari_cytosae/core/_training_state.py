@@ -47,9 +47,12 @@ class TrainingState:
     skipped: Mapping[str, str]
 
 
-def save_state(path: Path, state: TrainingState, config: TrainingConfig) -> None:
+def save_state(
+    path: Path, state: TrainingState, config: TrainingConfig, subject: Mapping[str, Any]
+) -> None:
     """Write a state; a former one stays until the new one is complete.
 
+    `subject` is what the recipe is applied to: backbone, layer and images, in plain values.
     Random numbers need no place in it: they are all drawn from the seed and the position.
 
     Raises
@@ -62,7 +65,7 @@ def save_state(path: Path, state: TrainingState, config: TrainingConfig) -> None
         "step": state.step,
         "position": asdict(state.position),
         "skipped": dict(state.skipped),
-        "config": _plain(config),
+        "config": {**_plain(config), **subject},
     }
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()
@@ -71,8 +74,10 @@ def save_state(path: Path, state: TrainingState, config: TrainingConfig) -> None
         save_file(tensors, temporary, metadata={_KEY: json.dumps(header)})
 
 
-def load_state(path: Path, config: TrainingConfig) -> TrainingState:
-    """Read a state back, if it is one of this very recipe.
+def load_state(
+    path: Path, config: TrainingConfig, subject: Mapping[str, Any]
+) -> TrainingState:
+    """Read a state back, if it is one of this very recipe and subject.
 
     Raises
     ------
@@ -92,13 +97,13 @@ def load_state(path: Path, config: TrainingConfig) -> TrainingState:
         before = dict(header["config"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(
-            f"{path} does not hold an interrupted training; train without resuming."
+            f"{path} does not hold an interrupted training; delete it to begin anew."
         ) from error
-    for name, value in _plain(config).items():
+    for name, value in {**_plain(config), **subject}.items():
         if before.get(name) != value:
             raise TrainingError(
                 f"The interrupted training in {path} has {name} {before.get(name)}, not "
-                f"{value}; resume with the same settings, or train without resuming."
+                f"{value}; resume with the same settings, or delete that file."
             )
     return state
 

@@ -19,7 +19,7 @@ from napari_cytosae.core.training_config import TrainingError
 from napari_cytosae.core.types import ImageError, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
     from napari_cytosae.core.training_config import TrainingMetrics
@@ -36,13 +36,13 @@ class TrainedSae:
     path : Path
     metrics : TrainingMetrics or None
         Of the last step; None where the training was finished before.
-    skipped : tuple of str
-        Images that could not be read.
+    skipped : dict of str to str
+        Images that could not be read, and why.
     """
 
     path: Path
     metrics: TrainingMetrics | None
-    skipped: tuple[str, ...]
+    skipped: Mapping[str, str]
 
 
 def train_on_images(task: ImageTraining) -> Generator[Progress, None, TrainedSae]:
@@ -59,7 +59,7 @@ def train_on_images(task: ImageTraining) -> Generator[Progress, None, TrainedSae
     paths = [path for path, _ in labelled_images(task.images)]
     weights = open_backbone(resolve(task.backbone, "backbone"))
     device = pick_device(task.device)
-    skipped: list[str] = []
+    skipped: dict[str, str] = {}
     source: Sequence[Any] = paths
     if task.smears:
         source = yield from _cells_of(paths, task.pixel_size_um, skipped)
@@ -81,15 +81,15 @@ def train_on_images(task: ImageTraining) -> Generator[Progress, None, TrainedSae
             last = step.partial or last
             yield step
     except StopIteration as finished:
-        skipped += last.skipped if last else ()
-        return TrainedSae(finished.value, last, tuple(dict.fromkeys(skipped)))
+        skipped |= last.skipped if last else {}
+        return TrainedSae(finished.value, last, skipped)
     finally:
         # Closed early, it writes the state it has reached.
         steps.close()
 
 
 def _cells_of(
-    paths: Sequence[Path], pixel_size_um: float | None, skipped: list[str]
+    paths: Sequence[Path], pixel_size_um: float | None, skipped: dict[str, str]
 ) -> Generator[Progress, None, list[UInt8Array]]:
     """Find the white cells of fields; images that cannot be read go to `skipped`."""
     crops: list[UInt8Array] = []
@@ -97,8 +97,8 @@ def _cells_of(
         yield Progress("Finding cells", done, len(paths), "images")
         try:
             image = read_image(path, pixel_size_um)
-        except ImageError:
-            skipped.append(str(path))
+        except ImageError as error:
+            skipped[str(path)] = str(error)
             continue
         crops += crop_cells(image, segment(image))
     if not crops:

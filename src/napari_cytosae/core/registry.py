@@ -19,6 +19,7 @@ from napari_cytosae.core.known_models import (
     hub_entry,
     hub_id,
 )
+from napari_cytosae.core.training_task import STATE_ENDING
 from napari_cytosae.core.types import CheckpointError, DownloadError
 
 if TYPE_CHECKING:
@@ -251,5 +252,7 @@ def _dropped_files() -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in WEIGHTS and not path.name.startswith(".")
+        if path.suffix.lower() in WEIGHTS
+        and not path.name.startswith(".")
+        and not path.name.endswith(STATE_ENDING)
     )

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cytosae.core._token_stream import Items, Position, TokenStream
+from napari_cytosae.core._token_stream import Items, Position, TokenStream, fingerprint
 from napari_cytosae.core._trainer import StepFigures, Trainer, fresh_tensors
 from napari_cytosae.core._training_state import (
     TrainingState,
     load_state,
     save_state,
 )
-from napari_cytosae.core.checkpoints import SaeFile, save_sae
+from napari_cytosae.core.checkpoints import SaeFile, open_sae, save_sae
 from napari_cytosae.core.evaluation import evaluate_sae, loss_recovered
+from napari_cytosae.core.files import require_writable
 from napari_cytosae.core.sae import Sae
 from napari_cytosae.core.training_config import (
     TrainingConfig,
@@ -24,7 +26,7 @@ from napari_cytosae.core.training_config import (
     TrainingMetrics,
 )
 from napari_cytosae.core.training_task import state_path
-from napari_cytosae.core.types import Progress, SaeInfo
+from napari_cytosae.core.types import OutputError, Progress, SaeInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 
 # Images on which the loss recovered is followed during training.
 _PROBE_IMAGES = 8
+
+# A kill loses no more than this, however slow the steps are.
+_CHECKPOINT_SECONDS = 60
 
 
 def train_sae(
@@ -91,13 +96,15 @@ def train_sae(
     device : torch.device or str
         Where to train.
     resume : bool
-        Go on from a former call's state where there is one; a finished `out` is returned.
+        Go on from a former call's state where there is one; a finished `out` of the same
+        recipe is returned.
 
     Raises
     ------
     TrainingError
-        No image can be read, another recipe is to be resumed, or the loss is no longer a
-        number; the last good checkpoint is then kept.
+        No image can be read; another recipe is to be resumed, or an interrupted training
+        of `out` to be replaced; or the loss is no longer a number: the last good
+        checkpoint is then kept.
     OutputError
         A file cannot be written.
     """
@@ -105,38 +112,59 @@ def train_sae(
     if guide is not None and config.kind == "topk":
         raise TrainingError("topk has no threshold to guide; choose another kind.")
     kept = state_path(out)
-    if resume and out.exists() and not kept.exists():
-        yield Progress("Training", config.images, config.images, "images")
-        return out
     if backbone is not None:
         backbone = backbone.to(device)
         layer = backbone.layer - backbone.info.depth
         backbone_name = backbone_name or backbone.info.name
+    if kept.exists() and not resume:
+        raise TrainingError(
+            f"{kept} holds an interrupted training of {out.name}: go on with it "
+            "(--resume), or delete that file to begin anew."
+        )
+    if resume and out.exists() and not kept.exists():
+        _require_same(out, config, layer)
+        yield Progress("Training", config.images, config.images, "images")
+        return out
+    require_writable(out)
     yield Progress("Preparing", 0, config.images, "images")
-    state = load_state(kept, config) if resume and kept.exists() else None
+    subject = {
+        "layer": layer,
+        "backbone": "" if backbone is None else backbone.info.sha256,
+        "images": fingerprint(source),
+    }
+    state = load_state(kept, config, subject) if resume and kept.exists() else None
     stream = TokenStream(source, backbone, device, config)
     run = _Run(stream, config, device, after, guide, layer, state)
-    saved = run.trainer.step
+    batches = stream.batches(run.position)
+    saved, saved_at = run.trainer.step, time.monotonic()
     try:
-        for tokens, position in stream.batches(run.position):
-            if run.trainer.step >= config.steps:
+        while run.trainer.step < config.steps:
+            batch = next(batches, None)
+            if batch is None:
                 break
+            tokens, position = batch
             figures = run.trainer.gradients(tokens)
             if not figures.finite:
                 raise _diverged(run.trainer.step, saved, kept)
             run.trainer.update(figures)
             run.position = position
-            if run.trainer.step % config.checkpoint_steps == 0:
+            due = time.monotonic() - saved_at > _CHECKPOINT_SECONDS
+            if due or run.trainer.step % config.checkpoint_steps == 0:
                 if not run.trainer.finite():
                     raise _diverged(run.trainer.step, saved, kept)
-                save_state(kept, run.state(), config)
-                saved = run.trainer.step
+                save_state(kept, run.state(), config, subject)
+                saved, saved_at = run.trainer.step, time.monotonic()
             yield run.progress(figures)
     except GeneratorExit:
         if run.trainer.step > saved and run.trainer.finite():
-            save_state(kept, run.state(), config)
+            save_state(kept, run.state(), config, subject)
         raise
-    run.save(out, backbone_name, training_data, licence)
+    try:
+        run.save(out, backbone_name, training_data, licence)
+    except OutputError:
+        with suppress(OutputError):
+            save_state(kept, run.state(), config, subject)
+        raise
     kept.unlink(missing_ok=True)
     return out
 
@@ -175,13 +203,6 @@ class _Run:
             self.trainer.step, self.position, self.trainer.tensors(), self._stream.skipped
         )
 
-    def sae(self) -> Sae:
-        tensors = self.trainer.sae_tensors()
-        d_in, d_sae = tensors["W_enc"].shape
-        kind, k = self._config.kind, self._config.k
-        info = SaeInfo("training", kind, d_in, d_sae, self._layer, "", k=k)
-        return Sae(SaeFile(info, tensors, {}))
-
     def progress(self, figures: StepFigures) -> Progress:
         step, steps = self.trainer.step, self._config.steps
         if self._after is not None and step % self._config.metric_steps == 0:
@@ -200,9 +221,8 @@ class _Run:
             dead_share=figures.dead_share,
             loss_recovered=self._recovered,
             learning_rate=self._config.rate_at(step - 1),
-            images_per_second=self._config.batch_images / seconds,
             seconds_left=seconds * (steps - step),
-            skipped=tuple(self._stream.skipped),
+            skipped=dict(self._stream.skipped),
         )
         done = min(step * self._config.batch_images, self._config.images)
         return Progress("Training", done, self._config.images, "images", metrics)
@@ -225,7 +245,7 @@ class _Run:
             self.trainer.sae_tensors(),
             kind=config.kind,
             layer=self._layer,
-            k=config.k if config.kind in ("topk", "batchtopk") else None,
+            k=_active(config, self.trainer.d_sae),
             backbone=backbone_name,
             training_data=f"{training_data} ({seen})".strip(),
             licence=licence,
@@ -234,9 +254,28 @@ class _Run:
     def _sae(self) -> Sae:
         tensors = self.trainer.sae_tensors()
         d_in, d_sae = tensors["W_enc"].shape
-        kind, k = self._config.kind, self._config.k
+        kind, k = self._config.kind, _active(self._config, d_sae)
         info = SaeInfo("training", kind, d_in, d_sae, self._layer, "", k=k)
         return Sae(SaeFile(info, tensors, {}))
+
+
+def _active(config: TrainingConfig, d_sae: int) -> int | None:
+    """The k that is written into the file."""
+    return min(config.k, d_sae) if config.kind in ("topk", "batchtopk") else None
+
+
+def _require_same(out: Path, config: TrainingConfig, layer: int) -> None:
+    """Check that a finished SAE is the one that is asked for."""
+    info = open_sae(out).info
+    d_sae = config.expansion * info.d_in
+    asked = (config.kind, layer, d_sae, _active(config, d_sae))
+    if asked != (info.kind, info.layer, info.d_sae, info.k):
+        raise TrainingError(
+            f"{out} is finished, with other settings ({info.kind}, block {info.layer}, "
+            f"{info.d_sae} latents"
+            + (f", {info.k} active" if info.k else "")
+            + "): give another file name, or do not resume, which replaces it."
+        )
 
 
 def _diverged(step: int, saved: int, kept: Path) -> TrainingError:
@@ -245,5 +284,5 @@ def _diverged(step: int, saved: int, kept: Path) -> TrainingError:
     )
     return TrainingError(
         f"The loss became NaN or infinite at step {step + 1}, {left}; lower the learning "
-        "rate or look for images with extreme values."
+        "rate (--learning-rate) or look for images with extreme values."
     )

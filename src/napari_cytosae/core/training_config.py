@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_cytosae.core.types import SaeKind
 
 TrainingPrecision = Literal["auto", "float32", "bfloat16"]
@@ -192,9 +194,9 @@ class TrainingMetrics:
         What survives at the backbone's output when the reconstruction takes the tokens'
         place, see `evaluation.loss_recovered`; None where its later blocks are not at hand.
     learning_rate : float
-    images_per_second, seconds_left : float
-    skipped : tuple of str
-        Images that could not be read.
+    seconds_left : float
+    skipped : dict of str to str
+        Images that could not be read, and why.
     """
 
     step: int
@@ -208,9 +210,8 @@ class TrainingMetrics:
     dead_share: float
     loss_recovered: float | None
     learning_rate: float
-    images_per_second: float
     seconds_left: float
-    skipped: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         text = (

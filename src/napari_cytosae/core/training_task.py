@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 EPOCHS = 24
 """The reference's 1,000,000 images, taken from 41,906."""
+STATE_ENDING = ".training.safetensors"
+"""Of the file that keeps an interrupted training."""
 FEWEST_IMAGES, MOST_IMAGES = 2_000, 1_000_000
 
 
@@ -39,6 +41,8 @@ class ImageTraining:
         Latents for each dimension of a token; None takes the recipe's own.
     k : int
         Active latents a token (not relu).
+    learning_rate : float, optional
+        Largest; None takes the recipe's own.
     images_seen : int, optional
         Images seen in all; None is `EPOCHS` times each, `FEWEST_IMAGES` to `MOST_IMAGES`.
     holdout : int
@@ -61,6 +65,7 @@ class ImageTraining:
     kind: SaeKind = "batchtopk"
     expansion: int | None = None
     k: int = 32
+    learning_rate: float | None = None
     images_seen: int | None = None
     holdout: int = 0
     smears: bool = False
@@ -81,8 +86,9 @@ class ImageTraining:
             "precision": self.precision,
             "seed": self.seed,
         }
-        if self.expansion is not None:
-            changes["expansion"] = self.expansion
+        for name in ("expansion", "learning_rate"):
+            if getattr(self, name) is not None:
+                changes[name] = getattr(self, name)
         if self.kind == "relu":
             recipe = TrainingConfig.reference(**changes)
         else:
@@ -94,4 +100,4 @@ class ImageTraining:
 
 def state_path(out: Path) -> Path:
     """Where the state of the training of `out` is kept until it is finished."""
-    return out.with_name(f"{out.stem}.training.safetensors")
+    return out.with_name(out.stem + STATE_ENDING)

@@ -65,6 +65,9 @@ class TrainingController:
             precision=choice.precision,  # type: ignore[arg-type]
         )
         self._form.set_figures("")
+        if not task.resume:
+            # The box says that it is there, and was unticked.
+            state_path(task.out).unlink(missing_ok=True)
 
         def done(trained: TrainedSae) -> str:
             self._on_file(task.out)
@@ -90,6 +93,6 @@ class TrainingController:
 def _skipped(trained: TrainedSae) -> list[str]:
     if not trained.skipped:
         return []
-    names = ", ".join(trained.skipped[:_TOLD])
+    names = ", ".join(list(trained.skipped)[:_TOLD])
     more = " ..." if len(trained.skipped) > _TOLD else ""
     return [f"{len(trained.skipped)} images could not be read: {names}{more}"]
