@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from qtpy.QtWidgets import QPushButton
 from safetensors.numpy import load_file
 
 from napari_cytosae.core import image_training, registry
+from napari_cytosae.core.checkpoints import inspect
 from napari_cytosae.core.training_task import ImageTraining, state_path
 
 STEPS = 64
@@ -59,9 +64,16 @@ def test_nothing_can_be_trained_before_images_and_file_are_chosen(dock, images, 
     train(form)
     assert asked == [
         ImageTraining(
-            images=(images,), out=tmp_path / "new.safetensors", expansion=16, k=32
+            images=(images,),
+            out=tmp_path / "new.safetensors",
+            backbone="",
+            expansion=16,
+            k=32,
         )
     ]
+    form._latents.setCurrentIndex(1)
+    form._kind.setCurrentIndex(form._kind.findData("topk"))
+    assert form._latents.currentData() == 2
     form._kind.setCurrentIndex(form._kind.findData("relu"))
     assert not form._k.isEnabled()
     train(form)
@@ -145,6 +157,90 @@ def test_all_models_are_listed_with_what_fits_them(dock, small_models, until):
     assert index >= 0
     panel.set_chosen.emit(index)
     assert dock.session.choice.sae == str(folder / "dictionary.safetensors")
+
+
+@pytest.fixture
+def published(small_models, tmp_path, monkeypatch):
+    """The published models' addresses, on loopback; `small_models` stand in their place."""
+    served = tmp_path / "served"
+    served.mkdir()
+    entries = []
+    for entry in registry.KNOWN:
+        if entry.name in ("cytosae", "dinobloom-b"):
+            source = small_models.sae if entry.role == "sae" else small_models.backbone
+            shutil.copy(source, served / entry.filename)
+            entries.append(entry)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(served))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        root = f"http://127.0.0.1:{server.server_port}"
+        local = {
+            entry: replace(entry, url=f"{root}/{entry.filename}", checksum_url="", size=0)
+            for entry in entries
+        }
+        known = tuple(local.get(entry, entry) for entry in registry.KNOWN)
+        monkeypatch.setattr(registry, "KNOWN", known)
+        yield served
+        server.shutdown()
+
+
+def line_of(tree, title):
+    items = [tree.topLevelItem(row) for row in range(tree.topLevelItemCount())]
+    return next(item for item in items if item.text(0) == title)
+
+
+def test_a_model_and_what_it_needs_are_downloaded_from_the_list(dock, published, until):
+    panel, tree = dock.models_panel, dock.models_panel.models
+    panel._all.expand()
+    until(lambda: tree.topLevelItemCount() > 0)
+    button = tree.itemWidget(line_of(tree, "cytosae (SAE)"), 2)
+    assert "licence: see https://nefeli" in button.toolTip()
+    button.click()
+    assert dock.desk.busy
+    until(lambda: not dock.desk.busy)
+    assert "Downloaded to" in dock.strip.text
+    assert (
+        registry.resolve("cytosae", "sae").read_bytes()
+        == (
+            published / "final_sparse_autoencoder_dinov2_vitb14_-2_resid_49152.pt"
+        ).read_bytes()
+    )
+    until(lambda: line_of(tree, "cytosae (SAE)").text(2) == "downloaded")
+    assert tree.itemWidget(line_of(tree, "cytosae (SAE)"), 2) is None
+    # What is here can be trained on at once.
+    form = panel.training
+    assert form._backbone.findData("dinobloom-b") > 0
+    assert panel._combo.findText("CytoSAE + DinoBloom-B") >= 0
+
+
+def test_a_download_that_fails_says_what_to_fetch_by_hand(dock, published, until):
+    for file in published.iterdir():
+        file.unlink()
+    dock.models.get("cytosae")
+    until(lambda: not dock.desk.busy)
+    for said in (
+        "final_sparse_autoencoder",
+        "DinoBloom-B.pth",
+        str(registry.models_folder()),
+    ):
+        assert said in dock.strip.text
+
+
+def test_the_form_trains_on_the_backbone_it_names(
+    dock, filled, small_models, tmp_path, until
+):
+    folder = registry.models_folder()
+    folder.mkdir(parents=True)
+    shutil.copy(small_models.backbone, folder / "mine.safetensors")
+    dock.models_panel._train.expand()
+    until(lambda: filled._backbone.count() > 2)
+    filled._backbone.setCurrentIndex(filled._backbone.findText("mine"))
+    filled._layer.setValue(-1)
+    train(filled)
+    until(lambda: (tmp_path / "new.safetensors").exists() and not dock.desk.busy)
+    info = inspect(tmp_path / "new.safetensors")
+    name = inspect(folder / "mine.safetensors").name
+    assert (info.backbone, info.layer) == (name, -1)
 
 
 def test_memory_and_time_of_loading_are_said(dock, until):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_cytosae.core.inventory import FoundModel
+    from napari_cytosae.core.registry import ModelStatus
     from napari_cytosae.session import Session
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._jobs import Ended, Jobs
@@ -38,7 +39,8 @@ class ModelsController:
         panel.files_chosen.connect(self._on_files)
         panel.device_chosen.connect(self._on_device)
         panel.precision_chosen.connect(self._on_precision)
-        panel.get_clicked.connect(self.get)
+        panel.get_clicked.connect(lambda: self.get(self.current().get))
+        panel.models.get_clicked.connect(self.get)
         panel.load_clicked.connect(self.load)
         panel.models_wanted.connect(self.take_inventory)
         desk.busy_changed.connect(self._on_busy)
@@ -78,9 +80,8 @@ class ModelsController:
 
         self._desk.run("Loading the models", lambda: _tasks.load(choice), done)
 
-    def get(self) -> None:
-        """Download the chosen models."""
-        name = self.current().get
+    def get(self, name: str) -> None:
+        """Download a model and what it needs."""
 
         def done(path: Path) -> str:
             self._show()
@@ -103,6 +104,8 @@ class ModelsController:
         def ended(end: Ended) -> None:
             if end.value is not None:
                 self._panel.models.set_models(end.value)
+                self._panel.models.set_busy(self._desk.busy)
+                self._panel.training.set_backbones(backbones_here(end.value))
                 self._own += [s for s in fitting_sets(end.value) if s not in self._own]
                 self._show()
 
@@ -181,6 +184,19 @@ class ModelsController:
             self._show_loaded()
 
 
+def backbones_here(found: Sequence[FoundModel]) -> dict[str, str]:
+    """What each backbone on this machine is called, by the reference to load it with."""
+    return {
+        _reference(model.status): model.status.entry.name
+        for model in found
+        if model.role == "backbone" and model.info is not None
+    }
+
+
+def _reference(status: ModelStatus) -> str:
+    return str(status.path) if status.state == "local" else status.entry.name
+
+
 def fitting_sets(found: Sequence[FoundModel]) -> list[ModelSet]:
     """The user's own SAEs, each with every backbone here that it fits."""
     where = {m.status.entry.name: m.status for m in found if m.role == "backbone"}
@@ -189,8 +205,7 @@ def fitting_sets(found: Sequence[FoundModel]) -> list[ModelSet]:
         if model.role != "sae" or model.status.state != "local":
             continue
         for name in model.fits:
-            backbone = where[name]
-            reference = str(backbone.path) if backbone.state == "local" else name
+            reference = _reference(where[name])
             sae = str(model.status.path)
             sets.append(ModelSet(_pair_title(reference, sae), reference, sae))
     return sets

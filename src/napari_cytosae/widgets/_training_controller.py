@@ -56,11 +56,11 @@ class TrainingController:
         self._desk.busy_changed.disconnect(self._form.set_busy)
 
     def train(self, asked: ImageTraining) -> None:
-        """Train with the chosen backbone, on the chosen device."""
+        """Train on the chosen device."""
         choice = self._session.choice
         task = replace(
             asked,
-            backbone=choice.backbone,
+            backbone=asked.backbone or choice.backbone,
             device=choice.device,  # type: ignore[arg-type]
             precision=choice.precision,  # type: ignore[arg-type]
         )

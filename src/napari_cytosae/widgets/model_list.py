@@ -4,19 +4,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem, QWidget
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QHeaderView,
+    QPushButton,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QWidget,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_cytosae.core.inventory import FoundModel
+    from napari_cytosae.core.known_models import ModelEntry
 
 _ROLES = {"backbone": "backbone", "sae": "SAE", None: "file"}
 _LINES = 9
 
 
 class ModelList(QTreeWidget):
-    """One line a model; opened, it tells the rest."""
+    """One line a model; opened, it tells the rest.
+
+    Signals
+    -------
+    get_clicked : str
+        The name of a model that is not on this machine.
+    """
+
+    get_clicked = Signal(str)
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -44,12 +60,26 @@ class ModelList(QTreeWidget):
                 child.setToolTip(0, line)
                 top.addChild(child)
             self.addTopLevelItem(top)
+            if status.state == "not here":
+                self.setItemWidget(top, 2, self._get_button(model))
             for row in range(top.childCount()):
                 # Takes hold only once the line is in the tree.
                 line_item = top.child(row)
                 assert line_item is not None
                 line_item.setFirstColumnSpanned(True)
             top.setExpanded(title in opened)
+
+    def set_busy(self, busy: bool) -> None:
+        """Disable the downloads while a job runs."""
+        for button in self.findChildren(QPushButton):
+            button.setEnabled(not busy)
+
+    def _get_button(self, model: FoundModel) -> QPushButton:
+        entry = model.status.entry
+        button = QPushButton("Download")
+        button.setToolTip("\n".join(filter(None, [entry.title, *_terms(entry)])))
+        button.clicked.connect(lambda: self.get_clicked.emit(entry.name))
+        return button
 
 
 def details(model: FoundModel) -> list[str]:
@@ -67,12 +97,16 @@ def details(model: FoundModel) -> list[str]:
     lines = [
         entry.title,
         fitting,
-        f"licence: {entry.licence}" if entry.licence else "",
-        f"cite: {entry.citation}" if entry.citation else "",
+        *_terms(entry),
         str(status.path) if status.state != "not here" else "",
         f"sha256 {status.sha256}" if status.sha256 else "",
     ]
     return [line for line in lines if line]
+
+
+def _terms(entry: ModelEntry) -> list[str]:
+    licence = f"licence: {entry.licence}" if entry.licence else ""
+    return [licence, f"cite: {entry.citation}" if entry.citation else ""]
 
 
 def describe_size(size: int) -> str:

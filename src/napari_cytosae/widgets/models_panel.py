@@ -81,7 +81,7 @@ class ModelsPanel(QWidget):
     files_chosen : path of the backbone, path of the SAE
     device_chosen, precision_chosen : str
     get_clicked, load_clicked
-    models_wanted : when the list of all models is opened
+    models_wanted : when the list of all models, or the training, is opened
 
     Attributes
     ----------
@@ -143,15 +143,16 @@ class ModelsPanel(QWidget):
         layout.addLayout(form)
         self.models, self.training = ModelList(), TrainingForm()
         self._all = _folded("All models, and what fits what", self.models)
-        self._all.toggled.connect(self._on_all)
-        layout.addWidget(self._all)
-        layout.addWidget(_folded("Train an SAE on your images", self.training))
+        self._train = _folded("Train an SAE on your images", self.training)
+        for section in (self._all, self._train):
+            section.toggled.connect(self._on_opened)
+            layout.addWidget(section)
         layout.addStretch(1)
 
     @property
     def lists_models(self) -> bool:
-        """Whether the list of all models is open."""
-        return bool(self._all.isExpanded())
+        """Whether all models are on show, in their list or in the training's."""
+        return bool(self._all.isExpanded() or self._train.isExpanded())
 
     def set_sets(self, sets: Sequence[ModelSet], current: int) -> None:
         """List the model sets; 'Choose files ...' is always the last line."""
@@ -208,10 +209,11 @@ class ModelsPanel(QWidget):
         """Disable what would conflict with a running job."""
         for widget in (self._combo, self._device, self._precision, self._get):
             widget.setEnabled(not busy)
+        self.models.set_busy(busy)
         if busy:
             self._load.setEnabled(False)
 
-    def _on_all(self, expanded: bool) -> None:
+    def _on_opened(self, expanded: bool) -> None:
         if expanded:
             self.models_wanted.emit()
 

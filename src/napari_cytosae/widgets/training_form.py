@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from napari_cytosae.core.training_task import ImageTraining
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from napari_cytosae.core.types import SaeKind
 
@@ -33,6 +33,7 @@ KINDS: dict[SaeKind, str] = {
 LATENTS = (1, 2, 4, 8, 16, 32, 64)
 PUBLISHED_LATENTS = 64
 _CHOOSE = "Choose ..."
+_CHOSEN = "the one chosen above"
 _NAME_PX = 180
 
 
@@ -42,7 +43,7 @@ class TrainingForm(QWidget):
     Signals
     -------
     train_clicked : ImageTraining
-        Without backbone, device and precision.
+        Without device and precision; without backbone where the chosen one is meant.
     file_chosen : Path
         Where the SAE is to go.
     """
@@ -55,8 +56,16 @@ class TrainingForm(QWidget):
         self._images: Path | None = None
         self._out: Path | None = None
         self._folder = self._start = ""
+        self._published = False
         self._pick_images = _button(_CHOOSE, "A folder of images", self._on_images)
         self._pick_out = _button(_CHOOSE, "Where the new SAE goes", self._on_out)
+        self._backbone = QComboBox()
+        self._backbone.addItem(_CHOSEN, "")
+        self._backbone.setToolTip("Whose tokens the SAE reads; any that is on this machine")
+        self._layer = QSpinBox()
+        self._layer.setRange(-12, -1)
+        self._layer.setValue(-2)
+        self._layer.setToolTip("Block whose output is read; -1 is the last one")
         self._smears = QComboBox()
         self._smears.addItem("single cells", False)
         self._smears.addItem("smears: their white cells", True)
@@ -85,6 +94,8 @@ class TrainingForm(QWidget):
         self._form = QFormLayout(self)
         self._form.setContentsMargins(0, 0, 0, 0)
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self._form.addRow("Backbone", self._backbone)
+        self._form.addRow("Block", self._layer)
         self._form.addRow("Images", self._pick_images)
         self._form.addRow("They show", self._smears)
         self._form.addRow("Kind", self._kind)
@@ -102,6 +113,16 @@ class TrainingForm(QWidget):
         """Say where new SAEs go unless the analyst wants otherwise."""
         self._folder = str(folder)
 
+    def set_backbones(self, names: Mapping[str, str]) -> None:
+        """Offer the backbones that are here, by reference; what was picked stays."""
+        picked = self._backbone.currentData()
+        with QSignalBlocker(self._backbone):
+            self._backbone.clear()
+            self._backbone.addItem(_CHOSEN, "")
+            for reference, name in names.items():
+                self._backbone.addItem(name, reference)
+            self._backbone.setCurrentIndex(max(0, self._backbone.findData(picked)))
+
     def set_resumable(self, resumable: bool) -> None:
         """Offer to go on with what an interrupted training has left."""
         self._resume.setVisible(resumable)
@@ -114,6 +135,8 @@ class TrainingForm(QWidget):
     def set_busy(self, busy: bool) -> None:
         """Disable everything while a job runs."""
         for widget in (
+            self._backbone,
+            self._layer,
             self._pick_images,
             self._pick_out,
             self._smears,
@@ -172,8 +195,10 @@ class TrainingForm(QWidget):
     def _on_kind(self) -> None:
         published = self._kind.currentData() == "relu"
         self._k.setEnabled(not published)
-        usual = PUBLISHED_LATENTS if published else 16
-        self._latents.setCurrentIndex(LATENTS.index(usual))
+        if published != self._published:
+            usual = PUBLISHED_LATENTS if published else 16
+            self._latents.setCurrentIndex(LATENTS.index(usual))
+        self._published = published
 
     def _on_train(self) -> None:
         assert self._images is not None
@@ -182,6 +207,8 @@ class TrainingForm(QWidget):
             ImageTraining(
                 images=(self._images,),
                 out=self._out,
+                backbone=self._backbone.currentData(),
+                layer=self._layer.value(),
                 kind=self._kind.currentData(),
                 expansion=self._latents.currentData(),
                 k=self._k.value(),
