@@ -238,9 +238,12 @@ def test_the_canvas_follows_the_patient(predicted, until, viewer, folder):
     until(lambda: session.image is not None and session.image.sha256 != shown)
     visible = [layer for layer in viewer.layers if layer.visible and "rgb" in dir(layer)]
     assert [layer.name for layer in visible] == ["Q's"]
+    outlines = [la for la in viewer.layers if la.name.startswith("Cells")]
+    assert [layer.visible for layer in outlines] == [False]
     panel.patient_chosen.emit("P")
     until(lambda: session.image is not None and session.image.sha256 == shown)
     assert patients.current == "P"
+    assert outlines[0].visible
 
 
 def test_a_head_that_does_not_fit_is_refused_before_the_work(assigned, until, tmp_path):

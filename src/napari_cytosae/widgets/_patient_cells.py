@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets._patient_layers import PatientLayers
     from napari_cytosae.widgets.patient_panel import PatientPanel
 
-_CELLS = 500
+_CELLS, _LETTERS = 500, 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +140,8 @@ class PatientCells:
             layer = self._images.find(opened[0])
             assert layer is not None
             self._cells.look_at(layer)
+            (top, left), (bottom, right) = layer.extent.data[:, -2:]
+            self._layers.go_to((top + bottom) / 2, (left + right) / 2, right - left)
         elif shown is not None:
             how = "click a cell to open its slide" if self._patients.reading else "Predict"
             self._desk.say(
@@ -171,7 +173,7 @@ class PatientCells:
             name, key, caption = reading.case.patient, position, f"{strength:.0f}"
             if reading is not patients.reading:
                 self._others.append((reading, position))
-                key, caption = -len(self._others), f"{caption} {name}"
+                key, caption = -len(self._others), f"{caption} {_short(name)}"
             about = f"{name}, predicted {reading.predicted}: {strength:.0f} patches"
             thumbnails.append(_thumbnail(key, reading, position, caption, about))
         of = counted(len({id(reading) for _, reading, _ in found}), "patient")
@@ -222,6 +224,11 @@ def _thumbnail(
     cell_id = int(image.encoded.cell_ids[inside])
     tooltip = f"{image.name}, cell {cell_id}: {about}"
     return Thumbnail(key, image.crops.images[inside], caption, tooltip)
+
+
+def _short(name: str) -> str:
+    """The end of a patient's name, where names of one cohort differ."""
+    return name if len(name) <= _LETTERS else f"...{name[3 - _LETTERS :]}"
 
 
 def _to_count(

@@ -52,12 +52,14 @@ class PatientLayers:
         return layer
 
     def bring_up(self, image: PatientImage, others: Iterable[PatientImage]) -> None:
-        """Show an image that was asked for; others of patients no longer lie over it."""
+        """Show an image that was asked for, with its outlines, and no other patient's."""
         shown = self.find(image)
-        for other in others:
-            layer = self.find(other)
-            if layer is not None:
-                layer.visible = layer is shown
+        for layer in filter(None, map(self.find, others)):
+            layer.visible = layer is shown
+            for outlines in self._viewer.layers:
+                tag = role_of(outlines)
+                if tag.get("role") == "cells" and tag.get("source") == layer.unique_id:
+                    outlines.visible = layer.visible
 
     def pixels(self, image: PatientImage) -> LayerPixels | None:
         """What the layer of an image holds; None where it is not open."""

@@ -126,7 +126,7 @@ class PatientPanel(QWidget):
         column.addWidget(self._cells)
         column.addWidget(self.gallery)
         self._rest = QWidget()
-        column.addWidget(self._rest)
+        column.addWidget(self._rest, 1)
         self._empty = EmptyState(
             "A patient is a set of images: say which are whose, then let a head predict. "
             f"{RESEARCH_USE}",
