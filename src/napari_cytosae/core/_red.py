@@ -31,6 +31,8 @@ _FINE_NECK = 0.95
 _TOO_LARGE = 1.4
 _NORMAL_UM2 = (32.0, 60.0)
 _SINGLE_UM2 = 20.0
+_IN_VIEW = 0.6
+"""Share of a cell that the border of the image has to leave for it to be one in view."""
 _HEAPS = 10.0
 """Where half of the blood lies in regions of this many cells' area, the pixel size must be
 wrong, and what looks like heaps are single cells."""
@@ -39,18 +41,27 @@ _GREY = 0.7
 have less than half of it."""
 
 
-def red_mask(stained: Stain, sigma: float) -> BoolArray:
+def red_mask(stained: Stain, sigma: float, white: BoolArray) -> BoolArray:
     """Pixels denser than glass, and than the blur around something denser.
 
-    `sigma` is the smoothing in pixels. Other dark things than red cells are in it too.
+    Other dark things than red cells are in it too.
+
+    Parameters
+    ----------
+    stained : Stain
+        Of the image.
+    sigma : float
+        Smoothing in pixels.
+    white : ndarray of bool, (H, W)
+        White cells, or about where they are: they do not tell how dense red cells are.
     """
     density = ndi.gaussian_filter(stained.haemoglobin, sigma)
-    typical = density[(stained.basic < 0.25) & ~stained.foreign & ~stained.void]
+    typical = density[(stained.basic < 0.25) & ~stained.foreign & ~stained.void & ~white]
     typical = typical[(typical > -0.1) & (typical < 0.6)]
     if typical.size < 20 or np.ptp(typical) < 0.03:
         return np.zeros(density.shape, bool)
     middle = float(np.median(typical[typical > threshold_otsu(typical)]))
-    floor = max(_PALE * middle, 4 * stained.noise, 0.015)
+    floor = max(_PALE * middle, 2 * stained.noise, 0.015)
     near = ndi.maximum_filter(density, round(_BLUR * sigma) * 2 + 1)
     return density > np.maximum(floor, _HALF_TONE * np.minimum(near, middle))
 
@@ -72,7 +83,7 @@ def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:
     ndarray of int32, (H, W)
     """
     other = other | _foreign(stained, um) | stained.void
-    mask = red_mask(stained, 0.2 / um)
+    mask = red_mask(stained, 0.2 / um, other)
     holes = label(~(mask | other), connectivity=1)
     pallor = np.bincount(holes.ravel()) * um**2 < _PALLOR_UM2
     pallor[0] = False
@@ -94,8 +105,7 @@ def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:
     labels = np.where(finer > 0, finer + labels.max(), labels)
     labels = kept(labels, um, _RED_UM2)
     shape = shapes(labels)
-    # What the border leaves less than half of is no cell in view.
-    return renumbered(labels, ~shape.cut | (shape.area >= 0.5 * typical))
+    return renumbered(labels, ~shape.cut | (shape.area >= _IN_VIEW * typical))
 
 
 def _foreign(stained: Stain, um: float) -> BoolArray:
@@ -119,7 +129,7 @@ def platelets(stained: Stain, white: BoolArray, um: float) -> Int32Array:
     spots = kept(spots, um, _PLATELET_UM2)
     if not spots.any():
         return spots
-    red = red_mask(stained, 0.3 / um)
+    red = red_mask(stained, 0.3 / um, white)
     shape = shapes(spots)
     strength = ndi.maximum(basic, spots, np.arange(len(shape.area)))
     around = ndi.distance_transform_edt(spots == 0, return_indices=True)

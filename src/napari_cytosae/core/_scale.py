@@ -13,6 +13,7 @@ from napari_cytosae.core._red import red_mask
 from napari_cytosae.core._shape import shapes
 from napari_cytosae.core._split import split
 from napari_cytosae.core._stain import shrink, stain
+from napari_cytosae.core._white import nuclear_surroundings
 from napari_cytosae.core.types import ImageError, PixelSize
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def overview_factor(rgb: UInt8Array) -> int:
 
 def red_cell_scale(stained: Stain) -> Seen:
     """What the round red cells of a stained field tell of its pixel size."""
-    mask = ndi.binary_fill_holes(red_mask(stained, 1.0) & ~stained.void)
+    _, white = nuclear_surroundings(stained)
+    mask = ndi.binary_fill_holes(red_mask(stained, 1.0, white) & ~stained.void)
     labels = split(mask, 0.8, 1.0)
     if not labels.any():
         return Seen(None, None, 0)

@@ -10,10 +10,14 @@ from scipy.cluster.vq import kmeans2
 from skimage.measure import label
 from skimage.segmentation import watershed
 
+from napari_cytosae.core._shape import solidity
+
 if TYPE_CHECKING:
     from napari_cytosae.core.types import BoolArray, Float32Array, Int32Array
 
 _HEAP = 40
+_ROUND = 0.975
+"""Share of its convex hull that one thing fills, and two that overlap do not."""
 
 
 def split(mask: BoolArray, neck: float, sigma: float) -> Int32Array:
@@ -94,7 +98,7 @@ def divide(labels: Int32Array, area: float) -> Int32Array:
     """Divide each region of k things' area, where no neck shows, into k compact parts.
 
     Things that lie over each other hide part of their area, hence the 1.1; heaps of more
-    than 40 are left whole, for the quality flag to name.
+    than 40 are left whole, for the quality flag to name. What is convex is one large thing.
     """
     labels = labels.copy()
     areas = np.bincount(labels.ravel())
@@ -103,7 +107,10 @@ def divide(labels: Int32Array, area: float) -> Int32Array:
         count = round(areas[i] / (1.1 * area))
         if not 2 <= count <= _HEAP:
             continue
-        points = np.argwhere(labels[box] == i)
+        mask = labels[box] == i
+        if solidity(mask) > _ROUND:
+            continue
+        points = np.argwhere(mask)
         _, part = kmeans2(points.astype(float), count, minit="++", seed=0, iter=8)
         labels[box][tuple(points[part > 0].T)] = new + part[part > 0]
         new += count

@@ -90,17 +90,28 @@ def nuclear_scale(stained: Stain) -> float | None:
 
     Lobes are taken together when they lie nearer than they are wide.
     """
-    mask = nucleus_mask(stained, 0.2)
-    lobes, _ = ndi.label(mask)
-    areas = np.bincount(lobes.ravel())[1:]
-    if not len(areas) or areas.max() < 20:
-        return None
-    width = np.sqrt(np.append(0, areas))
-    away, nearest = ndi.distance_transform_edt(~mask, return_indices=True)
-    groups, _ = ndi.label(away <= _LOBE_GAP * width[lobes[tuple(nearest)]])
+    mask, near = nuclear_surroundings(stained)
+    groups, _ = ndi.label(near)
     areas = np.bincount(groups[mask])[1:]
+    if not areas.size:
+        return None
     area = np.median(areas[areas > areas.max() / 3])
     return float(np.sqrt(_NORMAL_NUCLEUS_UM2 / area))
+
+
+def nuclear_surroundings(stained: Stain) -> tuple[BoolArray, BoolArray]:
+    """Nuclei at an unknown scale; and them with what lies nearer than half their width.
+
+    Both are empty where there are but specks.
+    """
+    mask = nucleus_mask(stained, 0.2)
+    lobes, _ = ndi.label(mask)
+    areas = np.append(0, np.bincount(lobes.ravel())[1:])
+    if areas.max() < 20:
+        nothing = np.zeros_like(mask)
+        return nothing, nothing
+    away, nearest = ndi.distance_transform_edt(~mask, return_indices=True)
+    return mask, away <= _LOBE_GAP * np.sqrt(areas)[lobes[tuple(nearest)]]
 
 
 def white_cells(stained: Stain, um: float) -> tuple[Int32Array, Int32Array]:
