@@ -8,6 +8,7 @@ from scipy import ndimage as ndi
 from skimage.measure import regionprops_table
 
 from napari_cytosae.core import segmentation
+from napari_cytosae.core._split import divide
 from napari_cytosae.core.images import read_image
 from napari_cytosae.core.morphometry import edge_sharpness
 from napari_cytosae.core.segmentation import (
@@ -18,6 +19,7 @@ from napari_cytosae.core.segmentation import (
 )
 from napari_cytosae.core.types import CELL_COLUMNS, CytoError, Image, ImageError, PixelSize
 from napari_cytosae.synthetic import render_smear
+from napari_cytosae.synthetic.patients import patient_slides
 
 GLASS = (225, 228, 222)
 BLOOD = (205, 160, 150)
@@ -154,6 +156,22 @@ def test_scale_is_told_from_red_cells(um):
     assert size.um == pytest.approx(um, rel=0.1)
     assert size.spread < 0.1
     assert size.n_cells >= 6
+
+
+def test_pale_stain_hides_neither_the_scale_nor_the_white_cells():
+    smear = next(iter(patient_slides("synthetic control", seed=2))).render()
+    cells = segment(smear.rgb)
+    assert cells.pixel_size.um == pytest.approx(smear.pixel_size, rel=0.1)
+    assert len(cells) >= 0.9 * (smear.table.kind == "wbc").sum()
+
+
+def test_one_large_round_cell_is_whole_and_two_over_each_other_are_not():
+    y, x = np.mgrid[:80, :120]
+    disc = np.hypot(y - 40, x - 40) < 30
+    pair = disc | (np.hypot(y - 40, x - 80) < 30)
+    for mask, count in ((disc, 1), (pair, 2)):
+        parts = divide(mask.astype(np.int32), mask.sum() / 2.2)
+        assert len(np.unique(parts[mask])) == count
 
 
 @pytest.mark.parametrize("um", [0.25, 0.5])

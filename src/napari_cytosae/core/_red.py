@@ -125,7 +125,7 @@ def platelets(stained: Stain, white: BoolArray, um: float) -> Int32Array:
     crescent on its rim is chromatic aberration.
     """
     basic = ndi.gaussian_filter(stained.basic, 0.3 / um)
-    spots = label((basic > 0.08) & ~white & ~stained.foreign)
+    spots = label((basic > 0.1) & ~white & ~stained.foreign)
     spots = kept(spots, um, _PLATELET_UM2)
     if not spots.any():
         return spots
@@ -139,7 +139,7 @@ def platelets(stained: Stain, white: BoolArray, um: float) -> Int32Array:
     count = np.maximum(np.bincount(owner, minlength=spots.max() + 1), 1)
     on_red = np.bincount(owner, red[ring], minlength=spots.max() + 1) / count
     good = (
-        (strength > 0.14)
+        (strength > 0.16)
         & (shape.fullness > 0.88)
         & (shape.minor * um > 1.1)
         & (on_red < 0.65)

@@ -25,6 +25,10 @@ _DARK = 24
 _OFFSET = 4.0
 """Added to both intensities so that black pixels keep a finite optical density."""
 _RIDGE = 0.01
+_REDDER = 0.25
+"""By how much the red of a nucleus, relative to its green, exceeds that of blood."""
+_RESIDUE = 0.04
+"""Basic dye that may be left of blood: far less than a nucleus has."""
 _NOT_BRIGHTFIELD = (
     "The image has no bright background: only brightfield smears can be segmented "
     "(invert a negative, and bring a Labels layer for fluorescence)."
@@ -130,7 +134,11 @@ def _basic(density: Float32Array) -> Float32Array:
     bloody = bloody[thin]
     weight = 1.6
     if bloody.sum() > 200:
-        ratio = np.median(warm[thin][bloody]) / max(0.01, np.median(blue[thin][bloody]))
+        # Pale nuclei are as red as blood may be elsewhere, but redder than blood is here.
+        redness = red[thin][bloody] / green[thin][bloody]
+        own = redness < np.percentile(redness, 20) + _REDDER
+        warmth = np.median(warm[thin][bloody][own]) - _RESIDUE
+        ratio = warmth / max(0.01, np.median(blue[thin][bloody][own]))
         weight = float(np.clip(ratio, 1.6, 2.6))
     pigment: Float32Array = warm - np.float32(weight) * blue
     return pigment
