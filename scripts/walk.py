@@ -1,8 +1,8 @@
 """Walk through the explorer on real smears, check the numbers on screen, leave pictures.
 
-``python scripts/walk.py IMAGE IMAGE... --catalogue DIR -o DIR``, under a display. The
-catalogue is shown in the atlas, whichever SAE it is of; its labels are not laid over the
-concepts of another one.
+``python scripts/walk.py IMAGE IMAGE... --catalogue DIR -o DIR [--theme light]``, under a
+display. The catalogue is shown in the atlas, whichever SAE it is of; its labels are not laid
+over the concepts of another one. What leaves the dock is walked by `walk_files.py`.
 """
 
 from __future__ import annotations
@@ -14,30 +14,31 @@ from typing import Any
 
 import napari
 import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from screenshots import WINDOW, take, until, wait
+from walk_files import check, choose_source, walk_files
 
 from napari_cytosae.core.class_labels import describe_classes, load_all
-from napari_cytosae.core.concepts import ranking
+from napari_cytosae.core.concepts import Annotation, ranking
+from napari_cytosae.core.enrichment import enriched, likeness
 from napari_cytosae.core.groups import compare_groups
 from napari_cytosae.widgets.concept_model import HEADERS
 
 KEYS = list(HEADERS)
-
-
-def check(holds: bool, what: str) -> None:
-    """Say what was checked, or stop."""
-    if not holds:
-        raise AssertionError(what)
-    print("ok:", what)
+DESCENDING = Qt.SortOrder.DescendingOrder
 
 
 class Walk:
     """The steps, in order; each leaves the dock as the next one finds it."""
 
-    def __init__(self, images: list[Path], catalogue: Path, folder: Path) -> None:
+    def __init__(
+        self, images: list[Path], catalogue: Path, folder: Path, theme: str
+    ) -> None:
         self.images, self.catalogue, self.folder = images, catalogue, folder
         self.viewer = napari.Viewer(title="napari-cytosae", show=False)
+        self.viewer.theme = theme
         self.viewer.show()
         _, self.dock = self.viewer.window.add_plugin_dock_widget(
             "napari-cytosae", "CytoSAE"
@@ -51,9 +52,14 @@ class Walk:
         for image in self.images:
             self.encode(image)
         self.rank()
+        self.find()
         self.gallery()
+        self.examples()
+        self.review()
         self.inspector()
         self.heatmap()
+        self.rating()
+        walk_files(self)
         self.atlas()
         self.viewer.close()
         QApplication.processEvents()
@@ -106,11 +112,31 @@ class Walk:
             check(abs(here - first["here"]) <= 0.006 * max(1, here), f"{scope}: {here}")
             self.take(f"rank_{scope}")
         model.set_keep("background")
+        session.focus.set_scope("image")
+        wait(1000)
+
+    def find(self) -> None:
+        """Names are found, also with a typing error; columns sort."""
+        model, names = self.panel.model, self.session.naming
+        for text in ("white", "whiet", "white"):
+            self.panel._search.setText(text)
+            wait(500)
+            listed = [model.concept_at(row) for row in range(model.rowCount())]
+            found = all("white" in names.name_of(concept) for concept in listed)
+            check(bool(listed) and found, f"search {text}: {len(listed)} concepts")
+        self.panel.table.sortByColumn(KEYS.index("specificity"), DESCENDING)
+        shown = [model.index(row, KEYS.index("specificity")).data() for row in range(5)]
+        values = [float(text) for text in shown if text]
+        check(values == sorted(values, reverse=True), f"sorted by specificity: {values}")
+        self.take("search")
+        self.concept = model.concept_at(0)
+        self.panel._search.setText("")
+        wait(500)
 
     def gallery(self) -> None:
         """Captions are the strongest patches, over all images, the strongest first."""
         session, panel = self.session, self.panel
-        concept = panel.model.concept_at(0)
+        concept = self.concept
         session.overlays.show(concept)
         session.focus.select_concept(concept)
         wait(4000)
@@ -131,6 +157,59 @@ class Walk:
         until(lambda: session.focus.selection.cell_ids, "the cell")
         self.take("gallery_other_image")
 
+    def examples(self) -> None:
+        """Cells like the two that drive the concept most."""
+        session, panel = self.session, self.panel
+        ids = session.encoded.cell_ids
+        strongest = session.encoded.activations.max[:, [self.concept]].toarray().ravel()
+        chosen = [int(ids[row]) for row in np.argsort(-strongest)[:2]]
+        session.focus.select_cells(chosen)
+        panel.scope_chosen.emit("like")
+        until(lambda: panel.gallery.model().rowCount() > 2, "cells like these")
+        until(lambda: "like" in panel.below._caption.text(), "cells like these")
+        mean = _sparse(
+            np.vstack([encoded.activations.mean.toarray() for encoded in self._in_order()])
+        )
+        rows = session.rows(chosen)
+        score = np.delete(likeness(mean, rows, enriched(mean, rows)), rows)
+        wait(1500)
+        gallery = panel.gallery.model()
+        shown = [gallery.index(row).data() for row in range(gallery.rowCount())]
+        expected = [f"{value:.2f}" for value in np.sort(score)[::-1]]
+        check(shown[:2] == ["example"] * 2, "examples come first")
+        check(
+            shown[2:] == expected, f"{len(expected)} others by likeness, {expected[0]} on"
+        )
+        self.take("like_these")
+
+    def _in_order(self) -> list[Any]:
+        """Encoded cells as the gallery counts them: of this image, then of the others."""
+        session = self.session
+        others = session.encoded_images()
+        others.pop(session.image.sha256)
+        return [session.encoded, *(encoded for _, _, encoded in others.values())]
+
+    def review(self) -> None:
+        """Accept and reject with the keys."""
+        session, panel = self.session, self.panel
+        panel.scope_chosen.emit("image")
+        session.focus.select_concept(self.concept)
+        choose_source(panel, "image")
+        until(lambda: "drive" in panel.below._caption.text(), "the cells")
+        wait(1500)
+        gallery = panel.gallery
+        gallery.setCurrentIndex(gallery.model().index(0))
+        cells = [gallery.model().cell_at(row)[1] for row in range(2)]
+        for key in "ar":
+            QTest.keyClick(gallery, key)
+            wait(300)
+        said = session.review_list()
+        wanted = [(self.concept, cells[0], "accept"), (self.concept, cells[1], "reject")]
+        check(said == sorted(wanted), f"review list: {said}")
+        check("1 accepted, 1 rejected" in panel.below._caption.text(), "and it is said")
+        self.take("review")
+        choose_source(panel, "all")
+
     def inspector(self) -> None:
         """The patch under the cursor."""
         panel, session = self.panel, self.session
@@ -142,6 +221,12 @@ class Walk:
         until(lambda: f"Cell {cell}," in panel.below.inspector._text.text(), "the patch")
         self.take("patch")
         panel.below.setCurrentIndex(2)
+        words = Annotation("granulated", ("granules: azurophilic",), "Walked by.", True)
+        session.naming.annotate(self.concept, words)
+        layer = f"{self.concept} granulated"
+        until(lambda: layer in self.viewer.layers, "the name on the layer")
+        row = panel.model.row_of(self.concept)
+        check("granulated" in panel.model.index(row, KEYS.index("name")).data(), layer)
         self.take("notes")
         panel.below.setCurrentIndex(0)
 
@@ -170,6 +255,30 @@ class Walk:
         wait(1500)
         self.take("heatmap_images", heatmap)
         heatmap.close()
+
+    def rating(self) -> None:
+        """Two raters, who agree on two of three concepts."""
+        controller = next(c for c in self.dock._controllers if hasattr(c, "show_agreement"))
+        for rater, words in (("Ann", "abb"), ("Bo", "aab")):
+            self.panel.tools.chosen.emit("rate", "")
+            dialog = controller.dialog
+            dialog.rater.setText(rater)
+            dialog.count.setValue(3)
+            dialog.start.click()
+            order = controller._order
+            for number, concept in enumerate(order):
+                until(lambda: controller.dialog.gallery.model().rowCount(), "cells")
+                dialog.words.topLevelItem(0).setExpanded(True)
+                dialog.own.setText(words[sorted(order).index(concept)])
+                if (rater, number) == ("Ann", 1):
+                    self.take("rating", dialog)
+                dialog.next.click()
+        self.panel.tools.chosen.emit("agreement", "")
+        shown = [controller.window.pairs.item(0, c).text() for c in range(5)]
+        # 2 of 3 agree; by chance 1/3 * 2/3 + 2/3 * 1/3 of them would.
+        check(shown == ["Ann", "Bo", "3", "0.67", "0.4"], f"agreement: {shown}")
+        self.take("agreement", controller.window)
+        controller.window.close()
 
     def atlas(self) -> None:
         """These cells, then the catalogue."""
@@ -210,9 +319,11 @@ def main() -> None:
     parser.add_argument("images", type=Path, nargs="+")
     parser.add_argument("--catalogue", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--theme", default="dark")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    Walk(arguments.images, arguments.catalogue, arguments.output).run()
+    walk = Walk(arguments.images, arguments.catalogue, arguments.output, arguments.theme)
+    walk.run()
 
 
 if __name__ == "__main__":

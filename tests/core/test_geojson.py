@@ -98,13 +98,13 @@ def test_what_was_edited_elsewhere_is_read(tmp_path):
         square(10, 3, 4, measurements={CELL_ID: 6}),  # split in two
         square(20, 3, 4, measurements=[{"name": CELL_ID, "value": 2.0}]),
         square(28, -2, 10, classification={"name": "Tumor"}),  # new, reaches outside
-        square(500, 500, 4),  # wholly outside
+        square(500, 500, 4, classification={"names": ["wbc", "odd"]}),  # wholly outside
         {"type": "Feature", "geometry": line, "properties": {}},
     ]
     path.write_text(json.dumps(objects))
     outlines = read_geojson(path)
     assert [o.cell_id for o in outlines] == [6, 6, 2, None, None]
-    assert outlines[3].kind == "Tumor"
+    assert [o.kind for o in outlines[2:]] == ["", "Tumor", "wbc: odd"]
     labels = draw_outlines(outlines, (20, 32))
     expected = np.zeros((20, 32), np.int32)
     expected[3:7, 2:6] = 6

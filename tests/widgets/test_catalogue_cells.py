@@ -56,7 +56,7 @@ def test_the_gallery_shows_images_of_catalogues(encoded, smear, tmp_path, until)
     assert not gallery_icon(panel, 1).isNull()
     panel.gallery.setCurrentIndex(panel.gallery.model().index(0))
     assert f"{expected[0][1]}, {expected[0][0]}" in encoded.strip.text
-    assert "Images that drive" in panel.below._caption.text()
+    assert "3 images drive" in panel.below._caption.text()
     choose_source(panel, "image")
     until(lambda: len(panel.gallery.model()._cells) != 3)
 

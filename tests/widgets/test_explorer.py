@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPointF, Qt
 from qtpy.QtPdf import QPdfDocument
+from qtpy.QtTest import QTest
 from scipy import sparse
 
 from napari_cytosae.core.concepts import Annotation
@@ -578,6 +579,13 @@ def test_another_model_is_said_and_its_activations_not_taken(
     until(lambda: "holds other files" in encoded.strip.text)
 
 
+def on_screen(atlas, number):
+    points = atlas._points
+    place = np.log10((points.density[number], points.strength[number]))
+    at = atlas._box.mapViewToScene(QPointF(*place))
+    return atlas._plot.mapFromScene(at)
+
+
 def test_the_atlas_shows_all_concepts_and_lists_those_drawn_around(encoded, panel, until):
     session = encoded.session
     until(lambda: bool(panel.model.flagged()))
@@ -592,8 +600,11 @@ def test_the_atlas_shows_all_concepts_and_lists_those_drawn_around(encoded, pane
     np.testing.assert_allclose(points.density, (mean[:, fires] > 0).mean(axis=0))
     strength = [column[column > 0].mean() for column in mean[:, fires].T]
     np.testing.assert_allclose(points.strength, strength, rtol=1e-5)
-    drawn = {int(dot.data()) for dots in atlas.dots for dot in dots.points()}
-    assert drawn == set(fires)
+    until(lambda: atlas.isVisible())
+    for number in (0, len(fires) - 1):
+        at = on_screen(atlas, number)
+        colour = atlas._plot.grab().toImage().pixelColor(at)
+        assert colour.getRgb()[:3] == tuple(atlas.dots.colours[number])
     flags = panel.model.flagged()
     for concept, place in zip(points.concepts, points.flagged, strict=True):
         said = flags.get(int(concept), "").partition(";")[0]
@@ -608,9 +619,11 @@ def test_the_atlas_shows_all_concepts_and_lists_those_drawn_around(encoded, pane
     assert not panel._all.isHidden()
     panel._all.click()
     assert panel.model.rowCount() > len(shown)
-    dots = next(dots for dots in atlas.dots if len(dots.points()))
-    dots.sigClicked.emit(dots, dots.points()[:1], None)
-    assert session.focus.selection.concept == int(dots.points()[0].data())
+    atlas.resize(700, 500)
+    number = int(np.argmax(points.strength))
+    left = Qt.MouseButton.LeftButton
+    QTest.mouseClick(atlas._plot.viewport(), left, pos=on_screen(atlas, number))
+    until(lambda: session.focus.selection.concept == fires[number])
 
 
 def test_groups_are_drawn_against_concepts_and_lead_to_cells(encoded, panel, until):

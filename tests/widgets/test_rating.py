@@ -50,6 +50,7 @@ def test_raters_are_asked_blindly_and_compared(encoded, until):
     assert session.naming.name_of(listed[0]) == "a telling name"
     panel.tools.chosen.emit("agreement", "")
     window = controller.window
+    until(lambda: window.isVisible())
     shown = [window.pairs.item(0, column).text() for column in range(5)]
     assert shown == ["Ann", "Bo", "2", "0.5", "0.33"]
     row = window.tags.findItems("nucleus: round", Qt.MatchFlag.MatchExactly)[0].row()

@@ -237,11 +237,14 @@ def _outline(feature: dict[str, Any]) -> Outline | None:
     if isinstance(measured, list):  # as QuPath wrote them before version 0.4
         measured = {each["name"]: each["value"] for each in measured}
     cell_id = measured.get(CELL_ID)
+    said = properties.get("classification") or {}
+    # QuPath lists the parts of a class like "wbc: reactive", from version 0.4 on.
+    names = said.get("names") or [said.get("name") or ""]
     return Outline(
         tuple(
             tuple(np.asarray(ring, dtype=np.float64)[:, :2] for ring in polygon)
             for polygon in polygons
         ),
         int(cell_id) if cell_id and float(cell_id) > 0 else None,
-        str((properties.get("classification") or {}).get("name", "")),
+        ": ".join(map(str, names)),
     )

@@ -84,6 +84,16 @@ def compare_parts(parts: Sequence[GroupPart]) -> Generator[Progress, None, Group
     return compare_groups(sparse.csr_array(sparse.vstack(means, format="csr")), labels)
 
 
+def compare_raters(
+    ratings: Mapping[str, Mapping[int, str]],
+) -> Generator[Progress, None, tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]]:
+    """Agreement in all, tag by tag, and the concepts that are called differently."""
+    yield Progress("Comparing raters", 0, 0)
+    from napari_cytosae.core.rating import agreement, agreement_by_tag, disagreements
+
+    return agreement(ratings), agreement_by_tag(ratings), disagreements(ratings)
+
+
 def atlas_points(
     encoded: Encoded | None,
     catalogues: Mapping[str, Catalogue],

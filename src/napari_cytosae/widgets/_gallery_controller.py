@@ -254,21 +254,21 @@ class GalleryController:
             return
         concept = self._session.focus.selection.concept
         if self._panel.below.source == "catalogue":
-            text = "Select a concept to see its images in the catalogue."
+            text = "Select a concept"
             if concept is not None:
                 title = self._session.naming.title_of(concept)
-                text = f"Images that drive {title} ({self._count:,}):"
+                text = f"{self._count:,} images drive {title}"
         elif self._session.focus.examples:
-            text = "Most like the examples:"
+            text = "Most like the examples"
         elif concept is None:
-            text = f"Cells ({self._count:,}):"
+            text = f"{self._count:,} cells"
         else:
             title = self._session.naming.title_of(concept)
-            text = f"Cells that drive {title} ({self._count:,}):"
+            text = f"{self._count:,} cells drive {title}"
         verdicts = [v for c, _, v in self._session.review_list() if c == concept]
         if verdicts:
             accepted = verdicts.count("accept")
-            text += f" {accepted} accepted, {len(verdicts) - accepted} rejected"
+            text += f": {accepted} accepted, {len(verdicts) - accepted} rejected"
         if not self._session.encoded.complete:
-            text += " only a part of the image was encoded"
+            text += "; only a part of the image was encoded"
         self._panel.set_driving(text)

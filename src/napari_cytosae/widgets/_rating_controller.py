@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_cytosae.core.types import CytoError
 from napari_cytosae.session_values import OVERLAY_COLOURS
-from napari_cytosae.widgets import _thumbnails
+from napari_cytosae.widgets import _explorer_tasks, _thumbnails
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
     from napari_cytosae.widgets.rating_dialog import RatingDialog
 
-_LANE = "rating"
+_LANE, _AGREEMENT = "rating", "agreement"
 CELLS_SHOWN = 24
 
 
@@ -65,8 +65,6 @@ class RatingController:
 
     def show_agreement(self) -> None:
         """Compare all whose ratings are kept for this SAE, imported ones too."""
-        from napari_cytosae.core.rating import agreement, agreement_by_tag, disagreements
-
         names = self._session.naming.names
         ratings = {} if names is None else names.ratings()
         if len(ratings) < 2:
@@ -78,11 +76,20 @@ class RatingController:
 
             self.window = AgreementWindow(parent=self._panel)
             self.window.concept_clicked.connect(self._session.focus.select_concept)
-        self.window.set_tables(
-            agreement(ratings), agreement_by_tag(ratings), disagreements(ratings)
+        window = self.window
+
+        def ended(end: Ended) -> None:
+            window.set_tables(*end.value)
+            window.show()
+            window.raise_()
+
+        self._jobs.run(
+            _AGREEMENT,
+            "Comparing raters",
+            lambda: _explorer_tasks.compare_raters(ratings),
+            on_ended=ended,
+            on_failed=lambda error: self._desk.fail(str(error), error.details),
         )
-        self.window.show()
-        self.window.raise_()
 
     def _begin(self, rater: str, count: int) -> None:
         from napari_cytosae.core.rating import blinded_order

@@ -36,7 +36,7 @@ class ToolsController:
     ) -> None:
         self._session, self._desk, self._panel = session, desk, panel
         self._layers = layers
-        self._windows = windows
+        self._windows, self._rating = windows, rating
         self._tools: dict[str, Callable[[Path], None]] = {
             "passport": self._passport,
             "stability": self._stability,

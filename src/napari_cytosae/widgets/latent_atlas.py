@@ -10,6 +10,8 @@ import pyqtgraph as pg  # type: ignore[import-untyped]
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
+from napari_cytosae.widgets._dots import Dots
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -104,12 +106,9 @@ class LatentAtlas(QWidget):
             _UNKNOWN,
             *(scale.map(i / (STEPS - 1), "qcolor") for i in range(STEPS)),
         ]
-        self.dots = [
-            pg.ScatterPlotItem(size=5, pen=None, hoverable=True) for _ in range(STEPS + 1)
-        ]
-        for dots in self.dots:
-            dots.sigClicked.connect(self._on_click)
-            self._plot.addItem(dots)
+        self.dots = Dots()
+        self.dots.clicked.connect(self._on_click)
+        self._plot.addItem(self.dots)
         self._by = QComboBox()
         self._by.addItem("colour by label entropy", _BY_ENTROPY)
         self._by.addItem("colour by flag", _BY_FLAG)
@@ -147,28 +146,24 @@ class LatentAtlas(QWidget):
             )
         )
         step = points.flagged if by_flag else points.step
-        x, y = self._places()
-        # One item a colour: a brush a point takes long for tens of thousands.
-        for index, dots in enumerate(self.dots):
-            chosen = step == index
-            colours = _FLAG_COLOURS if by_flag else self._scale
-            dots.setBrush(pg.mkBrush(colours[min(index, len(colours) - 1)]))
-            dots.setData(x=x[chosen], y=y[chosen], data=points.concepts[chosen])
+        colours = [pg.mkColor(c) for c in (_FLAG_COLOURS if by_flag else self._scale)]
+        rgb = np.array([colour.getRgb()[:3] for colour in colours], np.uint8)
+        self.dots.set_dots(self._places(), rgb[np.minimum(step, len(rgb) - 1)])
 
-    def _places(self) -> tuple[Float64Array, Float64Array]:
+    def _places(self) -> Float64Array:
         assert self._points is not None
-        return np.log10(self._points.density), np.log10(self._points.strength)
+        return np.log10(np.stack([self._points.density, self._points.strength], axis=1))
 
-    def _on_click(self, _: Any, points: Any, *__: Any) -> None:
-        if len(points):
-            self.concept_clicked.emit(int(points[0].data()))
+    def _on_click(self, number: int) -> None:
+        if self._points is not None:
+            self.concept_clicked.emit(int(self._points.concepts[number]))
 
     def _on_lasso(self, corners: Any) -> None:
         if self._points is None:
             return
         from skimage.measure import points_in_poly
 
-        inside = points_in_poly(np.stack(self._places(), axis=1), corners)
+        inside = points_in_poly(self._places(), corners)
         self.concepts_picked.emit(self._points.concepts[inside].tolist())
 
 
