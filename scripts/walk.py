@@ -1,8 +1,8 @@
 """Walk through the explorer on real smears, check the numbers on screen, leave pictures.
 
 ``python scripts/walk.py IMAGE IMAGE... --catalogue DIR -o DIR [--theme light]``, under a
-display. The catalogue is shown in the atlas, whichever SAE it is of; its labels are not laid
-over the concepts of another one. What leaves the dock is walked by `walk_files.py`.
+display. The catalogue is shown in the atlas, whichever SAE it is of; its labels are not
+laid over the concepts of another one. What leaves the dock is walked by `walk_files.py`.
 """
 
 from __future__ import annotations
@@ -97,14 +97,13 @@ class Walk:
         """The table's numbers are those of the ranking."""
         session, model = self.session, self.panel.model
         model.set_keep("all")
-        wait(3000)
         for scope in ("image", "wbc"):
             session.focus.set_scope(scope)
-            wait(2000)
             table = session.cells.table
             ids = table.loc[table["kind"] == scope, "cell_id"] if scope == "wbc" else None
             expected = ranking(session.encoded.activations, session.rows(ids))
-            check(model.rowCount() == len(expected), f"{scope}: {len(expected)} concepts")
+            until(lambda n=len(expected): model.rowCount() == n, f"{scope}: its concepts")
+            until(lambda: len(self._where()) > 10, "where concepts fire")
             shown = [model.index(0, KEYS.index(key)).data() for key in KEYS]
             first = expected.iloc[0]
             here = float(shown[KEYS.index("here")])
@@ -113,7 +112,12 @@ class Walk:
             self.take(f"rank_{scope}")
         model.set_keep("background")
         session.focus.set_scope("image")
-        wait(1000)
+        wait(3000)
+
+    def _where(self) -> list[str]:
+        model, column = self.panel.model, KEYS.index("where")
+        shown = [model.index(row, column).data() for row in range(model.rowCount())]
+        return [text for text in shown if text]
 
     def find(self) -> None:
         """Names are found, also with a typing error; columns sort."""
@@ -139,7 +143,8 @@ class Walk:
         concept = self.concept
         session.overlays.show(concept)
         session.focus.select_concept(concept)
-        wait(4000)
+        until(lambda: f"drive {concept}" in panel.below._caption.text(), "cells")
+        wait(500)
         values = [
             encoded.activations.max[:, [concept]].toarray().ravel()
             for _, _, encoded in session.encoded_images().values()

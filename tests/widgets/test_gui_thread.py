@@ -255,7 +255,7 @@ def test_no_window_of_the_explorer_blocks_the_gui_thread(
         rng.random(LATENTS, np.float32),
         ("a", "b", "c"),
     )
-    ratings = {r: dict.fromkeys(range(i, 400 + i), r) for i, r in enumerate("abc")}
+    ratings = {r: dict.fromkeys(range(i, 50 + i), r) for i, r in enumerate("abc")}
     for rater, labels in ratings.items():
         session.naming.names.rate(rater, labels)
 

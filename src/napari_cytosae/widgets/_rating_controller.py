@@ -35,6 +35,7 @@ class RatingController:
         self._panel = panel
         self._rater = ""
         self._order: Sequence[int] = ()
+        self._said: dict[int, str] = {}
         self._place = 0
         self.dialog: RatingDialog | None = None
         self.window: AgreementWindow | None = None
@@ -98,37 +99,38 @@ class RatingController:
         listed = [model.concept_at(row) for row in range(min(count, model.rowCount()))]
         self._rater = rater
         self._order = blinded_order([c for c in listed if c is not None], rater)
-        said = self._said()
-        unrated = [i for i, concept in enumerate(self._order) if concept not in said]
-        self._go_to(unrated[0] if unrated else 0)
-
-    def _said(self) -> dict[int, str]:
-        """What this rater has said until now."""
         names = self._session.naming.names
-        return {} if names is None else names.ratings().get(self._rater, {})
+        self._said = {} if names is None else names.ratings().get(rater, {})
+        unrated = [i for i, c in enumerate(self._order) if c not in self._said]
+        self._go_to(unrated[0] if unrated else 0)
 
     def _rated(self, label: str) -> None:
         names = self._session.naming.names
         if names is None:
             return
+        concept = self._order[self._place]
         try:
-            names.rate(self._rater, {self._order[self._place]: label})
+            names.rate(self._rater, {concept: label})
         except CytoError as error:
             self._desk.fail(str(error))
             return
+        self._said = {c: said for c, said in self._said.items() if c != concept}
+        if label:
+            self._said[concept] = label
         self._go_to(self._place + 1)
 
     def _go_to(self, place: int) -> None:
         dialog = self.dialog
         assert dialog is not None
-        if place >= len(self._order):
+        total = len(self._order)
+        if place >= total:
+            said = sum(concept in self._said for concept in self._order)
             self._stop()
-            said = sum(concept in self._said() for concept in self._order)
-            self._desk.say(f"{self._rater} rated {said} of {len(self._order)} concepts.")
+            self._desk.say(f"{self._rater} rated {said} of {total} concepts.")
             return
         self._place = place
         concept = self._order[place]
-        dialog.ask(place + 1, len(self._order), self._said().get(concept, ""))
+        dialog.ask(place + 1, total, self._said.get(concept, ""))
         models = self._session.models
         assert models is not None  # they made the activations
         work = _thumbnails.GalleryWork(
