@@ -102,7 +102,8 @@ class Walk:
             table = session.cells.table
             ids = table.loc[table["kind"] == scope, "cell_id"] if scope == "wbc" else None
             expected = ranking(session.encoded.activations, session.rows(ids))
-            until(lambda n=len(expected): model.rowCount() == n, f"{scope}: its concepts")
+            count = len(expected)
+            until(lambda n=count: model.rowCount() == n, f"{scope}: its {count} concepts")
             until(lambda: len(self._where()) > 10, "where concepts fire")
             shown = [model.index(0, KEYS.index(key)).data() for key in KEYS]
             first = expected.iloc[0]
@@ -171,7 +172,7 @@ class Walk:
         session.focus.select_cells(chosen)
         panel.scope_chosen.emit("like")
         until(lambda: panel.gallery.model().rowCount() > 2, "cells like these")
-        until(lambda: "like" in panel.below._caption.text(), "cells like these")
+        until(lambda: "Like" in panel.below._caption.text(), "cells like these")
         mean = _sparse(
             np.vstack([encoded.activations.mean.toarray() for encoded in self._in_order()])
         )
@@ -279,6 +280,7 @@ class Walk:
                     self.take("rating", dialog)
                 dialog.next.click()
         self.panel.tools.chosen.emit("agreement", "")
+        until(lambda: controller.window and controller.window.isVisible(), "agreement")
         shown = [controller.window.pairs.item(0, c).text() for c in range(5)]
         # 2 of 3 agree; by chance 1/3 * 2/3 + 2/3 * 1/3 of them would.
         check(shown == ["Ann", "Bo", "3", "0.67", "0.4"], f"agreement: {shown}")

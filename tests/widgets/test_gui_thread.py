@@ -36,10 +36,7 @@ from napari_cytosae.core.types import (
 )
 from napari_cytosae.patient_session import PatientImage
 from napari_cytosae.session_values import CellSettings, ModelChoice
-from napari_cytosae.widgets.group_heatmap import GroupHeatmap
-from napari_cytosae.widgets.latent_atlas import LatentAtlas
 from napari_cytosae.widgets.patient_map import PatientMap
-from napari_cytosae.widgets.rating_dialog import RatingDialog
 
 LIMIT_S = 0.05
 CELLS, LATENTS, SIDE, PITCH = 5_000, 49_152, 1_500, 21
@@ -240,10 +237,11 @@ def test_no_window_of_the_explorer_blocks_the_gui_thread(
     until(lambda: panel.model.rowCount() > 40_000)
     tools = next(c for c in dock._controllers if hasattr(c, "_tools"))
     windows = tools._windows
-    # That pyqtgraph takes its time to be loaded and set up is not measured.
-    LatentAtlas(parent=dock).close()
-    GroupHeatmap(parent=dock).close()
-    RatingDialog(parent=dock).close()
+    # That pyqtgraph takes its time to be loaded and to set up a plot is not measured.
+    for key in ("atlas", "groups"):
+        panel.tools.chosen.emit(key, "")
+    until(lambda: windows.atlas._points is not None and bool(windows.heatmap.shown()))
+    windows.close()
     rng = np.random.default_rng(0)
     size = (LATENTS, 10)
     catalogue = Catalogue(
@@ -261,7 +259,7 @@ def test_no_window_of_the_explorer_blocks_the_gui_thread(
 
     with shares() as spent:
         panel.tools.chosen.emit("atlas", "")
-        until(lambda: windows.atlas is not None and windows.atlas._points is not None)
+        until(lambda: windows.atlas.isVisible())
         windows.atlas._box.enclosed.emit(np.array([[-9, -9], [9, -9], [9, 9], [-9, 9]]))
         qtbot.wait(500)
         panel.pick(None)
@@ -272,7 +270,10 @@ def test_no_window_of_the_explorer_blocks_the_gui_thread(
         until(lambda: windows.atlas._points.title == "data")
         qtbot.wait(500)
         panel.tools.chosen.emit("groups", "")
-        until(lambda: bool(windows.heatmap.shown()), 60_000)
+        until(lambda: windows.heatmap.isVisible())
+        for grouping in ("image", "kind"):
+            windows.heatmap.grouping_chosen.emit(grouping)
+            qtbot.wait(500)
         for index in (1, 2, 0):
             windows.heatmap._sort.setCurrentIndex(index)
             windows.heatmap._sort.activated.emit(index)

@@ -80,6 +80,10 @@ class ConceptNames:
         """The name of a concept, empty where it has none."""
         return self._own["names"].get(concept) or self._shipped.get(concept, "")
 
+    def own_name(self, concept: int) -> str:
+        """The user's own name of a concept, empty where there is none."""
+        return str(self._own["names"].get(concept, ""))
+
     def annotation(self, concept: int) -> Annotation:
         """Everything said about a concept."""
         own = self._own

@@ -89,7 +89,8 @@ def merge_names(names: ConceptNames, path: Path | str) -> Merged:
     """Take over what a file of `export_names` says; `undo` takes all of it back at once.
 
     Where only one side says something, it is kept; tags are joined, a star stays a star.
-    Where two names or notes differ, ours stand, and theirs go to the history.
+    Where two names or notes differ, ours stand, and theirs go to the history; a name that
+    the SAE came with is nobody's, and gives way.
 
     Raises
     ------
@@ -110,7 +111,7 @@ def merge_names(names: ConceptNames, path: Path | str) -> Merged:
         for concept, value in values.items():
             said = names.annotation(concept)
             ours: Any = {
-                "names": said.name,
+                "names": names.own_name(concept),
                 "tags": list(said.tags),
                 "notes": said.note,
                 "stars": said.star,

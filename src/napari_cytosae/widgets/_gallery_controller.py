@@ -259,7 +259,7 @@ class GalleryController:
                 title = self._session.naming.title_of(concept)
                 text = f"{self._count:,} images drive {title}"
         elif self._session.focus.examples:
-            text = "Most like the examples"
+            text = "Like the examples"
         elif concept is None:
             text = f"{self._count:,} cells"
         else:

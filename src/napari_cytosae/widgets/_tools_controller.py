@@ -76,7 +76,7 @@ class ToolsController:
                 return "The models were changed meanwhile; the catalogue was not taken."
             catalogues, classes = opened
             session.exploration.set_catalogues(catalogues, classes)
-            return f"Catalogue of {', '.join(catalogues)}: search a class, like basophil."
+            return f"Opened {', '.join(catalogues)}: search a class, like basophil."
 
         self._desk.run(
             "Opening the catalogue",

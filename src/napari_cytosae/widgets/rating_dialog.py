@@ -33,6 +33,12 @@ CELL_PX = 104
 FEW = 20
 """So many concepts are proposed."""
 
+_TICKS = """
+QTreeWidget::indicator { width: 10px; height: 10px; border: 1px solid #888 }
+QTreeWidget::indicator:checked { background: #0072b2; border-color: #56b4e9 }
+"""
+"""napari's own style leaves them dark on dark."""
+
 
 class RatingDialog(QWidget):
     """A window of its own; shows what it is told and says what the rater said.
@@ -99,6 +105,7 @@ class RatingDialog(QWidget):
         self.gallery.setToolTip("Cells that drive the concept, the strongest first")
         self.words = QTreeWidget()
         self.words.setHeaderHidden(True)
+        self.words.setStyleSheet(_TICKS)
         self.words.setToolTip("What the lit patches show (words after ICSH)")
         self._items: dict[str, QTreeWidgetItem] = {}
         self._groups: dict[str, QTreeWidgetItem] = {}
