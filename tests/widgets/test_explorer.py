@@ -303,9 +303,9 @@ def test_cells_of_all_images_are_shown_and_lead_to_their_image(
     assert sorted(shown.values()) == [False, True]
     choose_source(panel, "image")
     until(lambda: {cell.key[0] for cell in gallery.model()._cells} == {first})
-    viewer.layers.remove("mirrored.png")
     choose_source(panel, "all")
     until(lambda: len({cell.key[0] for cell in gallery.model()._cells}) == 2)
+    viewer.layers.remove("mirrored.png")
     there = [cell.key[0] for cell in gallery.model()._cells].index(second)
     gallery.setCurrentIndex(gallery.model().index(there))
     assert "no longer open" in encoded.strip.text
