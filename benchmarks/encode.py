@@ -12,7 +12,6 @@ process holds while it encodes 64 cells, above what it held with the weights (Li
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ import numpy as np
 import timm
 import torch
 from scipy import sparse
+from tables import add_option, show
 
 from napari_cytosae.core import pipeline
 from napari_cytosae.core._products import Product
@@ -181,6 +181,7 @@ def main() -> None:
     parser.add_argument("--bfloat16", action="store_true", help="time bfloat16 as well")
     parser.add_argument("--busy", action="store_true", help="CPU time of one thread")
     parser.add_argument("--memory-only", action="store_true", help=argparse.SUPPRESS)
+    add_option(parser)
     options = parser.parse_args()
     if options.busy:
         global clock
@@ -195,27 +196,19 @@ def main() -> None:
     memory = float(subprocess.check_output(command, text=True))
     precisions = ["float32", *["bfloat16"] * options.bfloat16]
     seconds = timings(d_sae, 1 if options.quick else options.rounds, precisions)
-    print(
-        json.dumps(
-            {
-                "latents": d_sae,
-                "threads": torch.get_num_threads(),
-                "milliseconds_a_cell": {k: round(1000 * v) for k, v in seconds.items()},
-                "share_of_the_measured_peak": {
-                    k: round(product_limit(d_sae, k) / seconds[k], 2) for k in precisions
-                },
-                "speed_up": {
-                    k: round(seconds["published"] / seconds[k], 2) for k in precisions
-                },
-                "speed_up_wanted": {k: TARGETS[k] for k in precisions},
-                f"megabytes_above_weights_{cells}_cells": round(memory),
-                "milliseconds_another_concept_200_cells": round(
-                    column_milliseconds(d_sae, 200), 1
-                ),
-            },
-            indent=2,
-        )
-    )
+    report = {
+        "latents": d_sae,
+        "threads": torch.get_num_threads(),
+        "milliseconds_a_cell": {k: round(1000 * v) for k, v in seconds.items()},
+        "share_of_the_measured_peak": {
+            k: round(product_limit(d_sae, k) / seconds[k], 2) for k in precisions
+        },
+        "speed_up": {k: round(seconds["published"] / seconds[k], 2) for k in precisions},
+        "speed_up_wanted": {k: TARGETS[k] for k in precisions},
+        f"megabytes_above_weights_{cells}_cells": round(memory),
+        "milliseconds_another_concept_200_cells": round(column_milliseconds(d_sae, 200), 1),
+    }
+    show(report, table=options.table)
 
 
 if __name__ == "__main__":

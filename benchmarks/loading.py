@@ -11,6 +11,7 @@ files, which the system takes back when it needs them.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ import time
 from pathlib import Path
 
 from encode import HEADS, held, random_crops, random_sae, random_vit
+from tables import add_option, show
 
 D_SAE = 49_152
 
@@ -59,8 +61,13 @@ def load(folder: Path, precision: str) -> dict[str, float]:
 
 
 def main() -> None:
-    if len(sys.argv) == 3:
-        print(json.dumps(load(Path(sys.argv[1]), sys.argv[2])))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("one", nargs="*", help=argparse.SUPPRESS)
+    add_option(parser)
+    options = parser.parse_args()
+    if options.one:
+        folder, precision = options.one
+        print(json.dumps(load(Path(folder), precision)))
         return
     with tempfile.TemporaryDirectory() as folder:
         megabytes = write(Path(folder))
@@ -75,7 +82,7 @@ def main() -> None:
             one["share_with_mapped_pages"] = most / megabytes
             again = " again" if precision in report else ""
             report[precision + again] = {k: round(v, 2) for k, v in one.items()}
-    print(json.dumps(report, indent=2))
+    show(report, table=options.table)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,6 +28,7 @@ import torch
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication
 from scipy import sparse
+from tables import add_option, show
 
 from napari_cytosae.core._token_reader import TokenReader
 from napari_cytosae.core.checkpoints import SaeFile
@@ -192,6 +192,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=5000)
     parser.add_argument("--side", type=int, default=20_000, help="of the slide, in px")
     parser.add_argument("--busy", action="store_true", help="CPU time of one thread")
+    add_option(parser)
     options = parser.parse_args()
     if options.busy:
         global clock
@@ -237,7 +238,7 @@ def main() -> None:
             "four overlays": round(min(four), 1),
         },
     }
-    print(json.dumps(report, indent=2))
+    show(report, table=options.table)
     screen.viewer.close()
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +13,7 @@ from PIL import Image
 
 from napari_cytosae.core import checkpoints, models, precision
 from napari_cytosae.core._loading import pick_device
+from napari_cytosae.core._products import _fusable
 from napari_cytosae.core.models import load_models
 from napari_cytosae.core.types import CheckpointError, CytoError, ModelMismatchError
 
@@ -242,6 +247,22 @@ def test_bfloat16_keeps_the_agreement(reference_dir, tiny, crops):
     assert precision.agree(rounded, exact)
     assert fast.tokens(crops[:1]).dtype == np.float32
     assert fast.latents(crops[:1], [3]).dtype == np.float32
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_weights_are_held_once(reference_dir, tmp_path, crops, precision):
+    """The products' copies of the backbone are all there is; the SAE stays on disk."""
+    if not _fusable(getattr(torch, precision)):
+        pytest.skip("this torch or this CPU has no fused products")
+    backbone, sae = tmp_path / "backbone.pth", tmp_path / "sae.pt"
+    shutil.copy(reference_dir / "backbone_tiny_random.pth", backbone)
+    shutil.copy(reference_dir / "sae_tiny_random.pt", sae)
+    loaded = load_models(backbone, sae, precision=precision)
+    loaded.encode(crops[:1])
+    mapped = Path("/proc/self/maps").read_text()
+    assert str(backbone) not in mapped
+    assert str(sae) in mapped
 
 
 @pytest.mark.parametrize("faster", [True, False])

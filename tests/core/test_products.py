@@ -81,11 +81,6 @@ def test_a_row_does_not_depend_on_its_company(dtype):
         assert torch.equal(product(x[1:]), together[1:])
 
 
-def test_a_plain_float32_weight_is_not_copied(path):
-    _, weight, bias = parts()
-    assert Product(weight, bias).weight.data_ptr() == weight.data_ptr()
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_products_may_share_a_scratch(path, dtype):
     """Weights that have to be rearranged, one after the other in the same memory."""

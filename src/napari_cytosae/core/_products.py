@@ -33,7 +33,7 @@ class Product(nn.Module):
     Parameters
     ----------
     weight : Tensor of float32, (outputs, inputs)
-        On the device to compute on. Copied where the layout or `dtype` has to change.
+        On the device to compute on. On a CPU copied, into another layout.
     bias : Tensor of float32, (outputs,), or None
         Added in float32 in either precision.
     dtype : {torch.float32, torch.bfloat16}
@@ -92,12 +92,7 @@ def _fusable(dtype: torch.dtype) -> bool:
 def _laid_out(
     weight: torch.Tensor, dtype: torch.dtype, scratch: torch.Tensor | None
 ) -> torch.Tensor:
-    """The weight as oneDNN wants it; a plain float32 one is taken as it is.
-
-    Mapped from a file it then takes no memory of its own, at a cost of one part in twenty.
-    """
-    if dtype == torch.float32 and weight.is_contiguous():
-        return weight
+    """A copy of the weight as oneDNN wants it."""
     if scratch is None:
         plain = weight.to(dtype).contiguous()
     else:

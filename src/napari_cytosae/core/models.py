@@ -11,6 +11,7 @@ import torch
 from napari_cytosae import __version__
 from napari_cytosae.core import encoding, pipeline
 from napari_cytosae.core._loading import open_pair, pick_device, require_fit
+from napari_cytosae.core._products import Product
 from napari_cytosae.core._token_reader import TokenReader
 from napari_cytosae.core.backbone import Backbone, preprocess
 from napari_cytosae.core.cache import open_cache
@@ -54,9 +55,9 @@ class Models(TokenReader):
     Parameters
     ----------
     backbone : BackboneFile
-        Weights, assigned and not copied on the CPU in float32.
+        Weights, of which those of the products are copied.
     sae : SaeFile
-        Weights, likewise.
+        Weights, assigned and not copied on the CPU; the encoder's are copied at first use.
     device : torch.device
         Where to compute.
     dtype : {"float32", "bfloat16"}
@@ -98,7 +99,8 @@ class Models(TokenReader):
         """Memory that the weights take."""
         parts = (self._backbone, self._sae)
         tensors = [t for part in parts for t in (*part.parameters(), *part.buffers())]
-        return sum(t.nbytes for t in tensors)
+        products = [m for m in self._backbone.modules() if isinstance(m, Product)]
+        return sum(t.nbytes for t in (*tensors, *(each.weight for each in products)))
 
     @property
     def layer(self) -> int:
@@ -263,29 +265,33 @@ def load_models(
         )
     began = time.perf_counter()
     where = pick_device(device)
-    files = open_pair(backbone, sae)
     if precision == "auto":
-        models = _fastest(*files, where)
+        models = _fastest(backbone, sae, where)
     else:
-        models = Models(*files, where, precision)
+        models = Models(*open_pair(backbone, sae), where, precision)
     models.load_seconds = time.perf_counter() - began
     return models
 
 
-def _fastest(backbone: BackboneFile, sae: SaeFile, device: torch.device) -> Models:
+def _fastest(backbone: str | Path, sae: str | Path, device: torch.device) -> Models:
     cache = open_cache()
     folder = None if cache is None else cache.folder
-    here = measured_on(device, backbone.info.sha256, sae.info.sha256)
+    files = open_pair(backbone, sae)
+    here = measured_on(device, *(file.info.sha256 for file in files))
     known = recall(here, folder)
-    if known is not None:
-        return Models(backbone, sae, device, known)
-    models = Models(backbone, sae, device, "float32")
-    if faster_in_bfloat16(device):
-        # One after the other: both at once would take twice the memory.
+    if known is None and faster_in_bfloat16(device):
         crops = probes()
-        exact = models.encode(crops)
-        models = Models(backbone, sae, device, "bfloat16")
-        if not agree(models.encode(crops), exact):
-            models = Models(backbone, sae, device, "float32")
-    remember(here, models.precision, folder)
-    return models
+        exact = Models(*files, device, "float32").encode(crops)
+        # One after the other, from files mapped anew: what either has read or rearranged
+        # is as large as the weights.
+        del files
+        fast = Models(*open_pair(backbone, sae), device, "bfloat16")
+        if agree(fast.encode(crops), exact):
+            remember(here, "bfloat16", folder)
+            return fast
+        del fast
+        files = open_pair(backbone, sae)
+    if known is None:
+        known = "float32"
+        remember(here, known, folder)
+    return Models(*files, device, known)

@@ -50,12 +50,6 @@ def use(backbone: Backbone, sae: Sae, precision: Precision) -> None:
     dtype = torch.float32 if precision == "float32" else torch.bfloat16
     largest = max(weights.numel() for weights in backbone.vit.blocks.parameters())
     scratch = sae.b_dec.new_empty(largest, dtype=dtype)
-    if dtype == torch.bfloat16:
-        # The weights are rounded copies: with the rest, which is small, copied as well,
-        # nobody holds the file they were mapped from.
-        for parameter in backbone.parameters():
-            if parameter.ndim != 2:
-                parameter.data = parameter.data.clone()
     block: Any
     for block in backbone.vit.blocks:
         if dtype == torch.bfloat16 and sae.b_dec.device.type == "cpu":
@@ -75,6 +69,10 @@ def use(backbone: Backbone, sae: Sae, precision: Precision) -> None:
                     scratch,
                 )
                 block.set_submodule(name, product)
+    # The products hold copies of their weights; with the rest, which is small, copied as
+    # well, nobody holds the file they were mapped from.
+    for parameter in backbone.parameters():
+        parameter.data = parameter.data.clone()
     sae.use(dtype)
 
 
