@@ -7,13 +7,14 @@ from PIL import Image as PillowImage
 from scipy import ndimage as ndi
 from skimage.measure import regionprops_table
 
-from napari_cytosae.core import segmentation
+from napari_cytosae.core import _red, segmentation
 from napari_cytosae.core._split import divide
 from napari_cytosae.core.images import read_image
 from napari_cytosae.core.morphometry import edge_sharpness
 from napari_cytosae.core.segmentation import (
     estimate_pixel_size,
     measure,
+    search,
     segment,
     single_cell,
 )
@@ -416,6 +417,19 @@ def test_a_giant_clump_of_white_cells_is_one_flag_not_a_crowd():
     cells = segment(rgb, pixel_size=0.2)
     assert len(cells) <= 3
     assert cells.table.qc.str.contains("clump").all()
+
+
+def test_a_search_can_be_given_up_between_its_steps(monkeypatch):
+    late = []
+    original = _red.red_cells
+    monkeypatch.setattr(_red, "red_cells", lambda *a: late.append(1) or original(*a))
+    rgb = render_smear((300, 300), pixel_size=0.2, seed=1).rgb
+    steps = search(rgb, 0.2, ("wbc", "rbc"))
+    assert [next(steps).done for _ in range(3)] == [0, 1, 2]
+    steps.close()
+    assert not late
+    assert len(segment(rgb, 0.2, ("wbc", "rbc")))
+    assert late == [1]
 
 
 def test_wrong_arguments_are_refused():

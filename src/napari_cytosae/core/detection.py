@@ -50,7 +50,7 @@ def find_cells(
     Yields
     ------
     Progress
-        Once, before the work; of a slide after each tile.
+        Before the work, and before each of its steps; of a slide after each tile.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def find_cells(
         return segmentation.measure(whole, labels, pixel_size)
     if single_cell:
         return segmentation.single_cell(whole, pixel_size)
-    return segmentation.segment(whole, pixel_size, kinds)
+    return (yield from segmentation.search(whole, pixel_size, kinds))
 
 
 def part_of(image: Image | Pyramid, y0: int, x0: int, y1: int, x1: int) -> Image:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from napari_cytosae.core import encoding
 from napari_cytosae.core._encoder import Encoder
+from napari_cytosae.core._run import run as run
 from napari_cytosae.core.crops import FIELD_OF_VIEW_UM, crop_cells
 from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.types import Crops, CytoError, Encoded, Progress
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
         Int64Array,
         UInt8Array,
     )
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,16 +173,6 @@ def analyze_image(
         models, crops, threshold, keep_tokens=keep_tokens, cache=cache
     )
     return Analysis(cells, crops, encoded)
-
-
-def run(job: Generator[Progress, None, Result]) -> Result:
-    """Run a long job to its end and return its result; its progress goes unseen."""
-    while True:
-        try:
-            next(job)
-        except StopIteration as finished:
-            result: Result = finished.value
-            return result
 
 
 def _whereabouts(crops: Sequence[UInt8Array]) -> tuple[Int64Array, Int64Array]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage as ndi
 
-from napari_cytosae.core import _red, _scale, _white, morphometry
+from napari_cytosae.core import _scale, _white
+from napari_cytosae.core._run import run
+from napari_cytosae.core._search import finish, search_at
 from napari_cytosae.core._shape import consecutive
 from napari_cytosae.core._stain import shrink, stain
 from napari_cytosae.core.types import (
@@ -21,14 +22,11 @@ from napari_cytosae.core.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
-    from napari_cytosae.core.types import Int32Array, UInt8Array
+    from napari_cytosae.core.types import Int32Array, Progress, UInt8Array
 
-__all__ = ["estimate_pixel_size", "measure", "segment", "single_cell"]
-
-_WORK_UM = 0.2
-"""Resolution the search runs at: outlines need no finer one, and speed follows it."""
+__all__ = ["estimate_pixel_size", "measure", "search", "segment", "single_cell"]
 
 estimate_pixel_size = _scale.estimate_pixel_size
 
@@ -62,56 +60,19 @@ def segment(
     CytoError
         If a kind is unknown, or the pixel size implausible or at odds with the red cells.
     """
+    return run(search(image, pixel_size, kinds))
+
+
+def search(
+    image: Image | UInt8Array,
+    pixel_size: float | None = None,
+    kinds: Sequence[CellKind] = ("wbc",),
+) -> Generator[Progress, None, Cells]:
+    """`segment`, step by step: between two of them the search can be given up."""
     _check_kinds(kinds)
     rgb, name = _unpack(image)
     size, um = settled_scale(rgb, image, pixel_size)
-    return segment_at(rgb, size, um, kinds, name)
-
-
-def segment_at(
-    rgb: UInt8Array, size: PixelSize, um: float, kinds: Sequence[CellKind], name: str
-) -> Cells:
-    """Find the cells of a field, or a part of one, whose scale is settled.
-
-    Parameters
-    ----------
-    rgb : ndarray of uint8, (H, W, 3)
-        The field.
-    size : PixelSize
-        Goes to the table.
-    um : float
-        Pixel size that size rules use, known or relative.
-    kinds : sequence of {"wbc", "rbc", "platelet"}
-        What to find.
-    name : str
-        Column ``image`` of the table.
-    """
-    factor = _factor(rgb, um)
-    work = stain(shrink(rgb, factor))
-    white, nuclei = _white.white_cells(work, um * factor)
-    layers: list[tuple[CellKind, Int32Array]] = [("wbc", white)]
-    if "platelet" in kinds or "rbc" in kinds:
-        plate = _red.platelets(work, white > 0, um * factor)
-        taken = (white > 0) | (plate > 0)
-        if "rbc" in kinds:
-            layers.append(("rbc", _red.red_cells(work, taken, um * factor)))
-        layers.append(("platelet", plate))
-    labels = np.zeros(work.void.shape, np.int32)
-    kind_of: dict[int, CellKind] = {}
-    for kind, found in layers:
-        if kind not in kinds:
-            continue
-        start = len(kind_of)
-        count = int(found.max())
-        labels[found > 0] = found[found > 0] + start
-        kind_of.update({start + i: kind for i in range(1, count + 1)})
-    if "wbc" not in kinds:
-        nuclei = np.zeros_like(nuclei)
-    if factor > 1:
-        labels = _enlarge(labels, factor, rgb.shape[:2])
-        nuclei = _enlarge(nuclei, factor, rgb.shape[:2])
-    nuclei = np.where(nuclei == labels, nuclei, 0).astype(np.int32)
-    return _finish(rgb, labels, nuclei, kind_of, size, um, name)
+    return (yield from search_at(rgb, size, um, kinds, name))
 
 
 def measure(
@@ -155,7 +116,7 @@ def measure_at(image: Image | UInt8Array, labels: Int32Array, size: PixelSize) -
     ids, own = consecutive(labels)
     um = size.um or _scale_of_nuclei(rgb)
     nuclei, kinds = _white.nuclei_within(stain(rgb.astype(np.float32)), own, um)
-    cells = _finish(rgb, own, nuclei, kinds, size, um, name)
+    cells = finish(rgb, own, nuclei, kinds, size, um, name)
     table = cells.table.assign(cell_id=ids.astype(np.int64))
     nuclei = np.where(nuclei > 0, labels, 0).astype(np.int32)
     return Cells(labels, nuclei, table, size)
@@ -188,24 +149,7 @@ def single_cell(image: Image | UInt8Array, pixel_size: float | None = None) -> C
         nearest = int(cells.table.cell_id.iloc[np.hypot(*offset.T).argmin()])
         labels = (np.asarray(cells.labels) == nearest).astype(np.int32)
         nuclei = (np.asarray(cells.nuclei) == nearest).astype(np.int32)
-    return _finish(rgb, labels, nuclei, {1: "wbc"}, size, um, name, single=True)
-
-
-def _finish(
-    rgb: UInt8Array,
-    labels: Int32Array,
-    nuclei: Int32Array,
-    kinds: dict[int, CellKind],
-    size: PixelSize,
-    um: float,
-    name: str,
-    single: bool = False,
-) -> Cells:
-    green = rgb[..., 1]
-    glass = float(np.percentile(green[::4, ::4], 95))
-    density = np.log10((glass + 4) / (np.arange(256) + 4)).astype(np.float32)[green]
-    table = morphometry.cell_table(density, labels, nuclei, kinds, size, um, name)
-    return Cells(labels, nuclei, table, size, single)
+    return finish(rgb, labels, nuclei, {1: "wbc"}, size, um, name, single=True)
 
 
 def _unpack(image: Image | UInt8Array) -> tuple[UInt8Array, str]:
@@ -265,33 +209,6 @@ def _scale_of_nuclei(rgb: UInt8Array) -> float:
     """Pixel size (um) that size rules use where the true one cannot be told."""
     factor = _scale.overview_factor(rgb)
     return (_white.nuclear_scale(stain(shrink(rgb, factor))) or 0.15) / factor
-
-
-def _factor(rgb: UInt8Array, um: float) -> int:
-    return int(min(max(1, round(_WORK_UM / um)), *(max(1, s // 16) for s in rgb.shape[:2])))
-
-
-def _enlarge(labels: Int32Array, factor: int, shape: tuple[int, ...]) -> Int32Array:
-    """Bring labels back to the image's own grid, their outlines interpolated."""
-    full = np.zeros(shape, np.int32)
-    for i, (rows, columns) in enumerate(ndi.find_objects(labels), 1):
-        y0, x0 = max(0, rows.start - 1), max(0, columns.start - 1)
-        own = np.pad(
-            (labels[y0 : rows.stop + 1, x0 : columns.stop + 1] == i).astype(np.float32),
-            1,
-            mode="edge",
-        )
-        fine = ndi.zoom(own, factor, order=1, mode="nearest", grid_mode=True)
-        fine = fine[factor:-factor, factor:-factor] > 0.5
-        target = full[y0 * factor :, x0 * factor :][: fine.shape[0], : fine.shape[1]]
-        fine = fine[: target.shape[0], : target.shape[1]]
-        target[fine & (target == 0)] = i
-    # The rest of a division by `factor` at the far edges is shown by the last row found.
-    for axis in (0, 1):
-        done = labels.shape[axis] * factor
-        edge = np.moveaxis(full, axis, 0)
-        edge[done:] = edge[done - 1 : done]
-    return full
 
 
 def whole_labels(labels: np.ndarray, shape: tuple[int, ...]) -> Int32Array:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
+from napari_cytosae.core._run import run
 from napari_cytosae.core._seams import Seam, own_cells
+from napari_cytosae.core._search import search_at
 from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.core.morphometry import empty_table
-from napari_cytosae.core.segmentation import segment_at, settled_scale
+from napari_cytosae.core.segmentation import settled_scale
 from napari_cytosae.core.types import (
     Cells,
     CytoError,
@@ -144,7 +146,7 @@ def segment_tiles(
         y1, x1 = min(height, part[2] + margin), min(width, part[3] + margin)
         rgb, note = _read(pixels, y0, x0, y1, x1, name), ""
         try:
-            found = segment_at(rgb, size, um, kinds, name)
+            found = run(search_at(rgb, size, um, kinds, name))
         except ImageError as error:
             # Outside the glass, or without light: nothing to find, and no reason to stop.
             note = str(error)

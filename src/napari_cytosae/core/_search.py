@@ -1,0 +1,129 @@
+"""A field whose scale is known -> its cells, step by step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from napari_cytosae.core import _red, _white, morphometry
+from napari_cytosae.core._stain import shrink, stain
+from napari_cytosae.core.types import Cells, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from napari_cytosae.core.types import CellKind, Int32Array, PixelSize, UInt8Array
+
+_STEPS = 4
+_WORK_UM = 0.2
+"""Resolution the search runs at: outlines need no finer one, and speed follows it."""
+
+
+def search_at(
+    rgb: UInt8Array, size: PixelSize, um: float, kinds: Sequence[CellKind], name: str
+) -> Generator[Progress, None, Cells]:
+    """Find the cells of a field, or a part of one, whose scale is settled.
+
+    Parameters
+    ----------
+    rgb : ndarray of uint8, (H, W, 3)
+        The field.
+    size : PixelSize
+        Goes to the table.
+    um : float
+        Pixel size that size rules use, known or relative.
+    kinds : sequence of {"wbc", "rbc", "platelet"}
+        What to find.
+    name : str
+        Column ``image`` of the table.
+
+    Yields
+    ------
+    Progress
+        Before each step, so that the search can be given up there.
+
+    Returns
+    -------
+    Cells
+    """
+    yield _step(0)
+    factor = _factor(rgb, um)
+    work = stain(shrink(rgb, factor))
+    yield _step(1)
+    white, nuclei = _white.white_cells(work, um * factor)
+    yield _step(2)
+    layers: list[tuple[CellKind, Int32Array]] = [("wbc", white)]
+    if "platelet" in kinds or "rbc" in kinds:
+        plate = _red.platelets(work, white > 0, um * factor)
+        taken = (white > 0) | (plate > 0)
+        if "rbc" in kinds:
+            layers.append(("rbc", _red.red_cells(work, taken, um * factor)))
+        layers.append(("platelet", plate))
+    labels = np.zeros(work.void.shape, np.int32)
+    kind_of: dict[int, CellKind] = {}
+    for kind, found in layers:
+        if kind not in kinds:
+            continue
+        start = len(kind_of)
+        count = int(found.max())
+        labels[found > 0] = found[found > 0] + start
+        kind_of.update({start + i: kind for i in range(1, count + 1)})
+    if "wbc" not in kinds:
+        nuclei = np.zeros_like(nuclei)
+    yield _step(3)
+    if factor > 1:
+        labels = _enlarge(labels, factor, rgb.shape[:2])
+        nuclei = _enlarge(nuclei, factor, rgb.shape[:2])
+    nuclei = np.where(nuclei == labels, nuclei, 0).astype(np.int32)
+    return finish(rgb, labels, nuclei, kind_of, size, um, name)
+
+
+def finish(
+    rgb: UInt8Array,
+    labels: Int32Array,
+    nuclei: Int32Array,
+    kinds: dict[int, CellKind],
+    size: PixelSize,
+    um: float,
+    name: str,
+    single: bool = False,
+) -> Cells:
+    """Measure the cells that label images show; arguments as for `search_at`."""
+    green = rgb[..., 1]
+    glass = float(np.percentile(green[::4, ::4], 95))
+    density = np.log10((glass + 4) / (np.arange(256) + 4)).astype(np.float32)[green]
+    table = morphometry.cell_table(density, labels, nuclei, kinds, size, um, name)
+    return Cells(labels, nuclei, table, size, single)
+
+
+def _step(done: int) -> Progress:
+    return Progress("Segmenting", done, _STEPS, "steps")
+
+
+def _factor(rgb: UInt8Array, um: float) -> int:
+    return int(min(max(1, round(_WORK_UM / um)), *(max(1, s // 16) for s in rgb.shape[:2])))
+
+
+def _enlarge(labels: Int32Array, factor: int, shape: tuple[int, ...]) -> Int32Array:
+    """Bring labels back to the image's own grid, their outlines interpolated."""
+    full = np.zeros(shape, np.int32)
+    for i, (rows, columns) in enumerate(ndi.find_objects(labels), 1):
+        y0, x0 = max(0, rows.start - 1), max(0, columns.start - 1)
+        own = np.pad(
+            (labels[y0 : rows.stop + 1, x0 : columns.stop + 1] == i).astype(np.float32),
+            1,
+            mode="edge",
+        )
+        fine = ndi.zoom(own, factor, order=1, mode="nearest", grid_mode=True)
+        fine = fine[factor:-factor, factor:-factor] > 0.5
+        target = full[y0 * factor :, x0 * factor :][: fine.shape[0], : fine.shape[1]]
+        fine = fine[: target.shape[0], : target.shape[1]]
+        target[fine & (target == 0)] = i
+    # The rest of a division by `factor` at the far edges is shown by the last row found.
+    for axis in (0, 1):
+        done = labels.shape[axis] * factor
+        edge = np.moveaxis(full, axis, 0)
+        edge[done:] = edge[done - 1 : done]
+    return full
