@@ -499,6 +499,8 @@ def test_cells_are_called_by_keys_and_the_rest_is_proposed(
     assert panel.count.table.bars[0].value.endswith("]")
     first = int(gallery.model().cell_at(0))
     assert not found.called[first]
+    # What was called last is left behind: the most doubtful is next.
+    assert not any(found.called[cell] for cell in patients.selected)
     panel.count.export_clicked.emit(str(tmp_path / "differential.csv"))
     until(lambda: "Saved in" in predicted.strip.text)
     table = pd.read_csv(tmp_path / "differential.csv")
@@ -511,6 +513,11 @@ def test_cells_are_called_by_keys_and_the_rest_is_proposed(
     qtbot.keyClick(gallery, "8")
     assert "other" in patients.types.values()
     assert patients.differential is None
+    # Each call is learned from, without another click.
+    until(lambda: patients.differential is not None)
+    assert patients.differential.called.sum() == 7
+    assert not patients.differential.called[list(patients.selected)].any()
     patients.select((first,))
     qtbot.keyClick(gallery, Qt.Key.Key_Backspace)
     assert "other" not in patients.types.values()
+    until(lambda: patients.differential is not None)

@@ -75,16 +75,21 @@ class CountController(QObject):
         return False
 
     def call(self, cell_type: str) -> None:
-        """Say what the selected cells are, and go on to the next."""
+        """Say what the selected cells are, and go on to the next.
+
+        Once the rest is proposed, each call is learned from.
+        """
         reading, selected = self._patients.reading, self._patients.selected
         if reading is None or not selected:
             self._desk.say("Select cells below, then press the number of their type.")
             return
         following = self._gallery.after(selected[-1])
+        proposed = self._patients.differential is not None
         self._patients.call([int(reading.rows[p]) for p in selected], cell_type)
         if following is not None:
-            self._gallery.set_selected((following,))
-            self._patients.select((following,))
+            self._select(following)
+        if proposed:
+            self.propose()
 
     def propose(self) -> None:
         """Let the called cells teach what the others are."""
@@ -116,8 +121,17 @@ class CountController(QObject):
             )
 
     def _on_proposed(self, end: Ended) -> None:
-        if end.value is not None:
-            self._patients.set_differential(end.value)
+        found: Differential | None = end.value
+        if found is None:
+            return
+        self._patients.set_differential(found)
+        doubtful = int(found.doubtful_first()[0])
+        if all(found.called[cell] for cell in self._patients.selected):
+            self._select(doubtful)
+
+    def _select(self, cell: int) -> None:
+        self._gallery.set_selected((cell,))
+        self._patients.select((cell,))
 
     def _on_failed(self, error: JobError) -> None:
         self._desk.fail(str(error), error.details)

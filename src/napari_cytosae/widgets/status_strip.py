@@ -20,6 +20,8 @@ from qtpy.QtWidgets import (
 from napari_cytosae.core.types import RESEARCH_USE
 
 if TYPE_CHECKING:
+    from qtpy.QtGui import QShowEvent
+
     from napari_cytosae.core.types import Progress
 
 
@@ -51,8 +53,6 @@ class StatusStrip(QWidget):
         )
         self._text.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        # The strip must not move when text comes and goes; longer text is in the details.
-        self._text.setFixedHeight(_LINES * self._text.fontMetrics().lineSpacing() + 2)
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
         self._bar.setFixedHeight(_BAR_PX)
@@ -78,6 +78,14 @@ class StatusStrip(QWidget):
         policy.setRetainSizeWhenHidden(True)
         self._bar.setSizePolicy(policy)
         self.show_message("")
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Make room for the text in the font that the theme has set by now.
+
+        The strip must not move when text comes and goes; longer text is in the tooltip.
+        """
+        super().showEvent(event)
+        self._text.setFixedHeight(_LINES * self._text.fontMetrics().lineSpacing() + 2)
 
     @property
     def text(self) -> str:
