@@ -2,7 +2,8 @@
 
 ``python scripts/walk.py IMAGE IMAGE... --catalogue DIR -o DIR [--theme light]``, under a
 display. The catalogue is shown in the atlas, whichever SAE it is of; its labels are not
-laid over the concepts of another one. What leaves the dock is walked by `walk_files.py`.
+laid over the concepts of another one. What leaves the dock is walked by
+`walk_files.py`, the windows beside it by `walk_windows.py`.
 """
 
 from __future__ import annotations
@@ -19,11 +20,10 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from screenshots import WINDOW, take, until, wait
 from walk_files import check, choose_source, walk_files
+from walk_windows import walk_atlas, walk_heatmap, walk_rating
 
-from napari_cytosae.core.class_labels import describe_classes, load_all
 from napari_cytosae.core.concepts import Annotation, ranking
 from napari_cytosae.core.enrichment import enriched, likeness
-from napari_cytosae.core.groups import compare_groups
 from napari_cytosae.widgets.concept_model import HEADERS
 
 KEYS = list(HEADERS)
@@ -57,10 +57,10 @@ class Walk:
         self.examples()
         self.review()
         self.inspector()
-        self.heatmap()
-        self.rating()
+        walk_heatmap(self)
+        walk_rating(self)
         walk_files(self)
-        self.atlas()
+        walk_atlas(self)
         self.viewer.close()
         QApplication.processEvents()
 
@@ -235,83 +235,6 @@ class Walk:
         check("granulated" in panel.model.index(row, KEYS.index("name")).data(), layer)
         self.take("notes")
         panel.below.setCurrentIndex(0)
-
-    def _windows(self) -> Any:
-        controllers = self.dock._controllers
-        return next(c for c in controllers if hasattr(c, "_tools"))._windows
-
-    def heatmap(self) -> None:
-        """Kinds of cells of all images against concepts."""
-        self.panel.tools.chosen.emit("groups", "")
-        heatmap = self._windows().heatmap
-        until(heatmap.shown, "groups")
-        means, kinds = [], []
-        for cells, _, encoded in self.session.encoded_images().values():
-            means.append(encoded.activations.mean.toarray())
-            table = cells.table.set_index("cell_id")["kind"]
-            kinds += table.loc[encoded.cell_ids].tolist()
-        expected = compare_groups(_sparse(np.vstack(means)), kinds)
-        check(heatmap.shown() == expected.concepts.tolist(), "heatmap: order of concepts")
-        check(
-            np.allclose(heatmap._groups.means, expected.means, rtol=1e-5),
-            f"heatmap: {dict(zip(expected.names, expected.counts.tolist(), strict=True))}",
-        )
-        self.take("heatmap", heatmap)
-        heatmap.grouping_chosen.emit("image")
-        wait(1500)
-        self.take("heatmap_images", heatmap)
-        heatmap.close()
-
-    def rating(self) -> None:
-        """Two raters, who agree on two of three concepts."""
-        controller = next(c for c in self.dock._controllers if hasattr(c, "show_agreement"))
-        for rater, words in (("Ann", "abb"), ("Bo", "aab")):
-            self.panel.tools.chosen.emit("rate", "")
-            dialog = controller.dialog
-            dialog.rater.setText(rater)
-            dialog.count.setValue(3)
-            dialog.start.click()
-            order = controller._order
-            for number, concept in enumerate(order):
-                until(lambda: controller.dialog.gallery.model().rowCount(), "cells")
-                dialog.words.topLevelItem(0).setExpanded(True)
-                dialog.own.setText(words[sorted(order).index(concept)])
-                if (rater, number) == ("Ann", 1):
-                    self.take("rating", dialog)
-                dialog.next.click()
-        self.panel.tools.chosen.emit("agreement", "")
-        until(lambda: controller.window and controller.window.isVisible(), "agreement")
-        shown = [controller.window.pairs.item(0, c).text() for c in range(5)]
-        # 2 of 3 agree; by chance 1/3 * 2/3 + 2/3 * 1/3 of them would.
-        check(shown == ["Ann", "Bo", "3", "0.67", "0.4"], f"agreement: {shown}")
-        self.take("agreement", controller.window)
-        controller.window.close()
-
-    def atlas(self) -> None:
-        """These cells, then the catalogue."""
-        panel, session = self.panel, self.session
-        panel.tools.chosen.emit("atlas", "")
-        atlas = None
-
-        def drawn() -> bool:
-            nonlocal atlas
-            atlas = self._windows().atlas
-            return atlas is not None and atlas._points is not None
-
-        until(drawn, "the atlas")
-        self.take("atlas_cells", atlas)
-        found = load_all(self.catalogue)
-        name, catalogue = next(iter(found.items()))
-        session.exploration.set_catalogues(found, describe_classes(found))
-        panel.tools.chosen.emit("atlas", "")
-        until(lambda: atlas._points.title == name, "the catalogue")
-        fires = np.flatnonzero((catalogue.sparsity > 0) & (catalogue.mean_acts > 0))
-        check(
-            np.array_equal(atlas._points.concepts, fires),
-            f"atlas: {len(fires):,} of {name}",
-        )
-        self.take("atlas_catalogue", atlas)
-        atlas.close()
 
 
 def _sparse(dense: Any) -> Any:

@@ -90,6 +90,17 @@ def test_without_images_it_says_what_catalogue_and_names_say(weights, smears, tm
     assert "Cells that drive it" not in text
 
 
+def test_a_concept_has_a_class_before_there_is_an_image(data_dir):
+    folder = data_dir / "cytosae_published"
+    shown = run("catalogue", "show", folder, 10107)
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.startswith("concept 10107: basophil (MLL23 10/10, Matek 9/10)\n")
+    assert re.findall(r"^(MLL23|Matek|AML_Hehr)$", shown.stdout, re.M) == [
+        *("MLL23", "Matek", "AML_Hehr")
+    ]
+    assert "no concept 49152" in run("catalogue", "show", folder, 49152).stderr
+
+
 def test_a_pdf_is_printed_where_there_is_no_screen(weights, tmp_path):
     page = tmp_path / "page.pdf"
     command = [sys.executable, "-m", "napari_cytosae", "concept", "3", "-o", str(page)]

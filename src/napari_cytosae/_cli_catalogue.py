@@ -67,7 +67,9 @@ def build(
 def show(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="DIR", help="A catalogue, built here or published."),
+        typer.Argument(
+            metavar="DIR", help="A catalogue, built or published, or a folder of several."
+        ),
     ],
     concept: Annotated[int, typer.Argument(metavar="CONCEPT", help="Its number.")],
     classnames: Annotated[
@@ -79,7 +81,19 @@ def show(
         ),
     ] = None,
 ) -> None:
-    """Say what is known of one concept: how often it fires, and in which images most."""
-    from napari_cytosae.core.catalogue import load
+    """Say what is known of one concept: how often it fires, and in which images most.
 
-    typer.echo(load(folder, classnames).describe(concept))
+    Of a folder of several data sets, also the class that their top images show.
+    """
+    from napari_cytosae.core.catalogue import VALUES_FILE, load
+    from napari_cytosae.core.class_labels import describe_classes, load_all
+
+    if classnames is not None or (folder / VALUES_FILE).is_file():
+        typer.echo(load(folder, classnames).describe(concept))
+        return
+    found = load_all(folder)
+    described = {name: each.describe(concept) for name, each in found.items()}
+    text = describe_classes(found)["text"].iloc[concept]
+    typer.echo(f"concept {concept}: {text or 'no class is known'}")
+    for name, description in described.items():
+        typer.echo(f"\n{name}\n{description}")
