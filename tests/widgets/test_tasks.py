@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_cytosae.core.types import Image, PixelSize
-from napari_cytosae.widgets._concept_tasks import result_folder
+from napari_cytosae.widgets._export_tasks import result_folder
 from napari_cytosae.widgets._tasks import LayerPixels, open_image
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cytosae.core._annotation import Annotation
+from napari_cytosae.widgets._texts import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -41,58 +42,6 @@ _PLACES = {"nucleus": "nuc", "cytoplasm": "cyt", "outside": "out"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Texts:
-    """A column of texts, with what searching and sorting need of it."""
-
-    shown: tuple[str, ...]
-    distinct: tuple[str, ...]
-    """In lower case, in alphabetical order."""
-    place: npt.NDArray[np.int64]
-    """Of each text in `distinct`."""
-    rank: npt.NDArray[np.int64]
-    """Place in alphabetical order; equal texts share one, the empty text is 0."""
-
-    @classmethod
-    def of(cls, texts: Sequence[str]) -> _Texts:
-        shown = tuple(texts)
-        lower = np.char.lower(np.array(shown, dtype=str))
-        distinct, place = np.unique(lower, return_inverse=True)
-        return cls._placed(shown, distinct.tolist(), place)
-
-    def changed(self, rows: Sequence[int], texts: Sequence[str]) -> _Texts:
-        """Return the column with other texts in some rows; the others are not touched."""
-        if not texts:
-            return self
-        shown = list(self.shown)
-        for row, text in zip(rows, texts, strict=True):
-            shown[row] = text
-        lower = [text.lower() for text in texts]
-        distinct = sorted({*self.distinct, *lower})
-        where = {text: index for index, text in enumerate(distinct)}
-        moved = np.array([where[text] for text in self.distinct], np.int64)
-        place = moved[self.place] if len(moved) else np.zeros(len(shown), np.int64)
-        place[rows] = [where[text] for text in lower]
-        return _Texts._placed(shown, distinct, place)
-
-    @classmethod
-    def _placed(
-        cls, shown: Sequence[str], distinct: Sequence[str], place: npt.NDArray[np.int64]
-    ) -> _Texts:
-        rank = place + (0 if distinct and distinct[0] == "" else 1)
-        return cls(tuple(shown), tuple(distinct), place, rank)
-
-    def words(self) -> set[str]:
-        """All words in it, in lower case."""
-        used = np.flatnonzero(np.bincount(self.place, minlength=len(self.distinct)))
-        return {word for i in used.tolist() for word in self.distinct[i].split()}
-
-    def contains(self, word: str) -> npt.NDArray[np.bool_]:
-        """Whether each text contains a word; equal texts are looked at once."""
-        hits = np.array([word in text for text in self.distinct], bool)
-        return hits[self.place]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class ConceptRows:
     """One ranking, ready to be shown, sorted and searched.
 
@@ -103,7 +52,7 @@ class ConceptRows:
         `concept` as text.
     numbers : dict of str to ndarray of float64, (n,)
         By the keys of `NUMBERS`; NaN where unknown.
-    name, tags, cell_class, where : _Texts
+    name, tags, cell_class, where : Texts
         `cell_class` is what a catalogue's top images show, with counts.
     star : ndarray of bool, (n,)
     annotations : mapping of concept to Annotation
@@ -118,10 +67,10 @@ class ConceptRows:
     concept: npt.NDArray[np.int64]
     ids: npt.NDArray[np.str_]
     numbers: Mapping[str, npt.NDArray[np.float64]]
-    name: _Texts
-    tags: _Texts
-    cell_class: _Texts
-    where: _Texts
+    name: Texts
+    tags: Texts
+    cell_class: Texts
+    where: Texts
     star: npt.NDArray[np.bool_]
     annotations: Mapping[int, Annotation]
     flags: tuple[str, ...]
@@ -132,7 +81,7 @@ class ConceptRows:
     def empty(cls) -> ConceptRows:
         """No concepts."""
         none = np.empty(0)
-        texts = _Texts.of(())
+        texts = Texts.of(())
         return cls(
             none.astype(np.int64),
             none.astype(str),
@@ -162,10 +111,10 @@ class ConceptRows:
             concept,
             concept.astype(str),
             {key: _numbers(ranking, key) for key in NUMBERS},
-            _Texts.of([str(name) for name in ranking["name"]]),
-            _Texts.of([""] * len(ranking)),
-            _Texts.of(list(ranking.get("class", [""] * len(ranking)))),
-            _Texts.of([_short(place) for place in ranking["where"]]),
+            Texts.of([str(name) for name in ranking["name"]]),
+            Texts.of([""] * len(ranking)),
+            Texts.of(list(ranking.get("class", [""] * len(ranking)))),
+            Texts.of([_short(place) for place in ranking["where"]]),
             np.zeros(len(ranking), bool),
             {},
             flags,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cytosae.widgets import _concept_tasks, _tasks
+from napari_cytosae.widgets import _export_tasks, _tasks
 from napari_cytosae.widgets.cells_panel import counted
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class EncodingController:
             self._desk.fail("Encode the cells first.")
             return
         ticked = [o.concept for o in session.overlays.slots if o is not None]
-        work = _concept_tasks.Results(
+        work = _export_tasks.Results(
             image,
             cells,
             crops,
@@ -116,6 +116,6 @@ class EncodingController:
         )
         self._desk.run(
             "Exporting",
-            lambda: _concept_tasks.export(Path(folder), work),
+            lambda: _export_tasks.export(Path(folder), work),
             lambda written: f"Saved in {written}.",
         )
