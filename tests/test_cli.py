@@ -30,10 +30,12 @@ from PIL import Image as Pillow
 from typer.testing import CliRunner
 
 from napari_cytosae import _cli_console
+from napari_cytosae._cli_images import read_labels
 from napari_cytosae._sample_data import demo_smear
 from napari_cytosae.cli import app
 from napari_cytosae.core import image_training, known_models, registry
 from napari_cytosae.core.checkpoints import open_sae, save_sae
+from napari_cytosae.core.export import write_labels
 from napari_cytosae.core.models import Models
 from napari_cytosae.core.types import (
     CELL_COLUMNS,
@@ -406,6 +408,31 @@ def test_labels_are_taken_as_they_are(smear: Path, weights: Path, tmp_path: Path
     assert result.exit_code == 0, result.stderr
     assert np.array_equal(tifffile.imread(out / "smear" / "cells.tif"), labels)
     assert list(pd.read_csv(out / "smear" / "cells.csv")["cell_id"]) == [7, 4000]
+
+
+def test_labels_of_a_slide_are_read_lazily(
+    smear: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("core.pyramid", "_cli_images"):
+        monkeypatch.setattr(f"napari_cytosae.{module}.LARGE_PIXELS", 100_000)
+    slide, path, out = (tmp_path / name for name in ("slide.tif", "labels.tif", "out"))
+    rgb = np.asarray(Pillow.open(smear).convert("RGB"))
+    tifffile.imwrite(slide, rgb, tile=(256, 256), photometric="rgb", compression="zlib")
+    labels = np.zeros(rgb.shape[:2], np.int32)
+    labels[100:160, 700:760] = 7
+    labels[400:460, 300:360] = 4000
+    write_labels(labels, path)
+    assert not isinstance(read_labels(path), np.ndarray)
+    options = ("--pixel-size", "0.1", *with_models(weights))
+    result = run("analyze", slide, "--labels", path, "-o", out, *options)
+    assert result.exit_code == 0, result.stderr
+    assert np.array_equal(tifffile.imread(out / "slide" / "cells.tif"), labels)
+    assert list(pd.read_csv(out / "slide" / "cells.csv")["cell_id"]) == [7, 4000]
+    record = json.loads((out / "slide" / "run.json").read_text("utf-8"))
+    assert (
+        record["parameters"]["labels_sha256"]
+        == hashlib.sha256(labels.tobytes()).hexdigest()
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from napari_cytosae.core.label_blocks import BLOCK
 from napari_cytosae.core.types import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
     from pathlib import Path
 
+    from napari_cytosae.core._given import GivenLabels
     from napari_cytosae.core.cache import Cache
     from napari_cytosae.core.geojson import Outline
     from napari_cytosae.core.models import Models
@@ -35,8 +37,8 @@ class CellSource:
     ----------
     kinds : tuple of CellKind
         To be found by segmentation, where neither of the others holds.
-    labels : ndarray of int32, (H, W), or None
-        Cells as somebody outlined them.
+    labels : ndarray of int32, (H, W), or GivenLabels, or None
+        Cells as somebody outlined them; of a slide read lazily.
     outlines : tuple of Outline
         The same as polygons; drawn when the image is there.
     labels_name : str
@@ -46,7 +48,7 @@ class CellSource:
     """
 
     kinds: tuple[CellKind, ...] = ("wbc",)
-    labels: Int32Array | None = None
+    labels: Int32Array | GivenLabels | None = None
     outlines: tuple[Outline, ...] = ()
     labels_name: str = ""
     single_cell: bool = False
@@ -72,8 +74,14 @@ class CellSource:
     def as_parameters(self) -> dict[str, Any]:
         """What ``run.json`` says of it."""
         if self.labels is not None:
-            digest = hashlib.sha256(self.labels.tobytes()).hexdigest()
-            return {"cells": "labels", "labels": self.labels_name, "labels_sha256": digest}
+            import numpy as np
+
+            digest, (height, width) = hashlib.sha256(), self.labels.shape
+            for y in range(0, height, BLOCK):
+                strip = self.labels[y : min(y + BLOCK, height), 0:width]
+                digest.update(np.asarray(strip, np.int32).tobytes())
+            sha256 = digest.hexdigest()
+            return {"cells": "labels", "labels": self.labels_name, "labels_sha256": sha256}
         if self.single_cell:
             return {"cells": "single cell"}
         return {"cells": "segmentation", "kinds": list(self.kinds)}

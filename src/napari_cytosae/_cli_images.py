@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -19,6 +20,7 @@ from napari_cytosae._cli_console import (
     say,
 )
 from napari_cytosae.core.types import (
+    LARGE_PIXELS,
     CheckpointError,
     ImageError,
     OccupiedError,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from napari_cytosae.core._given import GivenLabels
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Cells, Image, Progress
 
@@ -126,8 +129,8 @@ def each_image(
         raise typer.Exit(BAD_INPUT)
 
 
-def read_labels(path: Path) -> npt.NDArray[np.int32]:
-    """Read a label image as somebody drew or corrected it.
+def read_labels(path: Path) -> npt.NDArray[np.int32] | GivenLabels:
+    """Read a label image as somebody drew or corrected it; that of a slide lazily.
 
     Raises
     ------
@@ -138,7 +141,10 @@ def read_labels(path: Path) -> npt.NDArray[np.int32]:
     import tifffile
 
     try:
-        labels = np.squeeze(tifffile.imread(path))
+        with tifffile.TiffFile(path) as tif:
+            large = math.prod(tif.series[0].shape) > LARGE_PIXELS
+        # Those of a slide are read where they are looked at.
+        labels: Any = _LabelFile(path) if large else np.squeeze(tifffile.imread(path))
     except FileNotFoundError as error:
         raise ImageError(f"There is no file {path}: check the path.") from error
     except Exception as error:  # parsers of damaged bytes raise nearly anything
@@ -148,9 +154,33 @@ def read_labels(path: Path) -> npt.NDArray[np.int32]:
             f"{path} holds {labels.dtype} values of shape {labels.shape}: cell labels are "
             "whole numbers, one for each pixel of the image."
         )
+    if isinstance(labels, _LabelFile):
+        return labels  # its numbers are checked as they are read
     if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < 2**31:
         raise ImageError(f"{path} holds cell ids below 0 or above 2,147,483,647.")
-    return labels.astype(np.int32)
+    whole: npt.NDArray[np.int32] = labels.astype(np.int32)
+    return whole
+
+
+class _LabelFile:
+    """The finest level of a TIFF, opened and read where it is sliced."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._opened() as labels:
+            self.shape, self.dtype, self.ndim = labels.shape, labels.dtype, labels.ndim
+
+    def __getitem__(self, key: tuple[slice, slice]) -> Any:
+        with self._opened() as labels:
+            return labels[key]
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        import tifffile
+        import zarr
+
+        with tifffile.imread(self._path, aszarr=True, level=0) as store:
+            yield zarr.open(store, mode="r")
 
 
 def _is_image(path: Path) -> bool:

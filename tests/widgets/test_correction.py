@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from weakref import ref
 
 import dask.array as da
@@ -155,6 +156,18 @@ def test_a_slide_opened_again_is_not_encoded_again(
     for name in ("n_patches", "max", "mean"):
         again = getattr(session.encoded.activations, name)
         assert (again != getattr(former, name)).nnz == 0
+
+
+def test_a_labels_layer_of_a_slide_is_taken_as_it_is(slide, viewer, until):
+    marks = np.zeros(slide.session.image.shape, np.int32)
+    marks[40:90, 30:80], marks[100:140, 60:110] = 11, 4
+    viewer.add_labels(marks, name="marks", scale=(0.1, 0.1))
+    slide.session.set_settings(replace(slide.session.settings, shows="labels"))
+    slide.cells_panel.segment_clicked.emit()
+    until(lambda: slide.session.cells is not None)
+    assert slide.session.cells.table.cell_id.tolist() == [4, 11]
+    assert slide.session.cells.table.area_px.tolist() == [2000, 2500]
+    assert isinstance(slide.session.cells.labels, LabelBlocks)
 
 
 def test_shapes_and_colours_join_the_layers_features(segmented, until):

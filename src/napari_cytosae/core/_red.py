@@ -31,7 +31,7 @@ _FINE_NECK = 0.95
 _TOO_LARGE = 1.4
 _NORMAL_UM2 = (32.0, 60.0)
 _SINGLE_UM2 = 20.0
-_IN_VIEW = 0.6
+_IN_VIEW = 0.5
 """Share of a cell that the border of the image has to leave for it to be one in view."""
 _HEAPS = 10.0
 """Where half of the blood lies in regions of this many cells' area, the pixel size must be

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from napari_cytosae.core import segmentation
+from napari_cytosae.core._given import measure_slide
 from napari_cytosae.core.pyramid import Pyramid, as_pyramid
 from napari_cytosae.core.slides import segment_slide
 from napari_cytosae.core.types import CytoError, Image, Progress
@@ -17,6 +18,7 @@ from napari_cytosae.core.types import CytoError, Image, Progress
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from napari_cytosae.core._given import GivenLabels
     from napari_cytosae.core.types import CellKind, Cells, Int32Array, UInt8Array
 
 Whole = TypeVar("Whole", bound="Image | UInt8Array")
@@ -27,7 +29,7 @@ def find_cells(
     pixel_size: float | None = None,
     kinds: Sequence[CellKind] = ("wbc",),
     *,
-    labels: Int32Array | None = None,
+    labels: Int32Array | GivenLabels | None = None,
     single_cell: bool = False,
 ) -> Generator[Progress, None, Cells]:
     """Find the cells of an image, or take them as they are given.
@@ -43,7 +45,8 @@ def find_cells(
     kinds : sequence of {"wbc", "rbc", "platelet"}
         To look for, where the cells are not given.
     labels : ndarray of int, (H, W), optional
-        Cells that somebody else outlined: measured, not searched.
+        Cells that somebody else outlined: measured, not searched. Of a slide they may
+        be read lazily.
     single_cell : bool
         The whole image is one cell.
 
@@ -59,15 +62,17 @@ def find_cells(
     Raises
     ------
     ImageError, CytoError
-        As the functions of `core.segmentation`, or when cells are given for a slide.
+        As the functions of `core.segmentation`, or when a slide is said to be one cell.
     """
     slide = None if isinstance(image, np.ndarray) else as_pyramid(image)
     if slide is not None and labels is None and not single_cell:
         return (yield from segment_slide(slide, pixel_size, kinds))
+    if isinstance(image, Pyramid) and labels is not None:
+        return (yield from measure_slide(image, labels, pixel_size))
     whole = require_whole(image)
     yield Progress("Segmenting", 0, 0)
     if labels is not None:
-        return segmentation.measure(whole, labels, pixel_size)
+        return segmentation.measure(whole, np.asarray(labels), pixel_size)
     if single_cell:
         return segmentation.single_cell(whole, pixel_size)
     return (yield from segmentation.search(whole, pixel_size, kinds))
@@ -86,11 +91,12 @@ def require_whole(image: Whole | Pyramid) -> Whole:
     Raises
     ------
     CytoError
-        For a slide, whose cells cannot be given.
+        For a slide: it is no single cell, and its cells are neither drawn nor corrected.
     """
     if isinstance(image, Pyramid):
         raise CytoError(
-            f"{image.name} is too large to be taken as one cell, or with cells outlined "
-            "elsewhere: cut out a region of at most 4096 x 4096 px."
+            f"{image.name} is too large to be one cell, or for outlines and corrections "
+            "by hand: cut out a region of at most 4096 x 4096 px, or give its cells as a "
+            "label image of the slide's size."
         )
     return image

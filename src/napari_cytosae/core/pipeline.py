@@ -22,6 +22,7 @@ from napari_cytosae.core.types import Crops, CytoError, Encoded, Progress
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from napari_cytosae.core._given import GivenLabels
     from napari_cytosae.core.cache import Cache
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
@@ -128,7 +129,7 @@ def analyze_image(
     pixel_size: float | None = None,
     kinds: Sequence[CellKind] = ("wbc",),
     *,
-    labels: Int32Array | None = None,
+    labels: Int32Array | GivenLabels | None = None,
     single_cell: bool = False,
     field_of_view_um: float = FIELD_OF_VIEW_UM,
     threshold: float = 0.2,

@@ -100,7 +100,9 @@ def measure(
     return measure_at(image, given, size)
 
 
-def measure_at(image: Image | UInt8Array, labels: Int32Array, size: PixelSize) -> Cells:
+def measure_at(
+    image: Image | UInt8Array, labels: Int32Array, size: PixelSize, um: float | None = None
+) -> Cells:
     """Measure given cells at a scale that is settled, see `measure`.
 
     Parameters
@@ -110,11 +112,14 @@ def measure_at(image: Image | UInt8Array, labels: Int32Array, size: PixelSize) -
     labels : ndarray of int32, (H, W)
         As `whole_labels` returns them.
     size : PixelSize
-        Goes to the table; where its `um` is None, sizes are relative to the nuclei.
+        Goes to the table.
+    um : float, optional
+        Pixel size that size rules use; by default that of `size`, and where it has none
+        relative to the nuclei.
     """
     rgb, name = _unpack(image)
     ids, own = consecutive(labels)
-    um = size.um or _scale_of_nuclei(rgb)
+    um = um or size.um or _scale_of_nuclei(rgb)
     nuclei, kinds = _white.nuclei_within(stain(rgb.astype(np.float32)), own, um)
     cells = finish(rgb, own, nuclei, kinds, size, um, name)
     table = cells.table.assign(cell_id=ids.astype(np.int64))

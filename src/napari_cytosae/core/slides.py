@@ -212,15 +212,17 @@ def segment_slide(
     return Cells(labels, nuclei, table, size, notes=notes)
 
 
-def scale_of(slide: Pyramid) -> tuple[PixelSize, float]:
+def scale_of(slide: Pyramid, user: float | None = None) -> tuple[PixelSize, float]:
     """Pixel size of a slide, and the one (um) that size rules use, as `segment_slide`.
+
+    The user's (um) overrides what the slide says.
 
     Raises
     ------
     ImageError, CytoError
         As `segment_tiles`.
     """
-    return _scale(slide.levels[0], slide.pixel_size, slide.name)
+    return _scale(slide.levels[0], user or slide.pixel_size, slide.name)
 
 
 def _read(pixels: Pixels, y0: int, x0: int, y1: int, x1: int, name: str) -> UInt8Array:

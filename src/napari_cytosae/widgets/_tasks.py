@@ -157,13 +157,14 @@ def find_cells(
     import numpy as np
 
     from napari_cytosae.core import detection
+    from napari_cytosae.core.types import Image
 
     if settings.shows == "labels":
         if labels is None:
             raise CytoError("Choose the Labels layer that marks the cells.")
-        detection.require_whole(image)
-        # A copy: the analyst may go on painting.
-        labels = np.array(labels)
+        if isinstance(image, Image):
+            # A copy: the analyst may go on painting.
+            labels = np.array(labels)
     return (
         yield from detection.find_cells(
             image,
