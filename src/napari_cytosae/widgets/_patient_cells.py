@@ -244,5 +244,5 @@ def _to_count(
     captions = []
     for position in order[:_CELLS]:
         name, p = found.proposed(int(position))
-        captions.append(name if found.called[position] else f"{name}? {p:.2f}")
+        captions.append(name if found.called[position] else f"{p:.2f} {name}?")
     return order, captions
