@@ -188,7 +188,8 @@ def crew(recipe: Recipe, workers: int = 0, scheduler: str = "") -> Iterator[Crew
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            # None is no dashboard, but port 8787: taken by another run, and open to all.
+            dashboard_address="127.0.0.1:0",
         )
         client = Client(cluster, set_as_default=False)
     try:
