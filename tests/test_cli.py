@@ -318,7 +318,7 @@ def test_an_error_nobody_expected_is_one_line_too(
     def broken(*_: object, **__: object) -> None:
         raise ValueError("axes don't match\narray")
 
-    monkeypatch.setattr("napari_cytosae.core.segmentation.segment", broken)
+    monkeypatch.setattr("napari_cytosae.core.segmentation.search", broken)
     line = one_line(run("segment", smear, "-o", tmp_path))
     assert "smear.png: Unexpected ValueError: axes don't match array" in line
     monkeypatch.setenv("CYTOSAE_TRACEBACK", "1")
@@ -331,7 +331,7 @@ def test_out_of_memory_is_said_plainly(
     def starving(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("napari_cytosae.core.segmentation.segment", starving)
+    monkeypatch.setattr("napari_cytosae.core.segmentation.search", starving)
     assert "not enough memory" in one_line(run("segment", smear, "-o", tmp_path))
 
 
@@ -772,18 +772,31 @@ def test_train_sae(data_dir: Path, weights: Path, tmp_path: Path) -> None:
     result = run("train-sae", *images, "-o", out, *options, "--kind", "topk", "-k", 4)
     assert result.exit_code == 0, result.stderr
     assert result.stdout == f"{out}\n"
-    assert "explained variance" in result.stderr
+    (said,) = (line for line in result.stderr.splitlines() if "explained variance" in line)
     shown = run("models", "info", out).stdout
     assert re.search(r"kind +topk\n", shown)
+    assert re.search(r"licence +not stated\n", shown)
+    # What is said at the end is what the file says.
+    assert said in shown
     assert re.search(r"d sae +64\n", shown)
     finished = ["train-sae", *images, "-o", out, *options, "--kind", "topk", "--resume"]
     again = run(*finished, "-k", 4)
     assert again.exit_code == 0, again.stderr
+    assert "was finished before" in again.stderr
     other = run(*finished, "-k", 5)
     assert other.exit_code == 2
     assert "is finished, with other settings (topk, block -2, 64 latents, 4 active" in (
         other.stderr
     )
+    before = out.read_bytes()
+    replaced = run(*finished[:-1], "-k", 5)
+    assert replaced.exit_code == 0, replaced.stderr
+    assert (tmp_path / "new.former.safetensors").read_bytes() == before
+    assert "is kept as" in replaced.stderr
+    out.rename(tmp_path / "new.training.safetensors")
+    early = run("analyze", *images, "-o", tmp_path / "run", "--sae", out)
+    assert early.exit_code == 2
+    assert "is not trained to its end" in early.stderr
     named = run("models", "info", "nope")
     assert named.exit_code == 2
     assert "cytosae" in named.stderr

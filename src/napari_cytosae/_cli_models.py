@@ -194,6 +194,8 @@ def _describe(found: BackboneInfo | SaeInfo) -> None:
     role = "backbone" if hasattr(found, "width") else "sae"
     typer.echo(f"{found.source}")
     for key, value in {"role": role, **asdict(found)}.items():
+        if key == "licence" and not value:
+            value = "not stated"
         if key != "source" and value not in ("", None):
             typer.echo(f"  {key.replace('_', ' '):<14} {value}")
 

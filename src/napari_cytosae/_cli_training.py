@@ -106,7 +106,7 @@ def train_sae(
     Ctrl-C keeps the state reached, for --resume.
     """
     from napari_cytosae.core.image_training import train_on_images
-    from napari_cytosae.core.training_task import ImageTraining
+    from napari_cytosae.core.training_task import ImageTraining, former_path
 
     if output.suffix.lower() != ".safetensors":
         raise typer.BadParameter("the name after -o must end in .safetensors")
@@ -131,10 +131,14 @@ def train_sae(
         licence=licence,
         resume=resume,
     )
-    trained = drive(_until_ctrl_c(train_on_images(task)), describe=str)
+    replaces = output.exists() and not resume
+    trained = drive(_until_ctrl_c(train_on_images(task), output), describe=str)
     typer.echo(trained.path)
-    if trained.metrics is not None:
-        say(str(trained.metrics))
+    if replaces:
+        say(f"The SAE that was there before is kept as {former_path(output)}.")
+    if trained.metrics is None:
+        say("It was finished before; nothing was done.")
+    say(trained.figures)
     for image, reason in trained.skipped.items():
         say(f"{image}: {reason}")
     if trained.skipped:
@@ -143,9 +147,11 @@ def train_sae(
 
 
 def _until_ctrl_c(
-    steps: Generator[Progress, None, TrainedSae],
+    steps: Generator[Progress, None, TrainedSae], output: Path
 ) -> Generator[Progress, None, TrainedSae]:
     """End on Ctrl-C after the step at work, the state reached being saved."""
+    from napari_cytosae.core.training_task import state_path
+
     with finishing_steps() as stopped:
         while True:
             try:
@@ -154,5 +160,8 @@ def _until_ctrl_c(
                 return finished.value  # type: ignore[no-any-return]
             if stopped():
                 steps.close()
+                if state_path(output).exists():
+                    at = f"{step.done:,} of {step.total:,} images"
+                    say(f"Stopped at {at}; --resume goes on from there.")
                 raise KeyboardInterrupt
             yield step

@@ -154,8 +154,8 @@ def fingerprint(source: object) -> str:
     if not isinstance(source, Sized):
         return ""
     names = [str(item) for item in _paths(source)]
-    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12] if names else ""
-    return f"{len(source)} {digest}".strip()
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:6]
+    return f"{len(source)} (list {digest})" if names else f"{len(source)}"
 
 
 def _paths(source: object) -> Iterator[Path | str]:

@@ -161,7 +161,7 @@ def resolve_layer(info: BackboneInfo, layer: int) -> int:
     if not -info.depth <= layer < info.depth:
         raise ModelMismatchError(
             f"Block {layer} is asked for, but backbone {info.name} has {info.depth} blocks "
-            "only; use the backbone the SAE was trained on."
+            f"only; use -{info.depth} to -1, or the backbone the SAE was trained on."
         )
     return layer % info.depth
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cytosae.core._loading import pick_device
 from napari_cytosae.core.backbone import Backbone
 from napari_cytosae.core.catalogue import labelled_images
-from napari_cytosae.core.checkpoints import open_backbone
+from napari_cytosae.core.checkpoints import inspect, open_backbone
 from napari_cytosae.core.crops import crop_cells
 from napari_cytosae.core.evaluation import blocks_after
 from napari_cytosae.core.images import read_image
@@ -36,12 +36,15 @@ class TrainedSae:
     path : Path
     metrics : TrainingMetrics or None
         Of the last step; None where the training was finished before.
+    figures : str
+        What it was trained on and what it is worth, as the file says.
     skipped : dict of str to str
         Images that could not be read, and why.
     """
 
     path: Path
     metrics: TrainingMetrics | None
+    figures: str
     skipped: Mapping[str, str]
 
 
@@ -82,7 +85,8 @@ def train_on_images(task: ImageTraining) -> Generator[Progress, None, TrainedSae
             yield step
     except StopIteration as finished:
         skipped |= last.skipped if last else {}
-        return TrainedSae(finished.value, last, skipped)
+        figures = inspect(finished.value).training_data
+        return TrainedSae(finished.value, last, figures, skipped)
     finally:
         # Closed early, it writes the state it has reached.
         steps.close()

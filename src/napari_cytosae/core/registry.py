@@ -19,7 +19,7 @@ from napari_cytosae.core.known_models import (
     hub_entry,
     hub_id,
 )
-from napari_cytosae.core.training_task import STATE_ENDING
+from napari_cytosae.core.training_task import STATE_ENDING, state_path
 from napari_cytosae.core.types import CheckpointError, DownloadError
 
 if TYPE_CHECKING:
@@ -133,6 +133,11 @@ def resolve(reference: str | Path, role: Role) -> Path:
     for dropped in _dropped_files():
         if text in (dropped.name, dropped.stem):
             return dropped
+    if (kept := state_path(path)).exists():
+        raise CheckpointError(
+            f"{text} is not trained to its end: {kept} holds what is done; finish it with "
+            "`napari-cytosae train-sae --resume`."
+        )
     if isinstance(reference, Path) or path.suffix.lower() in WEIGHTS:
         raise CheckpointError(f"There is no file {text}: check the path.")
     return _downloaded(find_entry(text, role))

@@ -25,7 +25,7 @@ from napari_cytosae.core.training_config import (
     TrainingError,
     TrainingMetrics,
 )
-from napari_cytosae.core.training_task import state_path
+from napari_cytosae.core.training_task import former_path, state_path
 from napari_cytosae.core.types import OutputError, Progress, SaeInfo
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def train_sae(
     config : TrainingConfig, optional
         The recipe.
     out : Path or str
-        The SAE, in our own safetensors format.
+        The SAE, in our own safetensors format; one that is there already is kept under
+        `training_task.former_path`.
     backbone : Backbone, optional
         Needed where the source holds images; moved to `device`.
     after : callable, optional
@@ -240,6 +241,10 @@ class _Run:
         if found.loss_recovered is not None:
             figures += f", loss recovered {found.loss_recovered:.3f}"
         seen = f"{self.trainer.step * config.batch_images:,} images seen; {figures}"
+        if self._stream.skipped:
+            seen = f"{len(self._stream.skipped)} of them could not be read; {seen}"
+        if out.exists():
+            out.replace(former_path(out))
         save_sae(
             out,
             self.trainer.sae_tensors(),

@@ -98,6 +98,11 @@ class ImageTraining:
         return replace(recipe, buffer_images=shuffled)
 
 
+def former_path(out: Path) -> Path:
+    """Where an SAE goes that was at `out` before."""
+    return out.with_name(f"{out.stem}.former{out.suffix}")
+
+
 def state_path(out: Path) -> Path:
     """Where the state of the training of `out` is kept until it is finished."""
     return out.with_name(out.stem + STATE_ENDING)

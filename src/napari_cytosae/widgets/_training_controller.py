@@ -72,7 +72,9 @@ class TrainingController:
         def done(trained: TrainedSae) -> str:
             self._on_file(task.out)
             self._on_trained(task.backbone, trained.path)
-            return " ".join([f"{trained.path.name} is trained.", *_skipped(trained)])
+            self._form.set_figures(trained.figures)
+            done = f"{trained.path.name} is trained; choose it under Model set."
+            return " ".join([done, *_skipped(trained)])
 
         def stopped(_: tuple[Any, ...], error: JobError | None) -> None:
             self._on_file(task.out)
