@@ -31,8 +31,11 @@ if TYPE_CHECKING:
         SaeInfo,
     )
 
-CELLS_AT_ONCE = 4
-"""Cells whose kept tokens are widened to float32 at a time: 3 MB at CytoSAE's size."""
+CELLS_AT_ONCE = 16
+"""Cells whose kept tokens are widened to float32 at a time: 13 MB at CytoSAE's size."""
+
+DENSE_AT_ONCE = 4
+"""Cells whose latents are all made dense at a time: 13 MB at CytoSAE's size."""
 
 SAMPLED = 17
 """Every so many patch tokens are reconstructed: 16 of 256, on a diagonal lattice."""
@@ -105,12 +108,22 @@ def columns(
     buffer = torch.empty((CELLS_AT_ONCE, *tokens.shape[1:]), device=device)
     for some in slices(len(rows), CELLS_AT_ONCE):
         cells = rows[some]
-        for into, cell in zip(buffer, cells.tolist(), strict=False):
-            into.copy_(torch.from_numpy(tokens[cell]))
+        _copy(tokens, cells, buffer)
         those = None if gates is None else torch.from_numpy(gates[cells]).to(device)
         f = read(buffer[: len(cells)], those)
         result[:, cells] = f.permute(2, 0, 1).cpu()
     return result
+
+
+def _copy(tokens: Float16Array, cells: Int64Array, into: torch.Tensor) -> None:
+    """Copy rows, at once where they lie together: torch's threads wait for each other at
+    the end of each copy, which on a busy machine takes longer than the copy."""
+    first, last = int(cells[0]), int(cells[-1])
+    if last - first + 1 == len(cells):
+        into[: len(cells)].copy_(torch.from_numpy(tokens[first : last + 1]))
+        return
+    for row, cell in zip(into, cells.tolist(), strict=False):
+        row.copy_(torch.from_numpy(tokens[cell]))
 
 
 def unexplained(sae: Sae, tokens: Float16Array) -> Float32Array:
@@ -125,7 +138,7 @@ def unexplained(sae: Sae, tokens: Float16Array) -> Float32Array:
     """
     device = sae.b_dec.device
     result = np.empty(len(tokens), np.float32)
-    for cells in slices(len(tokens), CELLS_AT_ONCE):
+    for cells in slices(len(tokens), DENSE_AT_ONCE):
         wide = torch.from_numpy(np.ascontiguousarray(tokens[cells])).to(device).float()
         rest = (wide - sae.decode(sae.encode(wide))).square().sum(dim=(1, 2))
         whole = (wide - sae.b_dec).square().sum(dim=(1, 2)).clamp(min=1e-12)
