@@ -116,8 +116,11 @@ def columns(
 
 
 def _copy(tokens: Float16Array, cells: Int64Array, into: torch.Tensor) -> None:
-    """Copy rows, at once where they lie together: torch's threads wait for each other at
-    the end of each copy, which on a busy machine takes longer than the copy."""
+    """Copy rows, at once where they lie together.
+
+    Torch's threads wait for each other at the end of each copy, which on a busy machine
+    takes longer than the copy.
+    """
     first, last = int(cells[0]), int(cells[-1])
     if last - first + 1 == len(cells):
         into[: len(cells)].copy_(torch.from_numpy(tokens[first : last + 1]))
