@@ -13,7 +13,7 @@ classes floored (0.69 whether 7 or 20 % of them are kept, on fractions, square r
 presence), each class by its mean patient. What did not, beyond the noise of 0.02: latents
 chosen by chi-square (0.57-0.67); for each pair of classes (0.61-0.66), each class against
 the rest (0.59-0.62), or AML alone in a second step (0.65-0.68); bagging (0.67); logistic
-regression on chosen latents (0.43-0.61) or with cosine, tf-idf and rarity-weighted kernels
+regression on chosen latents (0.22-0.61) or with cosine, tf-idf and rarity-weighted kernels
 (0.20-0.49); shrunken centroids (0.64); shrunken log-ratios (0.57-0.68); a second logistic
 regression on held-out scores (0.57-0.64); means of several of these (0.64-0.69).
 About 200 variants were tried in all on these 126 patients: the best of them flatters itself

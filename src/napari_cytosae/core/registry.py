@@ -244,8 +244,9 @@ def _other_ways(entry: ModelEntry, missing: list[ModelEntry]) -> str:
     )
     options = " ".join(f"--{one.role} PATH" for one in missing)
     return (
-        f"By hand: {by_hand}. From a machine with internet: `napari-cytosae models pack "
-        f"{entry.name} FILE.zip` there, `napari-cytosae models unpack FILE.zip` here. Or "
+        f"By hand: {by_hand}. From a machine with internet: `napari-cytosae models get "
+        f"{entry.name}` and `napari-cytosae models pack {entry.name} FILE.zip` there, "
+        "`napari-cytosae models unpack FILE.zip` here. Or "
         f"use a local file ({options}, in the dock Choose files)."
     )
 
