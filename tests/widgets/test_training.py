@@ -141,7 +141,8 @@ def test_all_models_are_listed_with_what_fits_them(dock, small_models, until):
     panel = dock.models_panel
     panel._all.expand()
     tree = panel.models
-    until(lambda: tree.topLevelItemCount() > 0)
+    assert tree.topLevelItem(0).text(0) == "Looking at the models ..."
+    until(lambda: tree.topLevelItemCount() > 1)
     lines = {}
     for row in range(tree.topLevelItemCount()):
         top = tree.topLevelItem(row)
@@ -193,7 +194,8 @@ def line_of(tree, title):
 def test_a_model_and_what_it_needs_are_downloaded_from_the_list(dock, published, until):
     panel, tree = dock.models_panel, dock.models_panel.models
     panel._all.expand()
-    until(lambda: tree.topLevelItemCount() > 0)
+    assert tree.topLevelItem(0).text(0) == "Looking at the models ..."
+    until(lambda: tree.topLevelItemCount() > 1)
     button = tree.itemWidget(line_of(tree, "cytosae (SAE)"), 2)
     assert "licence: see https://nefeli" in button.toolTip()
     button.click()

@@ -44,6 +44,7 @@ class ModelList(QTreeWidget):
             for column in (1, 2):
                 header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         self.setMinimumHeight(_LINES * self.fontMetrics().lineSpacing())
+        self.addTopLevelItem(QTreeWidgetItem(["Looking at the models ..."]))
 
     def set_models(self, models: Sequence[FoundModel]) -> None:
         """Show what there is; what was open stays open."""
