@@ -183,9 +183,44 @@ def test_scale_is_told_where_cells_are_too_small_for_the_overview(um):
     assert size.n_cells >= 8
 
 
-def test_scale_cannot_be_told_from_two_red_cells():
-    size = estimate_pixel_size(field(red=[(60, 160), (150, 220)], white=[]))
-    assert size == PixelSize(None, "unknown", None, 2)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("um", "shape"),
+    [
+        (0.04, (1000, 1300)),
+        (0.1, (360, 480)),
+        (0.25, (360, 480)),
+        (0.4, (480, 640)),
+        (0.5, (480, 640)),
+    ],
+)
+def test_scale_of_a_drawn_smear_is_told_within_a_tenth(um, shape, seed):
+    size = estimate_pixel_size(render_smear(shape, um, seed).rgb)
+    assert size.source == "estimated"
+    assert size.um == pytest.approx(um, rel=0.1)
+    assert size.n_cells >= 5
+
+
+def test_scale_of_cells_too_small_to_be_told_apart_is_not_told():
+    for seed in range(3):
+        rgb = render_smear((240, 320), 1.0, seed).rgb
+        assert estimate_pixel_size(rgb).source == "unknown"
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_scale_cannot_be_told_from_a_few_red_cells(count):
+    rgb = field(red=[(60, 160), (150, 220), (170, 60), (60, 60)][:count], white=[])
+    assert estimate_pixel_size(rgb) == PixelSize(None, "unknown", None, count)
+    cells = segment(rgb, kinds=("rbc",))
+    assert cells.table.pixel_size_source.tolist() == ["relative"] * count
+    assert cells.table.area_um2.isna().all()
+
+
+def test_scale_is_told_from_five_red_cells():
+    red = [(60, 160), (150, 220), (170, 60), (60, 60), (60, 260)]
+    size = estimate_pixel_size(field(red=red, white=[]))
+    assert size.um == pytest.approx(0.2, rel=0.05)
+    assert size.n_cells == 5
 
 
 def test_scale_is_unknown_without_red_cells_and_sizes_are_relative():
@@ -510,6 +545,11 @@ def test_bccd_white_cells_are_found_once(data_dir, boxes, number):
             box.xmin, box.xmax
         ) & cells.table.centroid_y.between(box.ymin, box.ymax)
         assert inside.sum() == 1
+
+
+def test_three_heaps_of_red_cells_of_one_size_do_not_tell_the_scale(data_dir):
+    image = read_image(data_dir / "bccd" / "images" / "BloodImage_00030.jpg")
+    assert estimate_pixel_size(image.rgb) == PixelSize(None, "unknown", None, 3)
 
 
 @pytest.mark.parametrize("number", [1, 54, 72, 83, 139])

@@ -44,7 +44,7 @@ def segment(
         The smear.
     pixel_size : float, optional
         In um; overrides what the image says. Without either it is estimated from the red
-        cells in view, and where these are too few, sizes are relative to the nuclei.
+        cells in view, and where these are too few, sizes are relative to what is in view.
     kinds : sequence of {"wbc", "rbc", "platelet"}
         What to find.
 
@@ -96,8 +96,8 @@ def measure(
     """
     rgb, _ = _unpack(image)
     given = whole_labels(labels, rgb.shape[:2])
-    size, _ = settled_scale(rgb, image, pixel_size)
-    return measure_at(image, given, size)
+    size, um = settled_scale(rgb, image, pixel_size)
+    return measure_at(image, given, size, um)
 
 
 def measure_at(
@@ -115,11 +115,11 @@ def measure_at(
         Goes to the table.
     um : float, optional
         Pixel size that size rules use; by default that of `size`, and where it has none
-        relative to the nuclei.
+        relative to what is in view.
     """
     rgb, name = _unpack(image)
     ids, own = consecutive(labels)
-    um = um or size.um or _scale_of_nuclei(rgb)
+    um = um or size.um or _relative_scale(rgb, _scale.scale_in_view(rgb))
     nuclei, kinds = _white.nuclei_within(stain(rgb.astype(np.float32)), own, um)
     cells = finish(rgb, own, nuclei, kinds, size, um, name)
     table = cells.table.assign(cell_id=ids.astype(np.int64))
@@ -205,13 +205,18 @@ def settled_scale(
                 "fits) or leave it out."
             )
         return size, size.um
-    if seen.um is not None:
+    if seen.um is not None and seen.told:
         return PixelSize(seen.um, "estimated", seen.spread, seen.count), seen.um
-    return PixelSize(None, "relative", None, seen.count), _scale_of_nuclei(rgb)
+    return PixelSize(None, "relative", None, seen.count), _relative_scale(rgb, seen)
 
 
-def _scale_of_nuclei(rgb: UInt8Array) -> float:
-    """Pixel size (um) that size rules use where the true one cannot be told."""
+def _relative_scale(rgb: UInt8Array, seen: _scale.Seen) -> float:
+    """Pixel size (um) that size rules use where the true one cannot be told.
+
+    Red cells too few to tell it come nearer to it than nuclei, which differ more.
+    """
+    if seen.um is not None:
+        return seen.um
     factor = _scale.overview_factor(rgb)
     return (_white.nuclear_scale(stain(shrink(rgb, factor))) or 0.15) / factor
 
