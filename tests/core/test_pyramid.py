@@ -8,6 +8,7 @@ import tifffile
 from PIL import Image as PillowImage
 
 from napari_cytosae.core import pyramid
+from napari_cytosae.core._level import Level
 from napari_cytosae.core.crops import crop_cells
 from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.images import as_image, read_image
@@ -239,10 +240,8 @@ def test_a_large_image_in_memory_goes_tile_by_tile(drawn):
     assert len(cells) == 12
 
 
-def test_given_cells_of_a_slide_are_refused_in_one_sentence(drawn):
+def test_a_slide_is_not_one_cell(drawn):
     slide = as_pyramid(as_image(drawn.rgb, "field", UM))
-    with pytest.raises(CytoError, match="cut out a region"):
-        run(find_cells(slide, labels=np.ones(slide.shape, np.int32)))
     with pytest.raises(CytoError, match="cut out a region"):
         run(find_cells(slide, single_cell=True))
 
@@ -262,3 +261,15 @@ def test_a_slide_is_thinned_from_a_level_that_will_do(drawn, tmp_path):
             y, x = shown.shape[0] // 2, shown.shape[1] // 3
             near = drawn.rgb[step * y : step * y + 9, step * x : step * x + 9]
             assert (near == shown[y, x]).all(axis=2).any()
+
+
+def test_a_cache_that_napari_registers_is_not_used():
+    """It fails where two threads compute at once."""
+    import dask.array as da
+    from dask.callbacks import Callback
+
+    used = []
+    level = Level(da.from_array(np.full((8, 8, 3), 7, np.uint8), chunks=4), "YXS")
+    with Callback(pretask=lambda *_: used.append(True)):
+        assert level[slice(0, 5), slice(0, 8)].sum() == 7 * 5 * 8 * 3
+    assert used == []

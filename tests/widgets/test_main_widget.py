@@ -150,7 +150,7 @@ def test_selection_is_one_thing(encoded, viewer, until):
     assert encoded.session.focus.selection.cell_ids == (cell.cell_id,)
     assert encoded.session.focus.scope == "cells"
     gallery = encoded.concepts_panel.gallery
-    assert [i.row() for i in gallery.selectedIndexes()] == [2]
+    until(lambda: [i.row() for i in gallery.selectedIndexes()] == [2])
     box = next(layer for layer in viewer.layers if layer.name == "Selected cell")
     y0, x0, y1, x1 = encoded.session.encoded.boxes[2]
     np.testing.assert_allclose(box.data[0].min(axis=0), (y0 - 0.5, x0 - 0.5))

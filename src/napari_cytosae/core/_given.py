@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage as ndi
 
+from napari_cytosae.core._level import read
 from napari_cytosae.core._shape import consecutive
 from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.core.morphometry import empty_table
@@ -115,8 +116,8 @@ def _read(
     corners = [(y, x) for y in range(0, shape[0], tile) for x in range(0, shape[1], tile)]
     for done, (y, x) in enumerate(corners, 1):
         where = slice(y, min(y + tile, shape[0])), slice(x, min(x + tile, shape[1]))
-        read = np.asarray(labels[where])
-        part = whole_labels(read, read.shape)
+        found = read(labels[where])
+        part = whole_labels(found, found.shape)
         kept[where] = part
         ids, own = consecutive(part)
         for i, (rows, columns) in zip(ids.tolist(), ndi.find_objects(own), strict=True):

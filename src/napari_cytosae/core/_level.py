@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from napari_cytosae.core.types import UInt8Array
 
 
+def read(region: Any) -> np.ndarray[Any, Any]:
+    """What lies in a region that was sliced from any array.
+
+    Of dask arrays without its callbacks: napari registers a cache for the whole process,
+    which fails when two threads compute at once.
+    """
+    if hasattr(region, "compute"):
+        region = region.compute(scheduler="threads", callbacks=())
+    return np.asarray(region)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Level:
     """A plane of an array that is read where it is sliced: Zarr, dask, numpy.
@@ -68,7 +79,7 @@ class Level:
         order = [kept.index("Y"), kept.index("X")]
         order += [i for i, axis in enumerate(kept) if axis in "SC"]
         try:
-            pixels = np.asarray(self.array[index]).transpose(order)
+            pixels = read(self.array[index]).transpose(order)
         except MemoryError:
             raise
         except Exception as error:  # decoders of damaged bytes raise nearly anything

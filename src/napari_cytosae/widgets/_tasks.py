@@ -90,6 +90,7 @@ def open_image(pixels: LayerPixels) -> Generator[Progress, None, Image | Pyramid
     """
     import numpy as np
 
+    from napari_cytosae.core._level import read
     from napari_cytosae.core.images import as_image, read_image
 
     yield Progress("Reading", 0, 0, "images")
@@ -103,7 +104,7 @@ def open_image(pixels: LayerPixels) -> Generator[Progress, None, Image | Pyramid
         )
     if finest.shape[0] * finest.shape[1] > LARGE_PIXELS and finest.dtype == np.uint8:
         return _slide(pixels, name)
-    image = as_image(np.asarray(finest), name)
+    image = as_image(read(finest), name)
     if pixels.path is not None and Path(pixels.path).is_file():
         try:
             on_disk = read_image(pixels.path)
