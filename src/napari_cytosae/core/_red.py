@@ -131,7 +131,9 @@ def platelets(stained: Stain, white: BoolArray, um: float) -> Int32Array:
         return spots
     red = red_mask(stained, 0.3 / um, white)
     shape = shapes(spots)
-    strength = ndi.maximum(basic, spots, np.arange(len(shape.area)))
+    inside = spots > 0
+    # The background is left out: what is measured is sorted first.
+    strength = ndi.maximum(basic[inside], spots[inside], np.arange(len(shape.area)))
     around = ndi.distance_transform_edt(spots == 0, return_indices=True)
     distance, nearest = around
     ring = (distance * um > 0.4) & (distance * um < 1.2)
