@@ -43,11 +43,12 @@ def main() -> None:
     barcodes = run(
         cohort.build(models, cohort.read_manifest(listed), barcodes_file, settings)
     )
+    barcodes = replace(barcodes, record=barcodes.record | {"note": SYNTHETIC})
     write_barcodes(barcodes, barcodes_file)
     head, validation = run(heads.train(barcodes, repeats=3))
-    found = report(validation)
+    found = report(validation, barcodes.note)
     print(found)
-    about = head.about | {"note": SYNTHETIC, "scores": found.as_json()}
+    about = head.about | {"scores": found.as_json()}
     write_head(replace(head, about=about), arguments.output)
     print(arguments.output)
 

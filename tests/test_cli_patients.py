@@ -20,10 +20,12 @@ from napari_cytosae._sample_data import demo_smear
 from napari_cytosae.cli import app
 from napari_cytosae.core import cohort
 from napari_cytosae.core._barcode_files import write_barcodes
+from napari_cytosae.core.builtin_head import SYNTHETIC, is_synthetic, open_head
 from napari_cytosae.core.crops import crop_cells
 from napari_cytosae.core.models import load_models
 from napari_cytosae.core.patients import Barcodes
 from napari_cytosae.core.segmentation import segment
+from napari_cytosae.core.types import RESEARCH_USE
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -188,6 +190,7 @@ def test_counts_of_the_reference_s_code(tmp_path: Path) -> None:
     table = anndata.read_h5ad(out)
     assert list(table.obs_names) == ["P1", "P2", "P4"]
     np.testing.assert_allclose(table.X.toarray(), counts[[0, 1, 3]].astype(np.float32))
+    assert bool(table.uns["cytosae"]["parameters"]["include_cls"])
     (tmp_path / "names.txt").write_text("P1\nP2\n")
     result = run("barcode", *args, tmp_path / "names.txt", "-o", out)
     assert result.exit_code == 2
@@ -227,7 +230,7 @@ def test_barcode_usage(args: list[str]) -> None:
 # --- train-head and predict -----------------------------------------------------------
 
 
-def cohort_file(path: Path, n: int = 10, sae: str = "abc") -> Path:
+def cohort_file(path: Path, n: int = 10, sae: str = "abc", **record: object) -> Path:
     """Two classes, 200 concepts, the first tenth raised in one of them."""
     rng = np.random.default_rng(0)
     means = np.ones((2 * n, 200))
@@ -240,7 +243,8 @@ def cohort_file(path: Path, n: int = 10, sae: str = "abc") -> Path:
         np.ones(2 * n),
         np.ones(2 * n),
         tuple(["AML-NPM1"] * n + ["SCD, healthy"] * n),
-        record={"models": {"sae": {"sha256": sae}}, "parameters": {"threshold": 0.2}},
+        record={"models": {"sae": {"sha256": sae}}, "parameters": {"threshold": 0.2}}
+        | record,
     )
     write_barcodes(made, path)
     return path
@@ -276,11 +280,60 @@ def test_head_and_predictions(tmp_path: Path) -> None:
     assert result.stderr.count("\n") == 1
 
 
+def test_drawn_patients_are_called_so_in_all_that_is_made_of_them(tmp_path: Path) -> None:
+    barcodes = cohort_file(tmp_path / "b.h5ad", note=SYNTHETIC)
+    head, out = tmp_path / "head.json", tmp_path / "predictions.csv"
+    result = run("train-head", barcodes, "-o", head, "--repeats", 1)
+    assert result.exit_code == 0, result.stderr
+    for suffix in (".json", ".txt", ".svg"):
+        assert SYNTHETIC in head.with_suffix(suffix).read_text(encoding="utf-8")
+    assert is_synthetic(open_head(head))
+    content = json.loads(head.read_text(encoding="utf-8"))
+    content["about"]["note"] = RESEARCH_USE
+    head.write_text(json.dumps(content), encoding="utf-8")
+    for trained in (head, "synthetic"):
+        run("predict", barcodes, "--head", trained, "-o", out)
+        assert set(pd.read_csv(out)["note"]) == {SYNTHETIC}
+        out.unlink()
+        barcodes = starter_barcodes(tmp_path / "s.h5ad")
+    result = run(
+        "compare", cohort_file(tmp_path / "b.h5ad", note=SYNTHETIC), "-o", tmp_path
+    )
+    assert result.exit_code == 0, result.stderr
+    assert set(pd.read_csv(tmp_path / "disease_concepts.csv")["note"]) == {SYNTHETIC}
+    assert SYNTHETIC in (tmp_path / "similarity.svg").read_text(encoding="utf-8")
+
+
+def starter_barcodes(path: Path) -> Path:
+    """A patient as the built-in head's mean ones, not said to be drawn."""
+    head = open_head("synthetic")
+    assert head.profiles is not None
+    made = Barcodes(
+        ("p",),
+        csr_array(head.profiles.means[:1].astype(np.float32)),
+        head.concepts,
+        *(np.ones(1) * n for n in (100, 1, 1)),
+        ("",),
+        record={"models": {"sae": {"sha256": head.sae_sha256}}},
+    )
+    write_barcodes(made, path)
+    return path
+
+
 def test_diagnoses_from_a_table(tmp_path: Path) -> None:
     barcodes = cohort_file(tmp_path / "b.h5ad")
     rows = [f"p{i},{'x' if i < 10 else 'y'}" for i in range(19)]
     labels = manifest(
-        tmp_path / "labels.csv", *rows, "p3,y", "gone,x", "p19,", head="patient,diagnosis"
+        tmp_path / "labels.csv",
+        *rows,
+        "p3,y",
+        "gone,x",
+        "p19,",
+        "p19,NaN",
+        "g2,x",
+        "g3,x",
+        "g4,x",
+        head="patient,diagnosis",
     )
     head = tmp_path / "head.json"
     result = run("train-head", barcodes, "-o", head, "--diagnoses", labels, "--repeats", 1)
@@ -289,7 +342,8 @@ def test_diagnoses_from_a_table(tmp_path: Path) -> None:
     for words in (
         "line 21: p3 has y here and x on line 5",
         "line 23: patient or diagnosis is empty",
-        "1 patients have no barcode (gone, line 22",
+        "no barcode of gone (line 22), g2 (line 25), g3 (line 26) and 1 more; left out",
+        "line 24: the diagnosis of p19 is NaN, which means none",
         "SCD, healthy has too few patients (p19) and is left out",
     ):
         assert words in result.stderr, result.stderr

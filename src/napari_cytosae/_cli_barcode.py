@@ -108,6 +108,8 @@ def barcode(
         chosen = ModelOptions(backbone, sae, device, precision)
         models = chosen.load()
         settings = cohort.Settings(threshold, single_cell, include_cls, pixel_size)
+        if scheduler is not None:
+            say(f"Waiting for the workers of {scheduler}, a minute at most.")
         with _crew(chosen, models, workers, scheduler) as crew:
             barcodes = drive(cohort.build(models, listed, output, settings, crew))
         write_barcodes(barcodes, output)

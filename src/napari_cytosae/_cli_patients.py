@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_cytosae._cli_console import drive, finish, say
-from napari_cytosae.core.types import RESEARCH_USE
 
 if TYPE_CHECKING:
     from napari_cytosae.core._diagnoses import Diagnoses
@@ -61,13 +60,13 @@ def train_head(
         if effect.found:
             say(f"Caution: a batch effect. {effect}.")
     head, validation = drive(heads.train(table, repeats))
-    found = report(validation)
+    found = report(validation, table.note)
     write_head(replace(head, about=head.about | {"scores": found.as_json()}), output)
     save_png(report_figure(found), output.with_suffix(".png"))
     with atomic_file(output.with_suffix(".svg")) as temporary:
         temporary.write_text(report_svg(found), encoding="utf-8")
     batches = "".join(f"{effect}\n" for effect in effects)
-    lines = f"{found}\n{batches}\n{head.about['method']}; {RESEARCH_USE}\n"
+    lines = f"{found}\n{batches}\n{head.about['method']}; {table.note}\n"
     with atomic_file(output.with_suffix(".txt")) as temporary:
         temporary.write_text(lines, encoding="utf-8")
     typer.echo(lines)
@@ -78,7 +77,12 @@ def train_head(
 def predict(
     barcodes: BarcodesFile,
     head: Annotated[
-        Path, typer.Option("--head", metavar="FILE.json", help="Of `train-head`.")
+        str,
+        typer.Option(
+            "--head",
+            metavar="FILE.json",
+            help="Of `train-head`; or `synthetic`, the built-in one, for trying out only.",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE.csv", help="The predictions.")
@@ -86,11 +90,11 @@ def predict(
 ) -> None:
     """Predict the class of each patient, or say why there is no answer."""
     from napari_cytosae.core import heads
-    from napari_cytosae.core._head_files import read_head
+    from napari_cytosae.core.builtin_head import open_head
     from napari_cytosae.core.export import write_csv
     from napari_cytosae.core.files import atomic_file
 
-    trained = read_head(head)
+    trained = open_head(head)
     table = _read(barcodes)
     parameters = table.record.get("parameters", {})
     for key in ("threshold", "include_cls"):
@@ -142,13 +146,13 @@ def compare(
         names = ConceptNames(table.sae_sha256).as_dict()
         said = [names.get(int(concept), "") for concept in found["concept"]]
         found.insert(2, "name", said)
-        tables["disease_concepts.csv"] = found.assign(note=RESEARCH_USE)
+        tables["disease_concepts.csv"] = found.assign(note=table.note)
     for name, content in tables.items():
         with atomic_file(output / name) as temporary:
             write_csv(content, temporary)
         typer.echo(output / name)
     with atomic_file(output / "similarity.svg") as temporary:
-        temporary.write_text(map_svg(alike), encoding="utf-8")
+        temporary.write_text(map_svg(alike, note=table.note), encoding="utf-8")
     typer.echo(output / "similarity.svg")
     finish(table.problems)
 
@@ -170,7 +174,4 @@ def _diagnosed(path: Path, diagnoses: Path | None) -> tuple[Barcodes, Diagnoses 
     if diagnoses is None:
         return table, None
     known = read_diagnoses(diagnoses)
-    missing = known.missing(table)
-    if missing:
-        say(missing)
     return known.applied(table), known

@@ -176,12 +176,19 @@ class PatientSession:
         patient = reading.case.patient
         if patient not in self._images or reading.head is not self._head:
             return
-        if self._cases.get(patient) is not reading.case:
+        former = self._cases.get(patient)
+        if former is not None and former.cell_ids != reading.case.cell_ids:
             self._types.pop(patient, None)
         self._examined.pop(patient, None)
         self._cases[patient] = reading.case
         self._readings[patient] = reading
         if patient == self._current:
+            self._look()
+
+    def forget_readings(self) -> None:
+        """Let go what the head said of all patients; the cells are kept."""
+        if self._readings:
+            self._readings = {}
             self._look()
 
     def forget_cells(self) -> None:

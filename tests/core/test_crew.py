@@ -158,6 +158,22 @@ def test_no_scheduler_is_one_sentence(manifest, pair) -> None:
         pass
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+def test_a_scheduler_without_workers_is_not_waited_for_long(pair, monkeypatch) -> None:
+    from distributed import LocalCluster
+
+    monkeypatch.setattr(crews, "WORKER_WAIT_S", 1)
+    recipe = crews.recipe_of(load_models(*pair, "cpu", "float32"), *pair, 1)
+    with (
+        LocalCluster(
+            n_workers=0, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        ) as empty,
+        pytest.raises(CytoError, match="has had no worker for 1 s"),
+        crews.crew(recipe, scheduler=empty.scheduler_address),
+    ):
+        pass
+
+
 def test_a_worker_with_other_files_refuses(manifest, pair) -> None:
     models = load_models(*pair, "cpu", "float32")
     from dataclasses import replace

@@ -159,7 +159,25 @@ def test_temperature_and_conformal_sets_hold_on_new_data():
     limit = conformal_limit(p[:3000], labels[:3000])
     sets = prediction_sets(p[3000:], limit)
     assert sets[np.arange(3000), labels[3000:]].mean() == pytest.approx(0.9, abs=0.02)
-    assert sets.any(axis=1).all()
+
+
+def test_between_two_classes_the_set_is_empty_and_there_is_no_answer():
+    rng = np.random.default_rng(0)
+    logits = np.c_[rng.normal(0, 9, 8000), np.zeros(8000)]
+    p = probabilities(logits)
+    labels = (rng.random(8000) > p[:, 0]).astype(int)
+    limit = conformal_limit(p[:4000], labels[:4000])
+    assert limit > 0.5
+    sets = prediction_sets(p[4000:], limit)
+    assert sets[np.arange(4000), labels[4000:]].mean() == pytest.approx(0.9, abs=0.02)
+    made = cohort(classes=("a", "b"))
+    head, _ = run(heads.train(made, repeats=1))
+    between = replace(
+        made.rows([0]), values=csr_array(made.values[[0]] + made.values[[12]])
+    )
+    said = heads.predict(replace(head, limit=0.9999), between)
+    assert said["abstained"].all()
+    assert "no class is as likely" in said["reason"][0]
 
 
 def test_a_head_learns_and_its_report_is_right(trained):

@@ -140,7 +140,8 @@ def read_counts(path: Path | str, names: Path | str) -> Barcodes:
             "give the names file that belongs to it."
         )
     unknown = np.full(len(table), np.nan)
-    source = {"source": "counts of the reference's code"}
+    # The reference's code counts all 257 tokens.
+    source = {"source": "counts of the reference's code", "include_cls": True}
     record = record_of(source, {path.name: sha256_file(path)})
     values = sparse.csr_array(table.astype(np.float32, copy=False))
     concepts = np.arange(table.shape[1])

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from napari_cytosae.core.patients import Barcodes
 
 
+_MISSING = {"nan", "na", "n/a", "<na>", "none", "null"}
+"""What tables say, in any case of letters, where nothing is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnoses:
     """Of `read_diagnoses`.
@@ -35,24 +39,26 @@ class Diagnoses:
     columns: dict[str, dict[str, str]]
     problems: tuple[str, ...]
 
-    def missing(self, table: Barcodes) -> str:
-        """A sentence on patients without a barcode; empty where all have one.
-
-        Raises
-        ------
-        CytoError
-            If none has one.
-        """
+    def _missing(self, table: Barcodes) -> list[str]:
+        """A sentence on patients without a barcode, where there are some."""
         missing = [patient for patient in self.known if patient not in set(table.patients)]
         if len(missing) == len(self.known):
             raise CytoError(f"{self.name} names none of the patients of the barcodes.")
         if not missing:
-            return ""
-        first = f"{missing[0]}, line {self.known[missing[0]][1]}"
-        return f"{self.name}: {len(missing)} patients have no barcode ({first}, for one)."
+            return []
+        named = ", ".join(f"{name} (line {self.known[name][1]})" for name in missing[:3])
+        if len(missing) > 3:
+            named += f" and {len(missing) - 3} more"
+        return [f"{self.name}: no barcode of {named}; left out."]
 
     def applied(self, table: Barcodes) -> Barcodes:
-        """The barcodes with these diagnoses, or with their own where a patient has none."""
+        """The barcodes with these diagnoses, or with their own where a patient has none.
+
+        Raises
+        ------
+        CytoError
+            If no patient has a barcode.
+        """
         merged = [
             self.known[patient][0] if patient in self.known else own
             for patient, own in zip(table.patients, table.diagnosis, strict=True)
@@ -60,7 +66,7 @@ class Diagnoses:
         return replace(
             table,
             diagnosis=tuple(merged),
-            problems=(*table.problems, *self.problems),
+            problems=(*table.problems, *self.problems, *self._missing(table)),
         )
 
 
@@ -81,6 +87,8 @@ def read_diagnoses(path: Path) -> Diagnoses:
         fault = ""
         if not patient or not diagnosis:
             fault = "patient or diagnosis is empty"
+        elif diagnosis.lower() in _MISSING:
+            fault = f"the diagnosis of {patient} is {diagnosis}, which means none"
         elif former is not None and former[0] != diagnosis:
             fault = f"{patient} has {diagnosis} here and {former[0]} on line {former[1]}"
         if fault:

@@ -45,6 +45,8 @@ class HeadReport:
         Over all repeats.
     roc : list of list of (false positive rate, true positive rate)
         Of each class against all others, over all repeats.
+    note : str
+        What the figures say at their foot.
     """
 
     classes: tuple[str, ...]
@@ -54,6 +56,7 @@ class HeadReport:
     confusion: Float64Array
     curve: list[tuple[float, float, int]]
     roc: list[list[tuple[float, float]]]
+    note: str = RESEARCH_USE
 
     def as_json(self) -> dict[str, object]:
         """For ``head.json``."""
@@ -85,8 +88,8 @@ class HeadReport:
         return "\n".join(lines)
 
 
-def report(validation: Validation) -> HeadReport:
-    """Put a validation in numbers."""
+def report(validation: Validation, note: str = RESEARCH_USE) -> HeadReport:
+    """Put a validation in numbers; `note` is that of the patients, `Barcodes.note`."""
     p, labels = validation.p, validation.labels
     repeats, n, n_classes = p.shape
     rng = np.random.default_rng(0)
@@ -117,6 +120,7 @@ def report(validation: Validation) -> HeadReport:
         confusion,
         calibration_curve(flat, repeated),
         [_roc(flat[:, label], repeated == label) for label in range(n_classes)],
+        note,
     )
 
 
@@ -200,7 +204,7 @@ def report_figure(found: HeadReport) -> PillowImage.Image:
             text(draw, (x + cell / 2, y + cell / 2), number, 16, ink, anchor="mm")
     _draw_curve(draw, found, (left + k * cell + 110, top), side)
     error = _interval(found.overall["calibration error"])
-    foot = f"{RESEARCH_USE}   Calibration error {error}"
+    foot = f"{found.note}   Calibration error {error}"
     text(draw, (24, height - 34), foot, 15, "#555")
     return figure
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from napari_cytosae.core.types import RESEARCH_USE
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -47,7 +45,7 @@ def report_svg(found: HeadReport) -> str:
         y = _TOP + _SIDE - 12 - 17 * (k - 1 - index)
         label = f"{name} {area:.2f}"
         parts.append(_text(left[1] + _SIDE - 8, y, label, anchor="end", fill=colour))
-    parts += [_text(20, height - 20, RESEARCH_USE), "</svg>"]
+    parts += [_text(20, height - 20, found.note), "</svg>"]
     return "\n".join(parts) + "\n"
 
 

@@ -21,7 +21,7 @@ _SCALE = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 
 """Viridis, at quarters."""
 
 
-def map_svg(shown: Resemblance) -> str:
+def map_svg(shown: Resemblance, note: str = RESEARCH_USE) -> str:
     """The map of `resemblance`, in its order; names are left out where they do not fit."""
     n = len(shown.names)
     low, high = shown.limits
@@ -49,7 +49,7 @@ def map_svg(shown: Resemblance) -> str:
             f'font-size="{size:.1f}" text-anchor="end">{escape(_short(name))}</text>'
             for row, name in enumerate(shown.names)
         ]
-    lines += [f'<text x="20" y="{height - 16}">{RESEARCH_USE}</text>', "</svg>"]
+    lines += [f'<text x="20" y="{height - 16}">{escape(note)}</text>', "</svg>"]
     return "\n".join(lines) + "\n"
 
 

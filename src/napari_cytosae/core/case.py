@@ -78,6 +78,13 @@ class Case:
     def __len__(self) -> int:
         return len(self.ok)
 
+    @property
+    def cell_ids(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Which cell each row is: sha256 and ids of each image."""
+        return tuple(
+            (image.sha256, tuple(map(int, image.encoded.cell_ids))) for image in self.images
+        )
+
     def where(self, row: int) -> tuple[int, int]:
         """Index of the image, and of the cell in its `Encoded`, that a row stands for."""
         for index, image in enumerate(self.images):

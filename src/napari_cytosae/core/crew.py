@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 RETRIES = 3
 """Times a unit is tried again after the worker that had it was lost."""
 
+WORKER_WAIT_S = 60
+"""A scheduler's first worker is waited for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -165,7 +168,7 @@ def crew(recipe: Recipe, workers: int = 0, scheduler: str = "") -> Iterator[Crew
     Raises
     ------
     CytoError
-        If dask.distributed is not installed, or there is no scheduler.
+        If dask.distributed is not installed, there is no scheduler, or it has no worker.
     """
     try:
         from distributed import Client, LocalCluster
@@ -193,11 +196,23 @@ def crew(recipe: Recipe, workers: int = 0, scheduler: str = "") -> Iterator[Crew
         )
         client = Client(cluster, set_as_default=False)
     try:
+        if scheduler:
+            _await_worker(client, scheduler)
         yield Crew(client, recipe)
     finally:
         client.close()
         if cluster is not None:
             cluster.close()
+
+
+def _await_worker(client: Any, scheduler: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=WORKER_WAIT_S)
+    except TimeoutError as error:
+        raise CytoError(
+            f"The scheduler at {scheduler} has had no worker for {WORKER_WAIT_S} s: start "
+            f"some with `dask worker {scheduler}`, and the run again."
+        ) from error
 
 
 def _absolute(unit: Unit) -> Unit:

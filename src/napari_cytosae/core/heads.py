@@ -74,11 +74,15 @@ def predict(head: Head, barcodes: Barcodes) -> pd.DataFrame:
             why.append(f"{unseen[row]:.0%} on concepts unseen in training")
         if barcodes.facts is not None:
             why += strangeness(barcodes.facts[row], head.ranges)
+        if not sets[row].any():
+            why.append("no class is as likely as the training patients' own")
         if sets[row].sum() > 1:
             open_classes = [head.classes[i] for i in np.flatnonzero(sets[row])]
             why.append(f"undecided between {' and '.join(open_classes)}")
         reasons.append("; ".join(why))
     note = head.about.get("note", RESEARCH_USE)
+    if note == RESEARCH_USE:
+        note = barcodes.note
     known = np.isfinite(barcodes.n_cells)
     cells = pd.array(np.where(known, barcodes.n_cells, 0).astype(np.int64), dtype="Int64")
     cells[~known] = pd.NA
@@ -151,7 +155,7 @@ def train(
     parameters = barcodes.record.get("parameters")
     settings = parameters if isinstance(parameters, dict) else {}
     about = {
-        "note": str(barcodes.record.get("note", RESEARCH_USE)),
+        "note": barcodes.note,
         "method": choice.name,
         "log_loss": choice.losses,
         "chosen_in_folds": validation.chosen,

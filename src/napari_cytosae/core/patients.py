@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from napari_cytosae.core.quality import summary
-from napari_cytosae.core.types import CytoError
+from napari_cytosae.core.types import RESEARCH_USE, CytoError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -87,6 +87,12 @@ class Barcodes:
         """Name and diagnosis of each patient."""
         pairs = zip(self.patients, self.diagnosis, strict=True)
         return tuple(f"{name} ({what})" if what else name for name, what in pairs)
+
+    @property
+    def note(self) -> str:
+        """What everything made of them must say: research use, and if they are drawn."""
+        note = str(self.record.get("note", ""))
+        return note if RESEARCH_USE in note else RESEARCH_USE
 
     @property
     def sae_sha256(self) -> str:

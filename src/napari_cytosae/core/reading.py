@@ -17,6 +17,7 @@ from napari_cytosae.core.explanation import (
     waterfall,
 )
 from napari_cytosae.core.heads import predict
+from napari_cytosae.core.quality import FACTS
 from napari_cytosae.core.types import ModelMismatchError, Progress
 
 if TYPE_CHECKING:
@@ -81,6 +82,22 @@ class Reading:
         """Whether the head was trained on patients that were drawn."""
         return is_synthetic(self.head)
 
+    @property
+    def note(self) -> str:
+        """What every export of it must say."""
+        return str(self.table["note"].iloc[0])
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """Those of `quality.FACTS` that head or patient do not know."""
+        facts = self.barcodes.facts
+        known = np.zeros(len(FACTS), bool) if facts is None else np.isfinite(facts[0])
+        return tuple(
+            name
+            for name, measured in zip(FACTS, known, strict=True)
+            if not measured or name not in self.head.ranges
+        )
+
     def score(self, label: str) -> float:
         """The score of a class, which its contributions add up to."""
         index = self.head.classes.index(label)
@@ -138,15 +155,16 @@ def read(
     Raises
     ------
     ModelMismatchError
-        If the head is of another SAE.
+        If the head is of another SAE or threshold, or counts the CLS token.
     CytoError
         If no cell counts.
     """
     yield Progress("Predicting", 0, 2, "steps")
+    check(head)
     kept = case.ok if leave_out_flagged else np.ones(len(case), bool)
     barcodes = case.barcodes(kept)
     values = head.columns(barcodes)
-    if threshold_of(head) not in (None, case.images[0].encoded.activations.threshold):
+    if threshold_of(head) not in (None, threshold_in(case)):
         raise ModelMismatchError(
             f"The head was trained with threshold {threshold_of(head)}; encode with it."
         )
@@ -171,6 +189,26 @@ def read(
         contributions(head, values),
         changes,
     )
+
+
+def check(head: Head) -> None:
+    """Refuse a head whose barcodes count what a `Case` does not.
+
+    Raises
+    ------
+    ModelMismatchError
+        If it counts the CLS token.
+    """
+    if head.about.get("include_cls"):
+        raise ModelMismatchError(
+            "This head counts the CLS token too, which has no place in a cell to be shown: "
+            "use `barcode --include-cls` and `predict`, or a head trained without it."
+        )
+
+
+def threshold_in(case: Case) -> float:
+    """Threshold that a patient was examined with."""
+    return case.images[0].encoded.activations.threshold
 
 
 def threshold_of(head: Head) -> float | None:

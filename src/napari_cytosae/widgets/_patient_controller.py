@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cytosae.core.types import RESEARCH_USE
 from napari_cytosae.widgets import _patient_tasks
-from napari_cytosae.widgets._bars import AGAINST, FOR, TOTAL, Bar
+from napari_cytosae.widgets._patient_texts import (
+    class_bars,
+    describe,
+    describe_case,
+    describe_set,
+)
 from napari_cytosae.widgets.assign_dialog import AssignDialog
 from napari_cytosae.widgets.cells_panel import counted
 
@@ -17,13 +21,15 @@ if TYPE_CHECKING:
     import napari
 
     from napari_cytosae.core.case import CaseImage
-    from napari_cytosae.core.reading import Reading
     from napari_cytosae.patient_session import PatientSession
     from napari_cytosae.session import Session
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._jobs import JobError
     from napari_cytosae.widgets._patient_layers import PatientLayers
     from napari_cytosae.widgets.patient_panel import PatientPanel
+
+Stamp = tuple[int, int, int]
+"""What changes when another file takes the place of one."""
 
 BUILT_IN = "synthetic"
 BUILT_IN_NAME = "Synthetic patients (built in)"
@@ -48,6 +54,7 @@ class PatientController:
         self._why_not_ready = why_not_ready
         self._heads = {BUILT_IN: BUILT_IN_NAME}
         self._head = BUILT_IN
+        self._stamp: Stamp | None = None
         panel.assign_clicked.connect(self.open_dialog)
         panel.sample_clicked.connect(self.open_sample)
         panel.predict_clicked.connect(self.predict)
@@ -105,7 +112,7 @@ class PatientController:
 
     def choose_head(self, reference: str) -> None:
         """Use another head, built in or from a file; loaded with the next prediction."""
-        if reference != self._head:
+        if reference != self._head or self._replaced():
             self._head = reference
             self._heads.setdefault(reference, Path(reference).name)
             self._patients.set_head(None)
@@ -132,6 +139,7 @@ class PatientController:
                 f"{absent[0]} is no longer open: open it again, or take it off the list."
             )
             return
+        stamp, replaced = _stamp_of(head), self._replaced()
         loaded = None
         if session.models is not None and session.naming.names is not None:
             loaded = (session.models, session.naming.names)
@@ -139,9 +147,10 @@ class PatientController:
             patient,
             session.choice,
             loaded,
-            patients.head or head,
+            head if patients.head is None or replaced else patients.head,
             patients.case,
             sources,
+            absent[0] if absent else "",
             session.settings.shows == "single_cell",
             session.settings.field_of_view_um,
             session.encoded_images() if session.models is not None else {},
@@ -155,7 +164,10 @@ class PatientController:
             if session.models is not result.models:
                 session.set_models(result.models, result.names)
             self._keep(result.reading.case.images)
+            self._stamp = stamp
             patients.set_head(result.reading.head)
+            if session.hide_flagged != work.leave_out_flagged:
+                return f"Flagged cells count otherwise now: predict {patient} again."
             patients.set_reading(result.reading)
             problems = result.reading.case.problems
             return problems[0] if problems else f"{patient}: {describe(result.reading)}"
@@ -198,8 +210,16 @@ class PatientController:
         self._patients.forget_cells()
 
     def _read_again(self, _: Any = None) -> None:
-        if self._patients.reading is not None and not self._desk.busy:
+        """Let go what was read by the other rule, of all patients; the cells are kept."""
+        shown = self._patients.reading is not None
+        self._patients.forget_readings()
+        if shown and not self._desk.busy:
             self.predict()
+
+    def _replaced(self) -> bool:
+        """Whether the head's file is another one than was read."""
+        stamp = _stamp_of(self._head)
+        return stamp is not None and stamp != self._stamp
 
     # --- session -> panel -------------------------------------------------------------
 
@@ -229,55 +249,12 @@ class PatientController:
         )
 
 
-def describe_case(reading: Reading) -> str:
-    """E.g. ``12 images, 431 cells (6 left out by QC)``."""
-    case = reading.case
-    text = f"{counted(len(case.images), 'image')}, {counted(len(reading.rows), 'cell')}"
-    flagged, left_out = int((~case.ok).sum()), len(case) - len(reading.rows)
-    if left_out:
-        text += f" ({left_out:,} left out by QC)"
-    elif flagged:
-        text += f" ({flagged:,} flagged, counted)"
-    if case.problems:
-        text += f"; {counted(len(case.problems), 'image')} could not be used"
-    return text
-
-
-def describe_set(reading: Reading) -> str:
-    """The prediction set, and why there is no answer where there is none."""
-    classes = [
-        c for c, inside in zip(reading.head.classes, reading.in_set, strict=True) if inside
-    ]
-    text = f"Set at 90 %: {', '.join(classes)}. "
-    if reading.reason:
-        return f"{text}No answer: {reading.reason}."
-    return f"{text}In range of the training data."
-
-
-def describe(reading: Reading) -> str:
-    """One line for the strip."""
-    p = reading.probabilities.max()
-    if reading.reason:
-        return f"no answer ({reading.reason})."
-    return f"{reading.predicted}, {p:.2f}. {RESEARCH_USE}"
-
-
-def class_bars(reading: Reading) -> list[Bar]:
-    """A bar a class, the most probable first."""
-    rows = sorted(
-        zip(reading.head.classes, reading.probabilities, reading.in_set, strict=True),
-        key=lambda row: -row[1],
-    )
-    return [
-        Bar(
-            name,
-            name,
-            0.0,
-            float(p),
-            f"{p:.2f}" + (" in set" if inside else ""),
-            (AGAINST if reading.reason else FOR) if inside else TOTAL,
-            f"{name}: probability {p:.3f}"
-            + (", in the prediction set at 90 %" if inside else ""),
-        )
-        for name, p, inside in rows
-    ]
+def _stamp_of(reference: str) -> Stamp | None:
+    """Of a head's file; None of the built-in head, and where the file is gone."""
+    if reference == BUILT_IN:
+        return None
+    try:
+        found = Path(reference).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cytosae.core.types import RESEARCH_USE, CytoError, Progress
+from napari_cytosae.core.types import CytoError, Progress
 from napari_cytosae.widgets import _tasks
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class PatientWork:
     case : Case or None
         The patient's cells, where they are examined already.
     sources : sequence of Path or LayerPixels
+    absent : str
+        Name of an image that is neither open nor a file; empty where there is none.
     encoded : mapping
         Images that are encoded already, by sha256.
     typed : mapping
@@ -48,6 +50,7 @@ class PatientWork:
     head: Head | str
     case: Case | None
     sources: Sequence[Path | _tasks.LayerPixels]
+    absent: str
     single_cell: bool
     field_of_view_um: float
     encoded: Mapping[str, tuple[Cells, Crops, Encoded]]
@@ -88,9 +91,18 @@ def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
             f"This head was trained on the concepts of another SAE than "
             f"{models.sae_info.name}: choose its models in step 1, or another head."
         )
+    reading.check(head)
     threshold = reading.threshold_of(head)
     found = work.case
-    if found is None or _typed_since(found, work.typed):
+    if (
+        found is None
+        or threshold not in (None, reading.threshold_in(found))
+        or _typed_since(found, work.typed)
+    ):
+        if work.absent:
+            raise CytoError(
+                f"{work.absent} is no longer open: open it again, or take it off the list."
+            )
         sources: list[Path | Image | Pyramid] = []
         for source in work.sources:
             if isinstance(source, Path):
@@ -161,9 +173,9 @@ def export_differential(
 
     counts = count_table(found)
     counts.insert(0, "patient", reading.case.patient)
-    counts["note"] = RESEARCH_USE
+    counts["note"] = reading.note
     cells = cell_table(reading, found)
-    cells["note"] = RESEARCH_USE
+    cells["note"] = reading.note
     beside = path.with_name(f"{path.stem}_cells{path.suffix}")
     tables = {path: counts, beside: cells}
     for where, table in tables.items():

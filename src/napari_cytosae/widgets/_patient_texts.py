@@ -1,0 +1,72 @@
+"""What step 4 says of a reading: sentences, and a bar a class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_cytosae.core.types import RESEARCH_USE
+from napari_cytosae.widgets._bars import AGAINST, FOR, TOTAL, Bar
+from napari_cytosae.widgets.cells_panel import counted
+
+if TYPE_CHECKING:
+    from napari_cytosae.core.reading import Reading
+
+
+def describe_case(reading: Reading) -> str:
+    """E.g. ``12 images, 431 cells (6 left out by QC)``."""
+    case = reading.case
+    text = f"{counted(len(case.images), 'image')}, {counted(len(reading.rows), 'cell')}"
+    flagged, left_out = int((~case.ok).sum()), len(case) - len(reading.rows)
+    if left_out:
+        text += f" ({left_out:,} left out by QC)"
+    elif flagged:
+        text += f" ({flagged:,} flagged, counted)"
+    if case.problems:
+        text += f"; {counted(len(case.problems), 'image')} could not be used"
+    return text
+
+
+def describe_set(reading: Reading) -> str:
+    """The prediction set, and why there is no answer where there is none."""
+    classes = [
+        c for c, inside in zip(reading.head.classes, reading.in_set, strict=True) if inside
+    ]
+    text = f"Set at 90 %: {', '.join(classes) or 'no class'}. "
+    if reading.reason:
+        return f"{text}No answer: {reading.reason}."
+    unchecked = reading.unchecked
+    if unchecked:
+        return (
+            f"{text}Concepts in range of the training data; {', '.join(unchecked)} not "
+            "checked, as the head does not know their range."
+        )
+    return f"{text}In range of the training data."
+
+
+def describe(reading: Reading) -> str:
+    """One line for the strip."""
+    p = reading.probabilities.max()
+    if reading.reason:
+        return f"no answer ({reading.reason})."
+    return f"{reading.predicted}, {p:.2f}. {RESEARCH_USE}"
+
+
+def class_bars(reading: Reading) -> list[Bar]:
+    """A bar a class, the most probable first."""
+    rows = sorted(
+        zip(reading.head.classes, reading.probabilities, reading.in_set, strict=True),
+        key=lambda row: -row[1],
+    )
+    return [
+        Bar(
+            name,
+            name,
+            0.0,
+            float(p),
+            f"{p:.2f}" + (" in set" if inside else ""),
+            (AGAINST if reading.reason else FOR) if inside else TOTAL,
+            f"{name}: probability {p:.3f}"
+            + (", in the prediction set at 90 %" if inside else ""),
+        )
+        for name, p, inside in rows
+    ]
