@@ -160,8 +160,9 @@ def test_ids_that_do_not_match(tmp_path: Path) -> None:
         "--repeats",
         1,
     )
-    assert result.exit_code == 0
-    assert "1 patients have no barcode (q1, line 14, for one)" in result.stderr
+    assert result.exit_code == 2
+    assert (tmp_path / "h.json").exists()
+    assert "labels.csv: no barcode of q1 (line 14); left out." in result.stderr
 
 
 def test_a_batch_effect_is_warned_of(tmp_path: Path) -> None:

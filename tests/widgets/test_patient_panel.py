@@ -134,6 +134,7 @@ def test_unticking_a_concept_tells_the_score_without_it(predicted):
     assert patients.what_if.concepts == {concept}
     scores, _ = reading.without(concepts=[concept])
     assert f"{scores[reading.head.classes.index(label)]:+.2f}" in page._what_if.text()
+    assert "counts as in the mean training patient" in page._what_if.text()
     assert page.waterfall.bars[row].counted is False
     gallery.cells_selected.emit((0, 1))
     page.leave_out_clicked.emit()

@@ -88,6 +88,8 @@ class WhyController:
             text += (
                 "." if now == reading.predicted else f"; then {now} is the most probable."
             )
+            if what_if.concepts:
+                text += " A concept left out counts as in the mean training patient."
         selected = len(self._patients.selected)
         self._page.set_what_if(text, left_out=bool(what_if), selected=selected)
 

@@ -41,7 +41,8 @@ class WhyPage(QWidget):
         self._title = note()
         self.waterfall = BarTable(LINES)
         self.waterfall.setToolTip(
-            "Click a concept to see its cells; untick it to see the score without it"
+            "Click a concept to see its cells; untick it to see the score without it, "
+            "as if the patient had as much of it as the mean training patient"
         )
         self.waterfall.picked.connect(self.concept_picked)
         self.waterfall.counted.connect(self.concept_counted)
