@@ -11,6 +11,7 @@ from scipy import stats
 from scipy.sparse import csr_array
 
 from napari_cytosae.core import class_comparison, comparison, resemblance
+from napari_cytosae.core._class_null import distances, null_tail, p_values
 from napari_cytosae.core.heads import train
 from napari_cytosae.core.patients import Barcodes, PatientCells, collect
 from napari_cytosae.core.pipeline import run
@@ -78,7 +79,10 @@ def test_a_patient_and_a_class():
     with_other = class_comparison.with_class(head, "a", "p20", stranger)
     assert (with_own.table["fdr"] < 0.05).sum() == 0
     assert set(with_other.table.index[:2]) == {3, 4}
-    assert (with_other.table["fdr"].iloc[:2] < 0.01).all()
+    assert (with_other.table["fdr"].iloc[:2] < 0.05).all()
+    old = replace(head, profiles=replace(head.profiles, tails=None, sizes=None))
+    unknown = class_comparison.with_class(old, "a", "p20", stranger)
+    assert unknown.table["fdr"].isna().all()
     shares = made.values.toarray()[:12].astype(float)
     shares /= shares.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(with_other.others, shares.mean(axis=0), rtol=1e-5)
@@ -89,6 +93,27 @@ def test_a_patient_and_a_class():
         assert with_other.table.loc[3, "effect"] == pytest.approx(expected, rel=1e-4)
     with pytest.raises(CytoError, match="no barcode of c"):
         class_comparison.with_class(head, "c", "p", stranger)
+
+
+def test_a_class_s_own_patients_seldom_differ_from_it():
+    """Concepts that most patients lack: a t distribution has findings in nearly all."""
+    rng = np.random.default_rng(0)
+    k, n = 2000, 12
+    shares = rng.gamma(0.5, 1, (n + 40, k)) * (rng.random((n + 40, k)) < 0.2)
+    shares /= shares.sum(axis=1, keepdims=True)
+    rows = shares[:n]
+    tail, size = null_tail(rows)
+    found, naive = [], []
+    for one in shares[n:]:
+        _, distance, _ = distances(one, rows.mean(axis=0), rows.std(axis=0, ddof=1), n)
+        p = p_values(distance, tail, size)
+        assert p.min() >= 1 / (size + 1)
+        found.append((comparison.fdr_of(p) <= 0.05).any())
+        wrong = comparison.fdr_of(2 * stats.t.sf(np.abs(distance), n - 1))
+        naive.append((wrong <= 0.05).any())
+    assert np.mean(found) <= 0.05
+    assert np.mean(naive) > 0.5
+    assert null_tail(rows[:2])[1] == 0
 
 
 def test_patients_of_a_disease_are_alike():

@@ -44,11 +44,17 @@ class Profiles:
         Over the training patients of a class.
     counts : ndarray of int64, (n_classes,)
         How many they are.
+    tails : ndarray of float64, (n_classes, STEPS), or None
+        Of `_class_null.null_tail`; None in a file without them.
+    sizes : ndarray of int64, (n_classes,), or None
+        Of the same.
     """
 
     means: Float64Array
     deviations: Float64Array
     counts: Int64Array
+    tails: Float64Array | None = None
+    sizes: Int64Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cytosae.core._class_null import STEPS
 from napari_cytosae.core._recipes import TRANSFORMS
 from napari_cytosae.core.files import atomic_file
 from napari_cytosae.core.heads import Head, Part, Profiles
@@ -56,6 +57,9 @@ def write_head(head: Head, path: Path | str) -> None:
             "deviations": [_short(row) for row in head.profiles.deviations],
             "counts": head.profiles.counts.tolist(),
         }
+        if head.profiles.tails is not None and head.profiles.sizes is not None:
+            content["profiles"]["tails"] = [_short(row) for row in head.profiles.tails]
+            content["profiles"]["sizes"] = head.profiles.sizes.tolist()
     with atomic_file(path) as temporary:
         text = json.dumps(content, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -127,6 +131,8 @@ def _profiles(content: dict[str, Any]) -> Profiles:
         _array(content["means"]),
         _array(content["deviations"]),
         np.asarray(content["counts"], dtype=np.int64),
+        _array(content["tails"]) if "tails" in content else None,
+        np.asarray(content["sizes"], dtype=np.int64) if "tails" in content else None,
     )
 
 
@@ -141,6 +147,11 @@ def _fits(head: Head) -> bool:
         if any(array.shape != (c, k) for array in kept) or len(head.profiles.counts) != c:
             return False
         arrays += kept
+        tails, sizes = head.profiles.tails, head.profiles.sizes
+        if tails is not None and sizes is not None:
+            if tails.shape != (c, STEPS) or sizes.shape != (c,) or sizes.min() < 0:
+                return False
+            arrays.append(tails)
     return (
         c >= 2
         and head.intercept.shape == (c,)

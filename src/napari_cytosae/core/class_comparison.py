@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse, stats
 
+from napari_cytosae.core._class_null import distances, p_values
 from napari_cytosae.core._recipes import transformed
 from napari_cytosae.core.comparison import Comparison, fdr_of, surest_first, table_of
 from napari_cytosae.core.types import CytoError
@@ -36,8 +37,9 @@ def with_class(
     -------
     Comparison
         In shares of the barcode. The effect is the distance from the class's mean in its
-        standard deviations; p is that of one more patient of the class (t distribution
-        with a prediction interval), and so is the interval of the difference.
+        standard deviations; p is the share of such distances that are as large between
+        the class's own patients (`_class_null`), NaN for a head that does not keep them.
+        The interval is a prediction interval for one more patient (t distribution).
 
     Raises
     ------
@@ -48,14 +50,11 @@ def with_class(
     x = transformed(values, "fraction")[0].astype(np.float64)
     mean, deviation = profile.means[index], profile.deviations[index]
     n = int(profile.counts[index])
-    shown = np.flatnonzero((x > 0) | (mean > 0))
-    # A concept that hardly varies in a few patients may vary in the next: no deviation is
-    # taken for smaller than the median one.
-    floor = np.median(deviation[shown]) if len(shown) else 0.0
-    spread = np.maximum(deviation[shown], max(floor, 1e-12)) * np.sqrt(1 + 1 / n)
+    shown, effect, spread = distances(x, mean, deviation, n)
     difference = x[shown] - mean[shown]
-    effect = difference / spread
-    p = 2 * stats.t.sf(np.abs(effect), max(n - 1, 1))
+    p = np.full(len(shown), np.nan)
+    if profile.tails is not None and profile.sizes is not None:
+        p = p_values(effect, profile.tails[index], int(profile.sizes[index]))
     reach = stats.t.ppf(0.975, max(n - 1, 1)) * spread
     found = pd.DataFrame(
         {

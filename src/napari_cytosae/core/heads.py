@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from napari_cytosae.core._calibration import prediction_sets, probabilities
+from napari_cytosae.core._class_null import null_tail
 from napari_cytosae.core._head import Head, Part, Profiles
 from napari_cytosae.core._labels import FEW_PATIENTS, cautions, usable
 from napari_cytosae.core._recipes import Table, Transform, coefficients, transformed
@@ -188,10 +189,13 @@ def train(
 def _profiles(table: Table, labels: Int64Array, n_classes: int) -> Profiles:
     shares = table.dense("fraction").astype(np.float64)
     of_class = [shares[labels == label] for label in range(n_classes)]
+    tails, sizes = zip(*map(null_tail, of_class), strict=True)
     return Profiles(
         np.array([rows.mean(axis=0) for rows in of_class]),
         np.array([rows.std(axis=0, ddof=1 if len(rows) > 1 else 0) for rows in of_class]),
         np.array([len(rows) for rows in of_class]),
+        np.array(tails),
+        np.array(sizes),
     )
 
 
