@@ -515,6 +515,8 @@ def test_patients_of_a_file_are_compared_and_mapped(with_profiles, until, tmp_pa
     write_barcodes(own, tmp_path / "others.h5ad")
     page.file_chosen.emit(str(tmp_path / "others.h5ad"))
     until(lambda: "1 patient to compare with" in dock.strip.text)
+    choose_other(page, "barcode of a")
+    until(lambda: "is not known from what is kept" in page._said.text())
     choose_other(page, "patient R (b), from the file")
     until(lambda: "down R" in page._said.text())
     assert page._said.text().startswith("Up P, down R: 0 of")

@@ -173,11 +173,13 @@ class CompareController:
         if found is None:
             return
         table = found.table
-        sure = int((table["fdr"] <= 0.05).sum())
-        self._page.set_said(
-            f"Up {found.here}, down {found.there}: {sure:,} of {len(table):,} differ "
-            "(FDR 5 %)."
-        )
+        said = f"Up {found.here}, down {found.there}: "
+        if table["fdr"].isna().all():
+            said += "how surely they differ is not known from what is kept of them."
+        else:
+            sure = int((table["fdr"] <= 0.05).sum())
+            said += f"{sure:,} of {len(table):,} differ (FDR 5 %)."
+        self._page.set_said(said)
         self._page.set_barcodes(found.concepts, found.values, found.others)
         names = self._session.naming.as_dict()
         self._page.set_differences(difference_bars(found, names), self._patients.concept)
