@@ -24,8 +24,8 @@ def saved(weights, data_dir):
     found = pipeline.run(pipeline.analyze_image(image, models))
     assert len(found.cells)
     view = {"choice": {"sae": "größte"}, "verdicts": [[1, 2, "accept"]]}
-    sha256 = models.sae_info.sha256
-    return SavedSession(image, found.cells, found.crops, found.encoded, view, sha256)
+    hashes = models.sae_info.sha256, models.backbone_info.sha256
+    return SavedSession(image, found.cells, found.crops, found.encoded, view, *hashes)
 
 
 def test_everything_comes_back_to_the_bit(saved, tmp_path):
@@ -46,6 +46,8 @@ def test_everything_comes_back_to_the_bit(saved, tmp_path):
         np.testing.assert_array_equal(one, other)
     assert back.crops.field_of_view_um == saved.crops.field_of_view_um
     assert back.view == saved.view
+    assert back.sae_sha256 == saved.sae_sha256 != back.backbone_sha256
+    assert back.backbone_sha256 == saved.backbone_sha256
     save_session(tmp_path / "s", back)  # over the former one
     assert load_session(tmp_path / "s").view == saved.view
 

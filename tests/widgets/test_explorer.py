@@ -15,6 +15,7 @@ from scipy import sparse
 
 from napari_cytosae.core.concepts import Annotation
 from napari_cytosae.core.enrichment import compare, enriched, likeness
+from napari_cytosae.core.types import PixelSize
 from napari_cytosae.session_values import Look, ModelChoice
 from napari_cytosae.widgets._concept_rows import ConceptRows
 from napari_cytosae.widgets._settings import PanelSettings
@@ -527,10 +528,13 @@ def test_a_session_is_opened_as_it_was_saved(
         session.focus.selection,
         session.overlays.slots,
     )
+    session.type_pixel_size(0.11)
     folder = tmp_path / "saved"
     panel.tools.chosen.emit("save", str(folder))
     until(lambda: (folder / "names.json").exists() and not encoded.desk.busy)
     assert {path.suffix for path in folder.iterdir()} == {".json", ".tif", ".csv", ".npz"}
+    identity = session.image.sha256, session.image.name, session.image.pixel_size
+    assert session.image.pixel_size == PixelSize(0.11, "user")
 
     # In a dock that knows nothing of it.
     session.naming.undo()
@@ -538,6 +542,7 @@ def test_a_session_is_opened_as_it_was_saved(
     until(lambda: session.image is None)
     session.choose(ModelChoice())
     session._elsewhere.clear()
+    session._typed_sizes.clear()
     panel.tools.chosen.emit("open", str(folder))
     until(lambda: bool(session.encoded is not None and session.review_list()), 60_000)
     encoded_before, cells, selection, overlays = before
@@ -554,19 +559,25 @@ def test_a_session_is_opened_as_it_was_saved(
     assert session.review_list() == [(concept, 1, "accept")]
     assert session.naming.name_of(concept) == "kept name"
     assert session.choice == small_models
+    # The same image, not one of the same pixels.
+    assert (session.image.sha256, session.image.name, session.image.pixel_size) == identity
+    assert encoded.layers.source.name == "smear"
+    encoded.cells_panel.pixel_size_edited.emit(0.0)
+    until(lambda: session.image is not None and session.image.pixel_size.source == "layer")
     for one, other in zip(session.crops.images, encoded_before.boxes, strict=True):
         y0, x0, y1, x1 = other
         assert one.shape == (y1 - y0, x1 - x0, 3)
 
 
+@pytest.mark.parametrize("role", ["sae", "backbone"])
 def test_another_model_is_said_and_its_activations_not_taken(
-    encoded, panel, until, tmp_path
+    encoded, panel, until, tmp_path, role
 ):
     session = encoded.session
     panel.tools.chosen.emit("save", str(tmp_path / "s"))
     until(lambda: (tmp_path / "s" / "names.json").exists() and not encoded.desk.busy)
     about = json.loads((tmp_path / "s" / "session.json").read_text())
-    about["sae_sha256"] = "f" * 64
+    about[f"{role}_sha256"] = "f" * 64
     (tmp_path / "s" / "session.json").write_text(json.dumps(about))
     panel.tools.chosen.emit("open", str(tmp_path / "s"))
     until(lambda: "has changed since" in encoded.strip.text)

@@ -47,8 +47,8 @@ class SavedSession:
     encoded : Encoded or None
     view : dict
         JSON values: models picked, settings, selection, overlays, verdicts.
-    sae_sha256 : str
-        Of the SAE that made `encoded`.
+    sae_sha256, backbone_sha256 : str
+        Of the models that made `encoded`; empty where a former version did not say.
     """
 
     image: Image
@@ -57,6 +57,7 @@ class SavedSession:
     encoded: Encoded | None
     view: dict[str, Any]
     sae_sha256: str
+    backbone_sha256: str
 
 
 def save_session(folder: Path | str, saved: SavedSession) -> Path:
@@ -74,6 +75,7 @@ def save_session(folder: Path | str, saved: SavedSession) -> Path:
     about: dict[str, Any] = {
         "schema": SCHEMA,
         "sae_sha256": saved.sae_sha256,
+        "backbone_sha256": saved.backbone_sha256,
         "image": {"name": image.name, "sha256": image.sha256, "notes": image.notes},
         "image_pixel_size": _size(image.pixel_size),
         "cells_pixel_size": _size(cells.pixel_size),
@@ -149,7 +151,15 @@ def _read(folder: Path, about: dict[str, Any]) -> SavedSession:
             about["field_of_view_um"],
             about["crop_size_source"],
         )
-    return SavedSession(image, cells, crops, encoded, about["view"], about["sae_sha256"])
+    return SavedSession(
+        image,
+        cells,
+        crops,
+        encoded,
+        about["view"],
+        about["sae_sha256"],
+        about.get("backbone_sha256", ""),
+    )
 
 
 def _size(size: PixelSize) -> dict[str, Any]:

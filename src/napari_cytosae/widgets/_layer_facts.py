@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from napari.layers import Image, Layer
 
+    from napari_cytosae.core.types import Image as ReadImage
+
 TAG = "cytosae"
 """Key of our entry in ``layer.metadata``."""
 
@@ -55,6 +57,13 @@ def stated_pixel_size(layer: Layer) -> PixelSize:
     return PixelSize() if um is None else PixelSize(um, "layer")
 
 
+def known_image(layer: Image) -> ReadImage | None:
+    """The image that the layer was made of, as long as it shows its pixels."""
+    tag = layer.metadata.get(TAG)
+    known = tag.get("image") if isinstance(tag, dict) else None
+    return known if known is not None and layer.data is known.rgb else None
+
+
 def layer_pixels(layer: Image) -> LayerPixels:
     """What an image layer holds, for a job to read."""
     return LayerPixels(
@@ -63,6 +72,7 @@ def layer_pixels(layer: Image) -> LayerPixels:
         path=layer.source.path,
         size=stated_pixel_size(layer),
         rgb=bool(layer.rgb),
+        known=known_image(layer),
     )
 
 

@@ -9,6 +9,7 @@ selection are left as they are unless the analyst asks to go somewhere.
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from napari.components import ViewerModel
+
+    from napari_cytosae.core.types import Image as ReadImage
 
 SELECTION_COLOUR = "white"
 _CLICK_PX = 4
@@ -134,11 +137,17 @@ class CanvasLayers:
             for name in MOVES:
                 layer.events[name].connect(self._on_source_moved)
 
-    def open_image(self, rgb: Any, name: str, um: float | None) -> None:
-        """Open an image (H, W, 3) beside the others; `um` is the size of a pixel."""
-        scale = (um, um) if um else (1.0, 1.0)
-        units = "um" if um else "pixel"
-        self._viewer.add_image(rgb, name=name, rgb=True, scale=scale, units=units)
+    def open_image(self, image: ReadImage) -> None:
+        """Open an image beside the others, named as napari names the layer of a file."""
+        um = image.pixel_size.um
+        self._viewer.add_image(
+            image.rgb,
+            name=PurePath(image.name).stem,
+            rgb=True,
+            scale=(um, um) if um else (1.0, 1.0),
+            units="um" if um else "pixel",
+            metadata={TAG: {"image": image}},
+        )
 
     # --- selection and camera ---------------------------------------------------------
 

@@ -67,8 +67,11 @@ def to_save(session: Session) -> SavedSession:
         "verdicts": session.review_list(),
         "hide_flagged": session.hide_flagged,
     }
-    sae = "" if session.encoded is None else session.encoded.activations.sae_sha256
-    return SavedSession(image, cells, session.crops, session.encoded, view, sae)
+    models, encoded = session.models, session.encoded
+    sae = backbone = ""
+    if encoded is not None and models is not None:
+        sae, backbone = encoded.activations.sae_sha256, models.backbone_info.sha256
+    return SavedSession(image, cells, session.crops, encoded, view, sae, backbone)
 
 
 def save(
@@ -100,21 +103,29 @@ def open_session(folder: Path) -> Generator[Progress, None, Opened]:
         models, names = yield from _tasks.load(choice)
     except CytoError as error:
         return Opened(saved, choice, None, None, f"Its models are not here: {error}")
-    if models.sae_info.sha256 != saved.sae_sha256:
-        return Opened(
-            saved,
-            choice,
-            None,
-            None,
-            f"The SAE {choice.sae} has changed since (sha256 "
-            f"{models.sae_info.sha256[:12]} instead of {saved.sae_sha256[:12]}): the "
-            "activations were not taken; encode again.",
-        )
+    changed = _changed_models(saved, models)
+    if changed:
+        return Opened(saved, choice, None, None, changed)
     remark = ""
     if (folder / NAMES_FILE).is_file():
         merged = merge_names(names, folder / NAMES_FILE)
         remark = f"Names: {merged}" if merged.added or merged.conflicts else ""
     return Opened(saved, choice, models, names, remark)
+
+
+def _changed_models(saved: SavedSession, models: Models) -> str:
+    """Say which of the models is not the one that encoded; empty where both are."""
+    for role, info, then in (
+        ("SAE", models.sae_info, saved.sae_sha256),
+        ("backbone", models.backbone_info, saved.backbone_sha256),
+    ):
+        if info.sha256 != then:
+            return (
+                f"The {role} {info.name} has changed since (sha256 {info.sha256[:12]} "
+                f"instead of {then[:12] or 'an unknown one'}): the activations were not "
+                "taken; encode again."
+            )
+    return ""
 
 
 def restore(session: Session, opened: Opened) -> None:
@@ -123,6 +134,8 @@ def restore(session: Session, opened: Opened) -> None:
     settings = dict(view["settings"])
     settings["kinds"] = tuple(settings["kinds"])
     used = CellSettings(**settings)
+    if saved.image.pixel_size.source == "user":
+        session.type_pixel_size(saved.image.pixel_size.um)
     session.choose(opened.choice)
     if opened.models is not None and opened.names is not None:
         session.set_models(opened.models, opened.names)

@@ -52,6 +52,8 @@ class LayerPixels:
         By the layer's metadata or scale.
     rgb : bool
         Whether the last axis is colour; a layer shows it as rows or columns otherwise.
+    known : Image or None
+        What it was read as before, with the file's name and sha256.
     """
 
     levels: tuple[Any, ...]
@@ -59,6 +61,7 @@ class LayerPixels:
     path: str | None
     size: PixelSize
     rgb: bool
+    known: Image | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +97,10 @@ def open_image(pixels: LayerPixels) -> Generator[Progress, None, Image | Pyramid
     from napari_cytosae.core.images import as_image, read_image
 
     yield Progress("Reading", 0, 0, "images")
+    if pixels.known is not None:
+        # What an analyst typed can be taken back; the session remembers it.
+        typed = pixels.known.pixel_size.source == "user"
+        return replace(pixels.known, pixel_size=pixels.size) if typed else pixels.known
     name = pixels.name if pixels.path is None else Path(pixels.path).name
     finest = pixels.levels[0]
     if not pixels.rgb and len(finest.shape) > 2:

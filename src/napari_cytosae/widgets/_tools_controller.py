@@ -158,11 +158,16 @@ class ToolsController:
         self._desk.say(f"Saved {export_names(self._session.naming.names, target)}.")
 
     def _save(self, folder: Path) -> None:
-        saved, names = _session_tasks.to_save(self._session), self._session.naming.names
+        session = self._session
+        saved, names = _session_tasks.to_save(session), session.naming.names
+        others = len(session.encoded_images().keys() - {saved.image.sha256})
+        only = "; other images are not in it, encoding them reads the cache"
         self._desk.run(
             "Saving the session",
             lambda: _session_tasks.save(folder, saved, names),
-            lambda written: f"Saved in {written}.",
+            lambda written: (
+                f"Saved {saved.image.name} in {written}{only if others else ''}."
+            ),
         )
 
     def _open(self, folder: Path) -> None:
@@ -189,4 +194,4 @@ class ToolsController:
         session.image_changed.connect(restore)
         restore(session.image)
         if session.cells is not opened.saved.cells:
-            self._layers.open_image(wanted.rgb, wanted.name, wanted.pixel_size.um)
+            self._layers.open_image(wanted)

@@ -87,8 +87,9 @@ TOOLS: dict[str, Tool | None] = {
     ),
     "-2": None,
     "save": Tool(
-        "Save session ...",
-        "Image, cells, activations, names, selection and overlays in one empty folder",
+        "Save session of this image ...",
+        "The image in front: pixels, cells, activations, names, selection and overlays in "
+        "one empty folder; encoding the others again is a matter of reading the cache",
         "folder",
     ),
     "open": Tool("Open session ...", "Go on where a saved session ended", "folder"),
