@@ -381,13 +381,11 @@ def test_the_patch_under_the_cursor_is_inspected_and_pinned(encoded, panel, qtbo
 # --- tools ----------------------------------------------------------------------------
 
 
-def test_catalogue_gives_classes_before_names(encoded, panel, until, tmp_path):
+def write_catalogue(root, d_sae, concept):
+    """Statistics in which one concept fires, in ten basophils."""
     import torch
 
-    session = encoded.session
-    d_sae = session.models.sae_info.d_sae
-    concept = panel.model.concept_at(2)
-    folder = tmp_path / "feature_data" / "mll23"
+    folder = root / "feature_data" / "mll23"
     folder.mkdir(parents=True)
     values, labels = torch.zeros(d_sae, 10), torch.zeros(d_sae, 10, dtype=torch.int64)
     values[concept] = 1.0
@@ -401,6 +399,41 @@ def test_catalogue_gives_classes_before_names(encoded, panel, until, tmp_path):
     }.items():
         torch.save(tensor, folder / f"{name}.pt")
     (folder / "classnames.txt").write_text("basophil\nmonocyte\n")
+    return folder
+
+
+def test_a_catalogue_is_read_before_there_is_an_image(dock, until, tmp_path):
+    session, panel = dock.session, dock.concepts_panel
+    write_catalogue(tmp_path, 256, 99)
+    dock.go_to_step("concepts")
+    assert panel._more.isVisibleTo(dock)
+    assert panel._stack.currentIndex() == 0
+    panel.tools.chosen.emit("atlas", "")
+    assert "open a catalogue" in dock.strip.text
+    panel.tools.chosen.emit("catalogue", str(tmp_path))
+    until(lambda: panel.model.rowCount() == 1, 60_000)
+    assert panel._stack.currentIndex() == 2
+    assert not panel._export.isVisibleTo(dock)
+    panel.model.set_search("basophil")
+    shown = [panel.model.index(0, KEYS.index(k)).data() for k in ("name", "here")]
+    assert shown == ["basophil (MLL23 10/10)", "1.00"]
+    session.focus.select_concept(99)
+    panel.tools.chosen.emit("passport", str(tmp_path / "99.html"))
+    until(lambda: (tmp_path / "99.html").exists())
+    assert "basophil" in (tmp_path / "99.html").read_text(encoding="utf-8")
+    panel.tools.chosen.emit("atlas", "")
+    children = panel.findChildren
+    until(lambda: any(a._points is not None for a in children(LatentAtlas)))
+    session.choose(ModelChoice())
+    assert panel._stack.currentIndex() == 0
+
+
+def test_catalogue_gives_classes_before_names(encoded, panel, until, tmp_path):
+    import torch
+
+    session = encoded.session
+    concept = panel.model.concept_at(2)
+    folder = write_catalogue(tmp_path, session.models.sae_info.d_sae, concept)
     panel.tools.chosen.emit("catalogue", str(tmp_path))
     until(lambda: session.exploration.classes is not None)
     panel.model.set_search("basophil")

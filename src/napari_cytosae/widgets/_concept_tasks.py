@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from napari_cytosae.core.catalogue import Catalogue
     from napari_cytosae.core.concepts import Annotation, Summary
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.types import (
@@ -166,6 +167,37 @@ def rank(work: RankingWork) -> Generator[Progress, None, Ranked]:
         table["fdr"] = compared["fdr"].reindex(table["concept"]).to_numpy()
     listed = ConceptRows.of(table).said(work.annotations)
     return Ranked(listed, None if work.pool else summary)
+
+
+def rank_catalogue(
+    catalogue: Catalogue, classes: pd.DataFrame | None, said: dict[int, Annotation]
+) -> Generator[Progress, None, ConceptRows]:
+    """Concepts as they fire in a catalogue, the strongest first: no cells are needed.
+
+    `here` is the catalogue's mean activation, `prevalence` its share of images.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from napari_cytosae.core.concepts import flags
+
+    yield Progress("Listing the catalogue", 0, 0, "concepts")
+    fires = np.flatnonzero(catalogue.sparsity > 0)
+    fires = fires[np.argsort(-catalogue.mean_acts[fires], kind="stable")]
+    table = pd.DataFrame(
+        {
+            "concept": fires,
+            "name": "",
+            "here": catalogue.mean_acts[fires].astype(float),
+            "prevalence": catalogue.sparsity[fires].astype(float),
+            "specificity": np.nan,
+            "where": "",
+        }
+    )
+    table["flags"] = flags(table, 0, mean_acts=catalogue.mean_acts)
+    if classes is not None:
+        table["class"] = classes["text"].reindex(fires).to_numpy()
+    return ConceptRows.of(table).said(said)
 
 
 def _pooled(

@@ -12,6 +12,7 @@ from napari_cytosae.widgets._concept_rows import ConceptRows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari_cytosae.core._annotation import Annotation
     from napari_cytosae.core.types import Encoded
     from napari_cytosae.patient_session import PatientSession
     from napari_cytosae.session import Session
@@ -63,7 +64,7 @@ class ConceptsController:
             (session.focus.selection_changed, self._on_selection),
             (session.naming.changed, self._on_names),
             (session.hide_flagged_changed, self._rank),
-            (session.exploration.facts_changed, self._rank),
+            (session.exploration.facts_changed, self._on_facts),
             (session.verdicts_changed, self._on_verdicts),
             (patients.current_changed, self._on_patients),
             (patients.patients_changed, self._on_patients),
@@ -82,6 +83,7 @@ class ConceptsController:
         self._panel.set_stage(
             cells=None if cells is None else len(cells),
             encoded=self._session.encoded is not None,
+            catalogue=bool(self._session.exploration.catalogues),
             busy=self._desk.busy,
         )
 
@@ -132,6 +134,10 @@ class ConceptsController:
         except CytoError as error:
             self._desk.fail(str(error))
 
+    def _on_facts(self) -> None:
+        self._show_stage()
+        self._rank()
+
     def _on_verdicts(self) -> None:
         if self._session.focus.scope == "accepted":
             self._rank()
@@ -143,7 +149,10 @@ class ConceptsController:
     def _rank(self, _: Any = None) -> None:
         session = self._session
         encoded, models, names = session.encoded, session.models, session.naming.names
-        if encoded is None or models is None or names is None:
+        if models is None or names is None:
+            return
+        if encoded is None:
+            self._list_catalogue(names.annotations())
             return
         scope, selection = session.focus.scope, session.focus.selection
         rows = session.rows(_scopes.cells_of(session))
@@ -186,6 +195,20 @@ class ConceptsController:
             "Ranking",
             lambda: _concept_tasks.rank(work),
             on_ended=ended,
+            on_failed=lambda error: self._desk.fail(str(error), error.details),
+        )
+
+    def _list_catalogue(self, said: dict[int, Annotation]) -> None:
+        """List the concepts of the first catalogue while no cells are encoded."""
+        known = self._session.exploration
+        if not known.catalogues:
+            return
+        catalogue = next(iter(known.catalogues.values()))
+        self._jobs.run(
+            _LANE,
+            "Listing the catalogue",
+            lambda: _concept_tasks.rank_catalogue(catalogue, known.classes, said),
+            on_ended=lambda end: self._panel.model.set_rows(end.value),
             on_failed=lambda error: self._desk.fail(str(error), error.details),
         )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.types import Progress
+from napari_cytosae.widgets import _tasks
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
         ConceptActivations,
         Encoded,
     )
+    from napari_cytosae.session_values import ModelChoice
     from napari_cytosae.widgets.latent_atlas import AtlasPoints
 
-    Opened = tuple[dict[str, Catalogue], pd.DataFrame]
+    Opened = tuple[Models, ConceptNames, dict[str, Catalogue], pd.DataFrame]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +36,7 @@ class PassportWork:
     """What `write_passport` needs, read from the session before it starts."""
 
     concept: int
-    seen: Seen
+    seen: Sequence[Seen]
     models: Models
     names: ConceptNames
     catalogues: Mapping[str, Catalogue]
@@ -42,8 +44,12 @@ class PassportWork:
     parameters: dict[str, Any]
 
 
-def open_catalogues(folder: Path, models: Models) -> Generator[Progress, None, Opened]:
+def open_catalogues(
+    folder: Path, choice: ModelChoice, loaded: tuple[Models, ConceptNames] | None
+) -> Generator[Progress, None, Opened]:
     """Read the catalogues in a folder and what their labels say.
+
+    The models that are chosen are loaded first where that has not been done.
 
     Raises
     ------
@@ -58,9 +64,10 @@ def open_catalogues(folder: Path, models: Models) -> Generator[Progress, None, O
     )
 
     found = load_all(folder)
+    models, names = loaded or (yield from _tasks.load(choice))
     require_same_sae(found, models.sae_info)
     yield Progress("Counting labels", 0, 0)
-    return found, describe_classes(found)
+    return models, names, found, describe_classes(found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +154,7 @@ def write_passport(path: Path, work: PassportWork) -> Generator[Progress, None, 
 
     passport = passport_of(
         work.concept,
-        [work.seen],
+        work.seen,
         work.models,
         work.names,
         work.catalogues,

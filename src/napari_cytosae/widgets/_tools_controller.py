@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets._rating_controller import RatingController
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 
+_NO_NAMES = "Names belong to an SAE: encode cells, or open a catalogue, first."
+
 
 class ToolsController:
     """One method a tool; long work goes to the desk."""
@@ -66,21 +68,23 @@ class ToolsController:
 
     def _catalogue(self, folder: Path) -> None:
         session = self._session
-        models = session.models
-        if models is None:
-            self._desk.fail("Encode the cells first: a catalogue belongs to an SAE.")
-            return
+        choice, names = session.choice, session.naming.names
+        loaded = None
+        if session.models is not None and names is not None:
+            loaded = (session.models, names)
 
         def keep(opened: _explorer_tasks.Opened) -> str:
-            if session.models is not models:
+            if session.choice != choice:
                 return "The models were changed meanwhile; the catalogue was not taken."
-            catalogues, classes = opened
+            models, names, catalogues, classes = opened
+            if session.models is None:
+                session.set_models(models, names)
             session.exploration.set_catalogues(catalogues, classes)
             return f"Opened {', '.join(catalogues)}: search a class, like basophil."
 
         self._desk.run(
             "Opening the catalogue",
-            lambda: _explorer_tasks.open_catalogues(folder, models),
+            lambda: _explorer_tasks.open_catalogues(folder, choice, loaded),
             keep,
         )
 
@@ -115,12 +119,12 @@ class ToolsController:
             self._desk.fail("Select a concept in the table first.")
             return
         assert models is not None
-        if image is None or cells is None or crops is None or encoded is None:
-            self._desk.fail("Encode the cells first.")
-            return
+        seen = []
+        if image is not None and cells is not None and crops and encoded is not None:
+            seen.append(Seen(image, cells, crops, encoded))
         work = _explorer_tasks.PassportWork(
             concept,
-            Seen(image, cells, crops, encoded),
+            seen,
             models,
             names,
             session.exploration.catalogues,
@@ -142,7 +146,7 @@ class ToolsController:
 
         names = self._session.naming.names
         if names is None:
-            self._desk.fail("Encode the cells first: names belong to an SAE.")
+            self._desk.fail(_NO_NAMES)
             return
         merged = merge_names(names, path)
         self._session.naming.changed.emit()
@@ -152,7 +156,7 @@ class ToolsController:
         from napari_cytosae.core.name_exchange import export_names
 
         if self._session.naming.names is None:
-            self._desk.fail("Encode the cells first: names belong to an SAE.")
+            self._desk.fail(_NO_NAMES)
             return
         target = path if path.suffix else path.with_suffix(".json")
         self._desk.say(f"Saved {export_names(self._session.naming.names, target)}.")

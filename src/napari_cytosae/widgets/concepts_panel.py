@@ -156,6 +156,7 @@ class ConceptsPanel(QWidget):
         top = QHBoxLayout()
         top.addWidget(self._encode, 1)
         top.addWidget(self._export)
+        top.addStretch()
         top.addWidget(self._more)
         rank = QHBoxLayout()
         rank.addWidget(QLabel("Rank by"))
@@ -169,8 +170,8 @@ class ConceptsPanel(QWidget):
         content = QWidget()
         column = QVBoxLayout(content)
         column.setSpacing(4)
-        column.setContentsMargins(6, 6, 6, 6)
-        for line in (top, rank, search):
+        column.setContentsMargins(0, 0, 0, 0)
+        for line in (rank, search):
             column.addLayout(line)
         column.addWidget(self.table, 1)
         column.addWidget(self.overlay)
@@ -182,15 +183,27 @@ class ConceptsPanel(QWidget):
             "Encode",
         )
         self._not_encoded.clicked.connect(self.encode_clicked)
-        self._stack = QStackedLayout(self)
+        self._stack = QStackedLayout()
         for page in (self._no_cells, self._not_encoded, content):
             self._stack.addWidget(page)
+        all_of_it = QVBoxLayout(self)
+        all_of_it.setSpacing(4)
+        all_of_it.setContentsMargins(6, 6, 6, 6)
+        all_of_it.addLayout(top)
+        all_of_it.addLayout(self._stack, 1)
 
     # --- setters ----------------------------------------------------------------------
 
-    def set_stage(self, *, cells: int | None, encoded: bool, busy: bool) -> None:
-        """Show the page that fits; `cells` is None before any were looked for."""
-        if encoded:
+    def set_stage(
+        self, *, cells: int | None, encoded: bool, catalogue: bool, busy: bool
+    ) -> None:
+        """Show the page that fits; `cells` is None before any were looked for.
+
+        The table is there once there are activations, or a catalogue to list.
+        """
+        self._encode.setVisible(encoded or (catalogue and bool(cells)))
+        self._export.setVisible(encoded)
+        if encoded or catalogue:
             self._stack.setCurrentIndex(2)
         else:
             self._stack.setCurrentIndex(1 if cells else 0)
