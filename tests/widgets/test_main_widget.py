@@ -11,7 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QPushButton
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractItemView,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QSlider,
+    QTabBar,
+    QWidget,
+)
 
 from napari_cytosae import _sample_data, synthetic
 from napari_cytosae.core.types import Progress
@@ -490,3 +502,30 @@ def test_keys_work_on_the_table_and_not_while_typing(encoded, viewer, until, qtb
     qtbot.keyClicks(panel._search, "3 n")
     assert panel._search.text() == "3 n"
     assert encoded.session.overlays.slot_of(concept) == 2
+
+
+def test_every_control_is_explained(dock):
+    kinds = (QAbstractButton, QComboBox, QLineEdit, QPlainTextEdit, QAbstractSpinBox)
+    kinds += (QSlider, QAbstractItemView)
+
+    def explained(widget):
+        while widget is not None and widget is not dock:
+            if widget.toolTip():
+                return True
+            widget = widget.parent()
+        return False
+
+    def is_ours(widget):  # not a part that Qt makes of another control
+        parts = QComboBox, QLineEdit, QAbstractSpinBox, QTabBar, QAbstractItemView
+        above = widget.parent()
+        return not isinstance(above, parts) and not isinstance(above.parent(), QComboBox)
+
+    controls = [w for w in dock.findChildren(QWidget) if isinstance(w, kinds)]
+    controls = [w for w in controls if is_ours(w)]
+    assert len(controls) > 60
+    assert [w for w in controls if not explained(w)] == []
+    actions = dock.concepts_panel.tools.actions()
+    actions += [a for each in actions if each.menu() for a in each.menu().actions()]
+    named = [a for a in actions if a.text()]
+    assert len(named) > 15
+    assert [a.text() for a in named if a.toolTip() == a.text()] == []

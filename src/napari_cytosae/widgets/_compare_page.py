@@ -50,6 +50,7 @@ class ComparePage(QWidget):
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._other = QComboBox()
+        self._other.setToolTip("Patient, disease or cohort to compare this patient with")
         self._other.setMinimumWidth(80)
         self._other.activated.connect(
             lambda i: self.other_chosen.emit(self._other.itemData(i))

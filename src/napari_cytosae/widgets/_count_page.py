@@ -59,6 +59,9 @@ class CountPage(QWidget):
         )
         self._said = note()
         self._propose = QPushButton("Propose the rest")
+        self._propose.setToolTip(
+            "Give untyped cells the type of those you typed that look most alike"
+        )
         self._propose.clicked.connect(self.propose_clicked)
         self._export = QPushButton("Export ...")
         self._export.setToolTip("Save the differential, and the type of each cell")

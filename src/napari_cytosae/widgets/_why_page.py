@@ -51,6 +51,7 @@ class WhyPage(QWidget):
         self._leave_out.setToolTip("See the score without the selected cells")
         self._leave_out.clicked.connect(self.leave_out_clicked)
         self._reset = QPushButton("Count all")
+        self._reset.setToolTip("Bring back the cells that were left out of the score")
         self._reset.clicked.connect(self.reset_clicked)
         buttons = QHBoxLayout()
         buttons.addWidget(self._what_if, 1)

@@ -36,11 +36,13 @@ if TYPE_CHECKING:
 KINDS = {"wbc": "WBC", "rbc": "RBC", "platelet": "Platelets"}
 PLAUSIBLE_UM = (0.03, 0.6)
 """Pixels of light-microscope smears: 100x oil with binning up to a 20x scan."""
-_WAYS: dict[Shows, str] = {
-    "smear": "a smear",
-    "single_cell": "one cell",
-    "labels": "cells marked in",
+_WAYS: dict[Shows, tuple[str, str]] = {
+    "smear": ("a smear", "Many cells, which are looked for"),
+    "single_cell": ("one cell", "A picture cut around one cell, which is taken as a whole"),
+    "labels": ("cells marked in", "The cells are those of a Labels layer, ids too"),
 }
+"""Title and tool tip."""
+_IMAGE, _LABELS = "The layer that is analysed", "The Labels layer that marks the cells"
 
 
 class CellsPanel(QWidget):
@@ -69,15 +71,16 @@ class CellsPanel(QWidget):
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._image = _combo()
+        self._image = _combo(_IMAGE)
         self._image.currentIndexChanged.connect(self.image_chosen)
-        self._labels = _combo()
+        self._labels = _combo(_LABELS)
         self._labels.currentIndexChanged.connect(self.labels_chosen)
         self._ways: dict[Shows, QRadioButton] = {
-            way: QRadioButton(text) for way, text in _WAYS.items()
+            way: QRadioButton(text) for way, (text, _) in _WAYS.items()
         }
         self._group = QButtonGroup(self)
-        for button in self._ways.values():
+        for way, button in self._ways.items():
+            button.setToolTip(_WAYS[way][1])
             self._group.addButton(button)
             button.toggled.connect(self._on_settings)
         self._kinds = {kind: QCheckBox(text) for kind, text in KINDS.items()}
@@ -118,6 +121,7 @@ class CellsPanel(QWidget):
             "that over: only what changed is measured and encoded again, ids stay."
         )
         self._encode = QPushButton("Encode")
+        self._encode.setToolTip("Have the models look at every cell that was found")
         self._encode.clicked.connect(self.encode_clicked)
         self._count = _text()
         self._hide = QCheckBox("Hide flagged cells")
@@ -169,7 +173,11 @@ class CellsPanel(QWidget):
         row.addWidget(self._edited)
         column.addLayout(row)
         column.addStretch(1)
-        self._empty = EmptyState("Drag a smear into napari, or", "Open the built-in sample")
+        self._empty = EmptyState(
+            "Drag a smear into napari, or",
+            "Open the built-in sample",
+            "A drawn smear, to try every step on",
+        )
         self._empty.clicked.connect(self.sample_clicked)
         self._stack = QStackedLayout(self)
         self._stack.addWidget(self._empty)
@@ -179,12 +187,12 @@ class CellsPanel(QWidget):
 
     def set_images(self, names: Sequence[str], current: int) -> None:
         """List the image layers; `current` is -1 where none is chosen."""
-        _fill(self._image, names, current)
+        _fill(self._image, _IMAGE, names, current)
         self._stack.setCurrentIndex(1 if names else 0)
 
     def set_labels(self, names: Sequence[str], current: int) -> None:
         """List the Labels layers."""
-        _fill(self._labels, names, current)
+        _fill(self._labels, _LABELS, names, current)
         self._ways["labels"].setEnabled(bool(names))
         self._labels.setEnabled(bool(names) and self._ways["labels"].isChecked())
 
@@ -315,8 +323,9 @@ def _micrometres(low: float, high: float, decimals: int) -> QDoubleSpinBox:
     return box
 
 
-def _combo() -> QComboBox:
+def _combo(tip: str) -> QComboBox:
     combo = QComboBox()
+    combo.setToolTip(tip)
     # A long layer name must not make the dock wider.
     combo.setSizeAdjustPolicy(
         QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -336,12 +345,13 @@ def _text() -> QLabel:
     return label
 
 
-def _fill(combo: QComboBox, names: Sequence[str], current: int) -> None:
+def _fill(combo: QComboBox, meaning: str, names: Sequence[str], current: int) -> None:
     with QSignalBlocker(combo):
         combo.clear()
         combo.addItems(list(names))
         combo.setCurrentIndex(current)
-    combo.setToolTip(combo.currentText())
+    # The whole of a name that is too long for the dock.
+    combo.setToolTip(": ".join(filter(None, (meaning, combo.currentText()))))
 
 
 def _set_warning(label: QLabel, warn: bool) -> None:

@@ -53,6 +53,7 @@ class ConceptTable(QTableView):
         self._concepts = model
         self._selected: int | None = None
         self.setModel(model)
+        self.setToolTip("Up, Down: next concept; Space: lay it over the slide; N: name it")
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(

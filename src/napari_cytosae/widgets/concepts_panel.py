@@ -115,6 +115,9 @@ class ConceptsPanel(QWidget):
         self._help.setToolTip(HELP)
         self._help.clicked.connect(self.show_help)
         self._search = QLineEdit()
+        self._search.setToolTip(
+            "Words of the id, name, tags or class; a typing error is forgiven"
+        )
         self._search.setPlaceholderText("Search id, name, tag, class")
         self._search.setClearButtonEnabled(True)
         self._keep = QComboBox()
@@ -176,11 +179,16 @@ class ConceptsPanel(QWidget):
         column.addWidget(self.table, 1)
         column.addWidget(self.overlay)
         column.addWidget(self.below)
-        self._no_cells = EmptyState("There are no cells yet.", "Segment cells first")
+        self._no_cells = EmptyState(
+            "There are no cells yet.",
+            "Segment cells first",
+            "Find the cells of the image, as step 2 says",
+        )
         self._no_cells.clicked.connect(self.segment_clicked)
         self._not_encoded = EmptyState(
             "The models turn each cell into concepts; the first time they are loaded too.",
             "Encode",
+            self._encode.toolTip(),
         )
         self._not_encoded.clicked.connect(self.encode_clicked)
         self._stack = QStackedLayout()

@@ -16,12 +16,15 @@ class EmptyState(QWidget):
 
     clicked = Signal()
 
-    def __init__(self, text: str, button: str, *, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, text: str, button: str, tip: str, *, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self._text = QLabel(text)
         self._text.setWordWrap(True)
         self._text.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.button = QPushButton(button)
+        self.button.setToolTip(tip)
         self.button.clicked.connect(self.clicked)
         self._layout = QVBoxLayout(self)
         self._layout.addStretch(1)
@@ -29,9 +32,10 @@ class EmptyState(QWidget):
         self._layout.addWidget(self.button, 0, Qt.AlignmentFlag.AlignHCenter)
         self._layout.addStretch(2)
 
-    def offer(self, text: str) -> QPushButton:
+    def offer(self, text: str, tip: str) -> QPushButton:
         """Add another way on, below the first."""
         button = QPushButton(text)
+        button.setToolTip(tip)
         self._layout.insertWidget(
             self._layout.count() - 1, button, 0, Qt.AlignmentFlag.AlignHCenter
         )

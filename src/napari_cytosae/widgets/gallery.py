@@ -122,6 +122,7 @@ class Gallery(QListView):
     def __init__(self, *, side: int = THUMBNAIL_PX, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._model = GalleryModel(parent=self)
+        self.setToolTip("Click a cell to go to it on its slide; Left, Right: the next one")
         self.setModel(self._model)
         self.setViewMode(QListView.ViewMode.IconMode)
         self.setFlow(QListView.Flow.LeftToRight)

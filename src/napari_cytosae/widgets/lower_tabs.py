@@ -45,6 +45,9 @@ class LowerTabs(QTabWidget):
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.gallery = Gallery()
+        self.gallery.setToolTip(
+            f"{self.gallery.toolTip()}; A, R: accept or reject it for the concept"
+        )
         self.inspector = PatchInspector()
         self.notes = NotesEditor()
         self._caption = QLabel()

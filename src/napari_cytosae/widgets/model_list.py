@@ -37,6 +37,7 @@ class ModelList(QTreeWidget):
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setHeaderLabels(["Model", "Size", "Where"])
+        self.setToolTip("Models, their size, and whether they are here; open one for more")
         header = self.header()
         if header is not None:
             header.setStretchLastSection(False)

@@ -102,12 +102,16 @@ class ModelsPanel(QWidget):
         self._sets: tuple[ModelSet, ...] = ()
         self._current = 0
         self._combo = QComboBox()
+        self._combo.setToolTip(
+            "Backbone and SAE that encode the cells, or files of your own"
+        )
         self._combo.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self._combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._combo.activated.connect(self._on_activated)
         self._get = QPushButton("Download")
+        self._get.setToolTip("Fetch the chosen models' weights to this machine, once")
         self._get.clicked.connect(self.get_clicked)
         self._load = QPushButton("Load now")
         self._load.setToolTip("Not needed: the first encoding loads them by itself")
@@ -116,10 +120,16 @@ class ModelsPanel(QWidget):
             _text() for _ in range(5)
         )
         self._device = _choices(DEVICES)
+        self._device.setToolTip(
+            "Where the models run; automatic takes a GPU where there is one"
+        )
         self._device.activated.connect(
             lambda i: self.device_chosen.emit(self._device.itemData(i))
         )
         self._precision = _choices(PRECISIONS)
+        self._precision.setToolTip(
+            "float32 is exact; shorter numbers need less memory and time"
+        )
         self._precision.activated.connect(
             lambda i: self.precision_chosen.emit(self._precision.itemData(i))
         )
@@ -142,8 +152,16 @@ class ModelsPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.addLayout(form)
         self.models, self.training = ModelList(), TrainingForm()
-        self._all = _folded("All models, and what fits what", self.models)
-        self._train = _folded("Train an SAE on your images", self.training)
+        self._all = _folded(
+            "All models, and what fits what",
+            "Every model that is known, and where its weights are",
+            self.models,
+        )
+        self._train = _folded(
+            "Train an SAE on your images",
+            "Concepts of your own stain and microscope",
+            self.training,
+        )
         for section in (self._all, self._train):
             section.toggled.connect(self._on_opened)
             layout.addWidget(section)
@@ -268,8 +286,9 @@ def _choices(options: dict[str, str]) -> QComboBox:
     return combo
 
 
-def _folded(title: str, content: QWidget) -> QCollapsible:
+def _folded(title: str, tip: str, content: QWidget) -> QCollapsible:
     section = QCollapsible(title)
+    section.toggleButton().setToolTip(tip)
     # An animated fold would run after its widget in a closing dock is gone.
     section.setDuration(0)
     section.addWidget(content)

@@ -59,6 +59,9 @@ class NotesEditor(QWidget):
         self._undo.setToolTip("Take back the last change of a name, tag, note or star")
         self._undo.clicked.connect(self.undo_clicked)
         self._note = _Note()
+        self._note.setToolTip(
+            "What you saw; it is kept with the concept when you leave the field"
+        )
         self._note.setPlaceholderText("Notes")
         self._note.setTabChangesFocus(True)
         self._note.left.connect(self._on_note)

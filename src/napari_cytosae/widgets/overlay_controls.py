@@ -43,6 +43,9 @@ class OverlayControls(QWidget):
         self._title = QLabel()
         self._title.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._name = QLineEdit()
+        self._name.setToolTip(
+            "Your name for this concept; Enter keeps it for every image and export"
+        )
         self._name.setPlaceholderText("Name this concept")
         self._name.setClearButtonEnabled(True)
         self._name.editingFinished.connect(self._on_name)

@@ -61,6 +61,7 @@ class PatientPanel(QWidget):
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._patient = QComboBox()
+        self._patient.setToolTip("Whose images are predicted, explained and counted")
         self._patient.textActivated.connect(self.patient_chosen)
         self._assign = QPushButton("Images ...")
         self._assign.setToolTip(
@@ -68,6 +69,7 @@ class PatientPanel(QWidget):
         )
         self._assign.clicked.connect(self.assign_clicked)
         self._head = QComboBox()
+        self._head.setToolTip("The head that turns a patient's barcode into a class")
         self._head.activated.connect(self._on_head)
         self._file = QPushButton("File ...")
         self._file.setToolTip("A head.json of `napari-cytosae train-head`")
@@ -77,11 +79,15 @@ class PatientPanel(QWidget):
             combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._about = note()
         self._predict = QPushButton("Predict")
+        self._predict.setToolTip(
+            "Encode this patient's images and let the head say which class they fit"
+        )
         self._predict.clicked.connect(self.predict_clicked)
         self._export = QPushButton("Export ...")
         self._export.setToolTip("Save predictions.csv, of all patients that were predicted")
         self._export.clicked.connect(self._on_export)
         self.classes = BarTable(CLASS_LINES)
+        self.classes.setToolTip("How likely the head finds each class; a click asks why")
         self.classes.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.classes.picked.connect(self.class_picked)
         self._answer = note()
@@ -131,9 +137,14 @@ class PatientPanel(QWidget):
             "A patient is a set of images: say which are whose, then let a head predict. "
             f"{RESEARCH_USE}",
             "Assign images ...",
+            "Say which image is whose: by folder, by pattern or by hand",
         )
         self._empty.clicked.connect(self.assign_clicked)
-        self._empty.offer("Open synthetic patients").clicked.connect(self.sample_clicked)
+        sample = self._empty.offer(
+            "Open synthetic patients",
+            "Drawn cells of patients that do not exist, to try it",
+        )
+        sample.clicked.connect(self.sample_clicked)
         self._stack = QStackedLayout(self)
         self._stack.addWidget(self._empty)
         self._stack.addWidget(content)

@@ -96,6 +96,10 @@ TOOLS: dict[str, Tool | None] = {
 }
 """By key; None is a line between groups."""
 
+_EXTRA = (
+    "Written with every export while it is ticked; a chosen concept is one that is laid "
+    "over the slide"
+)
 LONG = ("passport", "stability", "catalogue", "save", "open")
 """Those that wait for the job in front."""
 
@@ -145,10 +149,15 @@ class ToolsMenu(QMenu):
     def _extras_menu(self) -> dict[str, QAction]:
         menu = self.addMenu("Also export")
         assert menu is not None
+        menu.setToolTipsVisible(True)
+        menu.menuAction().setToolTip(
+            "What else is written beside cells.csv and concepts.csv"
+        )
         actions = {}
         for key, meaning in EXTRAS.items():
             actions[key] = menu.addAction(meaning)
             actions[key].setCheckable(True)
+            actions[key].setToolTip(_EXTRA)
             actions[key].toggled.connect(lambda _: self.extras_changed.emit())
         return actions
 

@@ -67,13 +67,20 @@ class TrainingForm(QWidget):
         self._layer.setValue(-2)
         self._layer.setToolTip("Block whose output is read; -1 is the last one")
         self._smears = QComboBox()
+        self._smears.setToolTip(
+            "Whether an image of the folder is one cell or a smear with many"
+        )
         self._smears.addItem("single cells", False)
         self._smears.addItem("smears: their white cells", True)
         self._kind = QComboBox()
+        self._kind.setToolTip("How the SAE keeps few latents active in a patch")
         for kind, title in KINDS.items():
             self._kind.addItem(title, kind)
         self._kind.currentIndexChanged.connect(self._on_kind)
         self._latents = QComboBox()
+        self._latents.setToolTip(
+            "Concepts of the SAE, as a multiple of the backbone's width"
+        )
         for times in LATENTS:
             self._latents.addItem(f"{times} for each dimension", times)
         self._latents.setCurrentIndex(LATENTS.index(16))
@@ -87,6 +94,9 @@ class TrainingForm(QWidget):
         self._seen.setSpecialValueText("24 times each, at least 2,000")
         self._seen.setToolTip("Images seen in all, repeats counted")
         self._resume = QCheckBox("Go on with the interrupted training")
+        self._resume.setToolTip(
+            "Start from the last state that was saved, not from nothing"
+        )
         self._train = QPushButton("Train")
         self._train.clicked.connect(self._on_train)
         self._figures = QLabel()
