@@ -317,19 +317,49 @@ class Session:
 
     # --- the review list --------------------------------------------------------------
 
-    def judge(self, concept: int, cell_ids: Iterable[int], verdict: Verdict) -> None:
-        """Accept or reject cells as showing a concept; the same again takes it back."""
-        verdicts = dict(self._found.verdicts)
+    def judge(
+        self,
+        concept: int,
+        cell_ids: Iterable[int],
+        verdict: Verdict,
+        sha256: str | None = None,
+    ) -> None:
+        """Accept or reject cells as showing a concept; the same again takes it back.
+
+        They are of the image with this `sha256`, by default of the one looked at.
+        """
+        elsewhere = sha256 if sha256 in self._elsewhere else None
+        found = self._found if elsewhere is None else self._elsewhere[elsewhere]
+        verdicts = dict(found.verdicts)
         for cell_id in cell_ids:
             key = (concept, cell_id)
             if verdicts.get(key) == verdict:
                 del verdicts[key]
             else:
                 verdicts[key] = verdict
-        self._found = replace(self._found, verdicts=verdicts)
+        found = replace(found, verdicts=verdicts)
+        if elsewhere is None:
+            self._found = found
+        else:
+            self._elsewhere[elsewhere] = found
         self.verdicts_changed.emit()
 
     def review_list(self) -> list[tuple[int, int, Verdict]]:
         """All verdicts on the cells of the image: concept, cell, verdict."""
-        said = self._found.verdicts
-        return sorted((concept, cell, said[concept, cell]) for concept, cell in said)
+        return _listed(self._found)
+
+    def review_lists(self) -> dict[str, tuple[Cells, list[tuple[int, int, Verdict]]]]:
+        """Cells of all images and the verdicts on them, by sha256; that in front first."""
+        known = dict(self._elsewhere)
+        if self._image is not None:
+            known = {self._image.sha256: self._found, **known}
+        return {
+            sha256: (found.cells, _listed(found))
+            for sha256, found in known.items()
+            if found.cells is not None
+        }
+
+
+def _listed(found: Found) -> list[tuple[int, int, Verdict]]:
+    said = found.verdicts
+    return sorted((concept, cell, said[concept, cell]) for concept, cell in said)

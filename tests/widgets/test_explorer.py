@@ -268,7 +268,7 @@ def test_activation_is_drawn_into_the_cells(encoded, panel, until):
 
 
 def test_cells_of_all_images_are_shown_and_lead_to_their_image(
-    encoded, viewer, panel, smear, until
+    encoded, viewer, panel, smear, until, tmp_path
 ):
     session, gallery = encoded.session, panel.gallery
     first = session.image.sha256
@@ -302,8 +302,24 @@ def test_cells_of_all_images_are_shown_and_lead_to_their_image(
     assert not viewer.layers["mirrored.png"].visible
     shown = {layer.name: layer.visible for layer in viewer.layers if "Cells" in layer.name}
     assert sorted(shown.values()) == [False, True]
+    # Verdicts of both images are marked, counted and written, whichever is in front.
+    until(lambda: len({cell.key[0] for cell in gallery.model()._cells}) == 2)
+    there = next(c.key[1] for c in gallery.model()._cells if c.key[0] == second)
+    here = session.focus.selection.cell_ids[0]
+    gallery.judged.emit("accept")
+    session.judge(concept, [there], "reject", second)
+    verdicts = gallery.model()._verdicts
+    assert verdicts == {(first, here): "accept", (second, there): "reject"}
+    assert session.review_list() == [(concept, here, "accept")]
+    until(lambda: "1 accepted, 1 rejected" in panel.below._caption.text())
+    until(lambda: session.encoded is not None and not encoded.desk.busy)
+    panel.export_clicked.emit(str(tmp_path))
+    until(lambda: any(tmp_path.rglob("review.csv")))
+    review = pd.read_csv(next(tmp_path.rglob("review.csv"))).set_index("image")
+    assert review["cell_id"].to_dict() == {"smear.png": here, "mirrored.png": there}
     choose_source(panel, "image")
     until(lambda: {cell.key[0] for cell in gallery.model()._cells} == {first})
+    assert "1 accepted, 0 rejected" in panel.below._caption.text()
     choose_source(panel, "all")
     until(lambda: len({cell.key[0] for cell in gallery.model()._cells}) == 2)
     viewer.layers.remove("mirrored.png")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cytosae.widgets import _export_tasks, _tasks
+from napari_cytosae.widgets import _export_tasks, _scopes, _tasks
 from napari_cytosae.widgets.cells_panel import counted
 
 if TYPE_CHECKING:
@@ -112,7 +112,11 @@ class EncodingController:
             ticked,
             session.used_settings.as_parameters(),
             extras,
-            session.review_list(),
+            [
+                (_scopes.cells_name(of), *verdict)
+                for of, listed in session.review_lists().values()
+                for verdict in listed
+            ],
         )
         self._desk.run(
             "Exporting",

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Results:
-    """What `export` writes."""
+    """What `export` writes.
+
+    `verdicts` are those on the cells of all images: image, concept, cell, verdict.
+    """
 
     image: Image | Pyramid
     cells: Cells
@@ -33,7 +36,7 @@ class Results:
     overlays: Sequence[int]
     source: dict[str, Any]
     extras: Sequence[str] = ()
-    verdicts: Sequence[tuple[int, int, str]] = ()
+    verdicts: Sequence[tuple[str, int, int, str]] = ()
 
 
 def export(folder: Path, results: Results) -> Generator[Progress, None, Path]:
@@ -83,7 +86,7 @@ def export(folder: Path, results: Results) -> Generator[Progress, None, Path]:
     def more(place: Path) -> None:
         write_extras(place, results.extras, written)
         if results.verdicts:
-            write_csv(review_frame(image, results), place / "review.csv")
+            write_csv(review_frame(results), place / "review.csv")
 
     target = result_folder(folder, image)
     return write_results(
@@ -91,12 +94,12 @@ def export(folder: Path, results: Results) -> Generator[Progress, None, Path]:
     )
 
 
-def review_frame(image: Image | Pyramid, results: Results) -> pd.DataFrame:
-    """What the analyst accepted and rejected: a row a concept and cell."""
+def review_frame(results: Results) -> pd.DataFrame:
+    """What the analyst accepted and rejected: a row an image, concept and cell."""
     import pandas as pd
 
-    table = pd.DataFrame(results.verdicts, columns=["concept", "cell_id", "verdict"])
-    table.insert(0, "image", image.name)
+    columns = ["image", "concept", "cell_id", "verdict"]
+    table = pd.DataFrame(results.verdicts, columns=columns)
     table.insert(2, "name", [results.names.get(c, "") for c in table["concept"]])
     return table
 

@@ -234,19 +234,28 @@ class GalleryController:
 
     def _judge(self, verdict: Verdict) -> None:
         selection = self._session.focus.selection
-        if selection.concept is None or not selection.cell_ids:
+        places = self._places(selection.cell_ids)
+        if self._panel.below.source != "catalogue":
+            # A cell of another image is judged there, whether or not it is looked at yet.
+            places = list(self._panel.gallery.selected()) or places
+        if selection.concept is None or not places:
             self._desk.say("Select a concept and a cell to accept or reject it.")
             return
-        self._session.judge(selection.concept, selection.cell_ids, verdict)
+        for sha256 in dict.fromkeys(sha256 for sha256, _ in places):
+            cells = [cell for of, cell in places if of == sha256]
+            self._session.judge(selection.concept, cells, verdict, sha256)
         self._panel.gallery.next_cell()
 
     def _show_verdicts(self, _: Any = None) -> None:
         concept = self._session.focus.selection.concept
-        listed = self._session.review_list()
-        judged = [(cell, said) for c, cell, said in listed if c == concept]
-        places = self._places(cell for cell, _ in judged)
-        own = dict(zip(places, (said for _, said in judged), strict=True))
-        self._panel.gallery.set_verdicts(own)
+        self._panel.gallery.set_verdicts(
+            {
+                (sha256, cell): said
+                for sha256, (_, listed) in self._session.review_lists().items()
+                for c, cell, said in listed
+                if c == concept
+            }
+        )
         self._show_caption()
 
     def _show_caption(self) -> None:
@@ -265,7 +274,11 @@ class GalleryController:
         else:
             title = self._session.naming.title_of(concept)
             text = f"{self._count:,} cells drive {title}"
-        verdicts = [v for c, _, v in self._session.review_list() if c == concept]
+        listed = self._session.review_list()
+        if self._panel.below.source == "all":
+            lists = self._session.review_lists().values()
+            listed = [verdict for _, of_image in lists for verdict in of_image]
+        verdicts = [v for c, _, v in listed if c == concept]
         if verdicts:
             accepted = verdicts.count("accept")
             text += f": {accepted} accepted, {len(verdicts) - accepted} rejected"

@@ -185,6 +185,10 @@ class Gallery(QListView):
             self.scrollTo(self._model.index(rows[0]))
         self.viewport().update()
 
+    def selected(self) -> tuple[Any, ...]:
+        """Keys of the selected cells."""
+        return self._model.keys_of(self._selected_rows())
+
     def after(self, key: Hashable) -> Any:
         """The cell after another one; None at the end."""
         rows = self._model.rows_of([key])
