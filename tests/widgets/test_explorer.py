@@ -17,6 +17,7 @@ from napari_cytosae.core.concepts import Annotation
 from napari_cytosae.core.enrichment import compare, enriched, likeness
 from napari_cytosae.core.types import PixelSize
 from napari_cytosae.session_values import Look, ModelChoice
+from napari_cytosae.widgets import _concept_tasks
 from napari_cytosae.widgets._concept_rows import ConceptRows
 from napari_cytosae.widgets._settings import PanelSettings
 from napari_cytosae.widgets.concept_model import HEADERS, STAR
@@ -500,6 +501,9 @@ def test_the_passport_is_one_file(encoded, panel, until, tmp_path):
     assert f"Concept {concept} a &lt;name&gt;" in text
     assert session.models.sae_info.sha256 in text
     assert "Similar concepts" in text
+    flags = panel.model.flagged().get(concept, "none")
+    assert f"<td>flags</td><td>{flags}</td>" in text
+    assert "fdr" not in text
     assert [path.name for path in tmp_path.glob("*.html")] == ["page.html"]
     until(lambda: not encoded.desk.busy)
     panel.tools.chosen.emit("passport", str(tmp_path / "page.pdf"))
@@ -509,6 +513,32 @@ def test_the_passport_is_one_file(encoded, panel, until, tmp_path):
     words = "".join(printed.getAllText(page).text() for page in range(printed.pageCount()))
     assert f"Concept {concept} a <name>" in words
     assert session.models.sae_info.name in words
+    # Of selected cells, the FDR that the table shows.
+    session.focus.select_cells(session.encoded.cell_ids[:3].tolist())
+    session.focus.set_scope("cells")
+    panel.tools.chosen.emit("passport", str(tmp_path / "three"))
+    until(lambda: (tmp_path / "three.html").exists())
+    text = (tmp_path / "three.html").read_text(encoding="utf-8")
+    assert "<td>fdr of 3 selected cells</td>" in text
+
+
+def test_the_top_of_every_ranking_is_located(encoded, panel, until, monkeypatch):
+    session, column = encoded.session, KEYS.index("where")
+    monkeypatch.setattr(_concept_tasks, "LOCATED", 6)
+
+    def places():
+        return [panel.model.index(row, column).data() for row in range(6)]
+
+    session.set_encoded(session.encoded, session.crops, 25.0)  # nothing is located yet
+    until(lambda: panel.model.rowCount() > 6 and all(places()))
+    known = panel.model.count - panel.model.not_located
+    session.focus.select_cells((int(session.encoded.cell_ids[-1]),))
+    session.focus.set_scope("cells")
+    until(lambda: all(places()))
+    assert known >= 6
+    panel._keep.setCurrentIndex(panel._keep.findData("background"))
+    panel._keep.activated.emit(panel._keep.currentIndex())
+    assert f"{panel.model.not_located:,} not located" in panel._count.text()
 
 
 def test_every_tool_is_explained_and_does_something(encoded, panel):

@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import pandas as pd
 
-from napari_cytosae.core.concepts import location, mask_fractions, ranking
+from napari_cytosae.core.concepts import flags, location, mask_fractions, ranking
 from napari_cytosae.core.encoding import concatenate_activations
+from napari_cytosae.core.enrichment import compare
 from napari_cytosae.core.passport import Passport
 from napari_cytosae.core.provenance import provenance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import pandas as pd
+    import numpy.typing as npt
 
     from napari_cytosae.core.catalogue import Catalogue
     from napari_cytosae.core.concepts import ConceptNames
@@ -42,6 +44,7 @@ def passport_of(
     catalogues: Mapping[str, Catalogue],
     stability: pd.DataFrame | None,
     parameters: dict[str, Any],
+    selected: npt.NDArray[np.int64] | None = None,
 ) -> Passport:
     """Everything known of a concept; where no cells were seen, what is known without.
 
@@ -61,6 +64,8 @@ def passport_of(
         Of `core.stability.measure_stability`.
     parameters : dict
         How the cells were found, for the record.
+    selected : ndarray of int64, optional
+        Rows of the cells seen that are told from the others, by their FDR.
 
     Raises
     ------
@@ -95,10 +100,17 @@ def passport_of(
     )
     activations = concatenate_activations([each.encoded.activations for each in filled])
     here = _row(ranking(activations).set_index("concept").drop(columns="name"), concept)
+    where = location(grids, masks, [concept]) if grids.any() else None
     if here is not None:
+        here["flags"] = _flags(
+            concept, here, len(activations), where, catalogues, stability
+        )
+        if selected is not None and 0 < len(selected) < len(activations):
+            compared = compare(activations.mean, selected)["fdr"]
+            here[f"fdr of {len(selected)} selected cells"] = compared.get(concept, np.nan)
         count = np.asarray(activations.n_patches[:, [concept]].todense())
         here["cells"] = f"{int((count >= 1).sum())} of {len(activations)}"
-    place = _row(location(grids, masks, [concept]), concept) if grids.any() else None
+    place = None if where is None else _row(where, concept)
     one = len(filled) == 1
     return Passport(
         concept,
@@ -118,6 +130,22 @@ def passport_of(
         known,
         history,
     )
+
+
+def _flags(
+    concept: int,
+    here: pd.Series[Any],
+    n_cells: int,
+    where: pd.DataFrame | None,
+    catalogues: Mapping[str, Catalogue],
+    stability: pd.DataFrame | None,
+) -> str:
+    """What the table's column of flags says; "none" where it is empty."""
+    row = pd.DataFrame({"concept": [concept], "prevalence": [here["prevalence"]]})
+    catalogue = next(iter(catalogues.values()), None)
+    strength = None if catalogue is None else catalogue.mean_acts
+    said = flags(row, n_cells, where, strength, stability=stability)
+    return str(said.iat[0]) or "none"
 
 
 def _row(table: pd.DataFrame, concept: int) -> pd.Series[Any] | None:

@@ -121,7 +121,8 @@ def ranking(
     DataFrame
         `RANKING_COLUMNS`; one row a concept that fires in the selection. `here` is the
         mean over the selected cells of the mean activation over patches, `prevalence` the
-        share of all cells with a patch over the threshold.
+        share of all cells with a patch over the threshold, `specificity` NaN where there
+        is but one cell.
     """
     summary = summary or summarise(activations)
     n = summary.n_cells
@@ -224,6 +225,9 @@ def _table(
     summary: Summary,
     names: Mapping[int, str] | None,
 ) -> pd.DataFrame:
+    if summary.n_cells < 2:
+        # There is nothing to differ from.
+        specificity = np.full_like(specificity, np.nan)
     concept = np.flatnonzero(here > 0)
     # Ties keep the order of the ids, so that equal input gives equal tables.
     concept = concept[np.argsort(-here[concept], kind="stable")]

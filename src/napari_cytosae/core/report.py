@@ -59,13 +59,13 @@ def _methods(results: Written) -> str:
     threshold = results.encoded.activations.threshold
     found = record.parameters.get("cells", "segmentation")
     text = (
-        f"{len(cells)} cells were found by {found}; "
-        f"a pixel is {um}. Crops with a side of {crop} around each of "
-        f"{len(results.encoded)} cells were resized to 224 x 224 px and encoded with "
+        f"{len(cells)} {'cell was' if len(cells) == 1 else 'cells were'} found by {found}; "
+        f"a pixel is {um}. Crops with a side of {crop} around "
+        f"{len(results.encoded)} of them were resized to 224 x 224 px and encoded with "
         f"{models}. An activation over {threshold:g} in a patch counts. Here is the mean "
         "activation over the patches of all cells, prevalence the share of cells with a "
         "patch over the threshold, specificity the standard deviation of the cells' mean "
-        "activations divided by their mean."
+        "activations divided by their mean; it is blank where there is but one cell."
     )
     if not results.encoded.complete:
         text += " Encoding was stopped early: not all cells are included."

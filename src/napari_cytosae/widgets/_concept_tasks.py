@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
 
 LOCATED = 512
-"""Of how many concepts, the strongest ones, it is worked out where they fire."""
+"""Of how many concepts, the strongest of each ranking, it is worked out where they fire."""
 
 _LOCATE_VALUES = 8_000_000
 
@@ -136,8 +136,6 @@ def draw_overlays(
 
 def rank(work: RankingWork) -> Generator[Progress, None, Ranked]:
     """Concepts of the rows, or of one patch, the strongest first."""
-    import numpy as np
-
     from napari_cytosae.core.concepts import flags, patch_ranking, ranking, summarise
     from napari_cytosae.core.enrichment import compare
 
@@ -152,9 +150,6 @@ def rank(work: RankingWork) -> Generator[Progress, None, Ranked]:
     else:
         latents = _latents_of_patch(work, int(work.rows[0]), work.patch)
         table = patch_ranking(latents, summary)
-    if summary.n_cells < 2:
-        # There is nothing to differ from.
-        table["specificity"] = np.nan
     known = None if work.where is None else work.where["where"]
     table["where"] = "" if known is None else table["concept"].map(known).fillna("")
     table["flags"] = flags(
@@ -251,6 +246,13 @@ def locate(
         parts.append(location(models.concept_grids(encoded, some), masks, some))
         yield Progress("Locating", start + len(some), len(concepts), "concepts")
     return pd.concat(parts)
+
+
+def joined(known: pd.DataFrame | None, more: pd.DataFrame) -> pd.DataFrame:
+    """Two results of `locate` on the same cells as one."""
+    import pandas as pd
+
+    return more if known is None else pd.concat([known, more])
 
 
 def some_cells(encoded: Encoded, only: slice | npt.NDArray[np.int64]) -> Encoded:

@@ -187,8 +187,10 @@ class ConceptsController:
             self._panel.model.set_rows(end.value.rows)
             if names.annotations() is not said:
                 self._on_names()
-            if self._where is None and self._jobs.running(_WHERE) is None:
-                self._locate(end.value.rows.concept[: _concept_tasks.LOCATED].tolist())
+            if self._jobs.running(_WHERE) is None:
+                top = end.value.rows.concept[: _concept_tasks.LOCATED].tolist()
+                known = () if self._where is None else self._where.index
+                self._locate([concept for concept in top if concept not in known])
 
         self._jobs.run(
             _LANE,
@@ -213,14 +215,14 @@ class ConceptsController:
         )
 
     def _locate(self, concepts: list[int]) -> None:
-        """Work out where the strongest concepts fire, and rank again with that."""
+        """Work out where these concepts fire, and rank again with that."""
         session = self._session
         models, encoded, cells = session.models, session.encoded, session.cells
         if models is None or encoded is None or cells is None or not concepts:
             return
 
         def ended(end: Ended) -> None:
-            self._where = end.value
+            self._where = _concept_tasks.joined(self._where, end.value)
             self._rank()
 
         self._jobs.run(

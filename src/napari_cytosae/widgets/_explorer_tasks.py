@@ -42,6 +42,7 @@ class PassportWork:
     catalogues: Mapping[str, Catalogue]
     stability: pd.DataFrame | None
     parameters: dict[str, Any]
+    selected: npt.NDArray[np.int64]
 
 
 def open_catalogues(
@@ -160,6 +161,7 @@ def write_passport(path: Path, work: PassportWork) -> Generator[Progress, None, 
         work.catalogues,
         work.stability,
         work.parameters,
+        work.selected,
     )
     write_page(path, passport_page(passport))
     return path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cytosae.core.types import CytoError
-from napari_cytosae.widgets import _explorer_tasks, _session_tasks
+from napari_cytosae.widgets import _explorer_tasks, _scopes, _session_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,6 +130,7 @@ class ToolsController:
             session.exploration.catalogues,
             session.exploration.stability,
             session.used_settings.as_parameters(),
+            session.rows(_scopes.cells_of(session)),
         )
         target = path if path.suffix else path.with_suffix(".html")
         self._desk.run(

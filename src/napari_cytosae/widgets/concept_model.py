@@ -39,7 +39,8 @@ HEADERS = {
     "prevalence": ("Prev.", "Share of the cells in which it fires"),
     "specificity": (
         "Spec.",
-        "How much stronger here than in the other cells",
+        "In cells or a patch: how many spreads stronger than in the other cells; in the "
+        "whole image: how unevenly it fires, the spread over the cells divided by the mean",
     ),
     "where": (
         "Where",
@@ -120,6 +121,11 @@ class ConceptTableModel(QAbstractTableModel):
     def count(self) -> int:
         """Number of concepts, left out or not."""
         return len(self._rows)
+
+    @property
+    def not_located(self) -> int:
+        """How many of the shown concepts may be background: nobody has looked yet."""
+        return int((self._rows.where.rank[self._order] == 0).sum())
 
     def set_picked(self, concepts: Collection[int] | None) -> None:
         """Keep only these concepts; None brings all back."""

@@ -246,12 +246,19 @@ class ConceptsPanel(QWidget):
 
     def _on_rows(self) -> None:
         shown, there = self.model.rowCount(), self.model.count
-        self._count.setText(f"{shown:,}" if shown == there else f"{shown:,} of {there:,}")
-        self._count.setToolTip(
-            "Concepts that fire in what is ranked by"
-            if shown
-            else "No concept passes; clear the search, or choose all concepts"
-        )
+        text = f"{shown:,}" if shown == there else f"{shown:,} of {there:,}"
+        meaning = "Concepts that fire in what is ranked by"
+        if not shown:
+            meaning = "No concept passes; clear the search, or choose all concepts"
+        elif "background" in KEEP.get(self._keep.currentData(), ("", ()))[1]:
+            unknown = self.model.not_located
+            text += f", {unknown:,} not located" if unknown else ""
+            meaning += (
+                "; where those that are not located yet fire is not known, so background "
+                "may be among them"
+            )
+        self._count.setText(text)
+        self._count.setToolTip(meaning)
 
     def _on_export(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Save the results in")
