@@ -146,7 +146,7 @@ def telling_concepts(models: Models, cells: Cells, encoded: Encoded) -> list[int
     alike = overlap / np.maximum(map_norm[:, None] * mask_norm, 1e-12)
     inside = overlap[:, :2].sum(axis=1) / np.maximum(overlap.sum(axis=1), 1e-12)
     enough = min(_MOSTLY, np.sort(inside)[-MAX_OVERLAYS:].min())
-    telling = table["specificity"].to_numpy()
+    telling = np.nan_to_num(table["specificity"].to_numpy())  # of one cell: unknown
     chosen: list[int] = []
     for score in (alike[:, 0], alike[:, 1], *[telling] * (MAX_OVERLAYS - 2)):
         taken = np.isin(concepts, chosen) | (inside < enough)

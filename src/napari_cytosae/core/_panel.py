@@ -87,7 +87,8 @@ def side_panel(
         text(draw, (110, y), name or "-", 16, LIGHT, width=210, anchor="lm")
         draw.rectangle((330, y - 6, 330 + 100 * here / strongest, y + 6), fill="#6c7480")
         text(draw, (520, y), f"{prevalence:.0%}", 16, LIGHT, anchor="rm")
-        text(draw, (628, y), f"{specificity:.1f}", 16, LIGHT, anchor="rm")
+        if np.isfinite(specificity):  # of one cell there is none
+            text(draw, (628, y), f"{specificity:.1f}", 16, LIGHT, anchor="rm")
     for index, concept in enumerate(shown):
         top = table_height + 24 + row * index
         _gallery_row(panel, top, row - 10, crops, concept, background)
