@@ -91,7 +91,7 @@ def test_reference_recipe_trains_sparse_unit_decoder(tmp_path: Path) -> None:
     )
     metrics = run(planted_tokens(), config, tmp_path / "sae.safetensors")
     file = open_sae(tmp_path / "sae.safetensors")
-    assert metrics[-1].explained_variance > 0.7
+    assert metrics[-1].explained_variance > 0.8
     assert metrics[-1].l0 < metrics[5].l0
     rows = file.tensors["W_dec"].norm(dim=1)
     assert torch.all((rows - 1).abs() < 1e-2)
@@ -189,7 +189,7 @@ def test_a_guide_bends_one_latent_to_its_purpose_and_survives_a_kill(
     plain, guided = tmp_path / "plain.safetensors", tmp_path / "guided.safetensors"
     run(tokens, SMALL, plain)
     metrics = run(tokens, SMALL, guided, guide=guide)
-    assert metrics[-1].explained_variance > 0.7
+    assert metrics[-1].explained_variance > 0.8
     assert 0 < metrics[-1].auxiliary < metrics[0].auxiliary
     agreement = [
         ((Sae(open_sae(file)).encode(flat)[:, 0] > 0) == wanted).float().mean()

@@ -156,13 +156,14 @@ def test_at_most_four_overlays_and_their_layers_are_reused(encoded, viewer, unti
 
 
 def test_selection_is_one_thing(encoded, viewer, until):
+    gallery = encoded.concepts_panel.gallery
+    until(lambda: gallery.model().rowCount() > 0)
     cells = encoded.session.cells.table
     cell = cells.iloc[2]
     encoded.layers.clicked.emit(cell.centroid_y, cell.centroid_x, False)
     assert encoded.session.focus.selection.cell_ids == (cell.cell_id,)
     assert encoded.session.focus.scope == "cells"
-    gallery = encoded.concepts_panel.gallery
-    until(lambda: [i.row() for i in gallery.selectedIndexes()] == [2])
+    assert [i.row() for i in gallery.selectedIndexes()] == [2]
     box = next(layer for layer in viewer.layers if layer.name == "Selected cell")
     y0, x0, y1, x1 = encoded.session.encoded.boxes[2]
     np.testing.assert_allclose(box.data[0].min(axis=0), (y0 - 0.5, x0 - 0.5))

@@ -52,7 +52,7 @@ def cell_features(image: Image | Pyramid, cells: Cells) -> pd.DataFrame:
         the disc of the cell's area. ``roundness`` is 4 pi area / perimeter**2 of the
         smoothed outline, with Crofton's perimeter: 1 for a disc. ``lobes`` are the parts
         of the nucleus between necks narrower than 0.7 of the wider part (0 without a
-        nucleus). Colours are the mean of the pixels, as ``#rrggbb``, empty where there are
+        nucleus). Colours are the median of the pixels, as ``#rrggbb``, empty where there are
         none; of a cell without a nucleus the cytoplasm's is the whole cell's.
     """
     rgb = pixels_of(image)
@@ -99,5 +99,5 @@ def _lobes(nucleus: BoolArray) -> int:
 def _colour(rgb: UInt8Array, mask: BoolArray) -> str:
     if not mask.any():
         return ""
-    red, green, blue = (round(float(value)) for value in rgb[mask].mean(axis=0))
+    red, green, blue = (round(float(value)) for value in np.median(rgb[mask], axis=0))
     return f"#{red:02x}{green:02x}{blue:02x}"
