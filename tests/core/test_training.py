@@ -59,6 +59,20 @@ def planted_tokens(images: int = 200, seed: int = 0) -> npt.NDArray[np.float32]:
     return (tokens + 5 + 0.05 * random.normal(size=tokens.shape)).astype(np.float32)
 
 
+class Counted(Sequence[Any]):
+    """Planted tokens, and how many images were asked for."""
+
+    def __init__(self) -> None:
+        self.tokens, self.served = planted_tokens(), 0
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, index: Any) -> Any:
+        self.served += 1
+        return self.tokens[index]
+
+
 def run(
     source: Any, config: TrainingConfig, out: Path, **more: Any
 ) -> list[TrainingMetrics]:
@@ -335,19 +349,6 @@ def test_what_cannot_be_saved_at_the_end_is_kept(
 
 
 def test_no_block_is_made_that_nobody_trains_on(tmp_path: Path) -> None:
-    class Counted(Sequence[Any]):
-        served = 0
-
-        def __init__(self) -> None:
-            self.tokens = planted_tokens()
-
-        def __len__(self) -> int:
-            return len(self.tokens)
-
-        def __getitem__(self, index: Any) -> Any:
-            self.served += 1
-            return self.tokens[index]
-
     source = Counted()
     config = replace(SMALL, images=32, batch_images=8, buffer_images=32, holdout_images=0)
     run(source, config, tmp_path / "sae.safetensors")
@@ -370,20 +371,11 @@ def test_another_recipe_is_not_resumed(tmp_path: Path) -> None:
 
 
 def test_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
-    class Poisoned(Sequence[Any]):
+    class Poisoned(Counted):
         """One image has an infinite token; it comes up after the first checkpoint."""
 
-        served = 0
-
-        def __init__(self) -> None:
-            self.tokens = planted_tokens()
-
-        def __len__(self) -> int:
-            return len(self.tokens)
-
         def __getitem__(self, index: Any) -> Any:
-            self.served += 1
-            item = self.tokens[index].copy()
+            item = super().__getitem__(index).copy()
             if self.served > 300:
                 item[0, 0] = np.inf
             return item

@@ -52,8 +52,8 @@ def cell_features(image: Image | Pyramid, cells: Cells) -> pd.DataFrame:
         the disc of the cell's area. ``roundness`` is 4 pi area / perimeter**2 of the
         smoothed outline, with Crofton's perimeter: 1 for a disc. ``lobes`` are the parts
         of the nucleus between necks narrower than 0.7 of the wider part (0 without a
-        nucleus). Colours are the median of the pixels, as ``#rrggbb``, empty where there are
-        none; of a cell without a nucleus the cytoplasm's is the whole cell's.
+        nucleus). Colours are the median of the pixels, as ``#rrggbb``, empty where there
+        are none; of a cell without a nucleus the cytoplasm's is the whole cell's.
     """
     rgb = pixels_of(image)
     columns = ["cell_id", "bbox_y0", "bbox_x0", "bbox_y1", "bbox_x1"]
