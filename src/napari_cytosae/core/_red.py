@@ -11,6 +11,7 @@ from skimage.measure import label
 
 from napari_cytosae.core._shape import renumbered, shapes
 from napari_cytosae.core._split import divide, split
+from napari_cytosae.core._window import dilated, maximum, opened
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
@@ -62,7 +63,7 @@ def red_mask(stained: Stain, sigma: float, white: BoolArray) -> BoolArray:
         return np.zeros(density.shape, bool)
     middle = float(np.median(typical[typical > threshold_otsu(typical)]))
     floor = max(_PALE * middle, 2 * stained.noise, 0.015)
-    near = ndi.maximum_filter(density, round(_BLUR * sigma) * 2 + 1)
+    near = maximum(density, round(_BLUR * sigma))
     return density > np.maximum(floor, _HALF_TONE * np.minimum(near, middle))
 
 
@@ -88,7 +89,7 @@ def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:
     pallor = np.bincount(holes.ravel()) * um**2 < _PALLOR_UM2
     pallor[0] = False
     mask = (mask | pallor[holes]) & ~other
-    mask = ndi.binary_opening(mask, iterations=max(1, round(0.4 / um)))
+    mask = opened(mask, max(1, round(0.4 / um)))
     labels = split(mask, _NECK, 0.3 / um)
     areas = np.bincount(labels.ravel())
     single = areas[1:][areas[1:] * um**2 > _SINGLE_UM2]
@@ -114,8 +115,8 @@ def _foreign(stained: Stain, um: float) -> BoolArray:
         ndi.gaussian_filter(stained.density[..., c], 0.3 / um) for c in range(3)
     )
     grey = (np.minimum(red, blue) > _GREY * green) & (green > max(0.04, 4 * stained.noise))
-    grey = ndi.binary_opening(grey | stained.foreign, iterations=max(1, round(0.4 / um)))
-    return ndi.binary_dilation(grey, iterations=max(1, round(0.6 / um)))
+    grey = opened(grey | stained.foreign, max(1, round(0.4 / um)))
+    return dilated(grey, max(1, round(0.6 / um)))
 
 
 def platelets(stained: Stain, white: BoolArray, um: float) -> Int32Array:

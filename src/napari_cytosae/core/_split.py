@@ -10,7 +10,9 @@ from scipy.cluster.vq import kmeans2
 from skimage.measure import label
 from skimage.segmentation import watershed
 
+from napari_cytosae.core._distance import distance
 from napari_cytosae.core._shape import solidity
+from napari_cytosae.core._window import maximum
 
 if TYPE_CHECKING:
     from napari_cytosae.core.types import BoolArray, Float32Array, Int32Array
@@ -36,17 +38,16 @@ def split(mask: BoolArray, neck: float, sigma: float) -> Int32Array:
     sigma : float
         Smoothing of the distance map in pixels: rougher outlines make false maxima.
     """
-    distance = ndi.distance_transform_edt(mask).astype(np.float32)
-    distance = ndi.gaussian_filter(distance, sigma)
-    peaks = (ndi.maximum_filter(distance, 3) == distance) & (distance > 2) & mask
+    inside = ndi.gaussian_filter(distance(mask), sigma)
+    peaks = (maximum(inside, 1) == inside) & (inside > 2) & mask
     seeds = label(peaks)
-    parts = watershed(-distance, seeds, mask=mask).astype(np.int32)
+    parts = watershed(-inside, seeds, mask=mask).astype(np.int32)
     height = np.zeros(seeds.max() + 1, np.float32)
-    height[seeds[peaks]] = distance[peaks]
-    return _joined(parts, height, _saddles(parts, distance), neck)
+    height[seeds[peaks]] = inside[peaks]
+    return _joined(parts, height, _saddles(parts, inside), neck)
 
 
-def _saddles(parts: Int32Array, distance: Float32Array) -> list[tuple[float, int, int]]:
+def _saddles(parts: Int32Array, inside: Float32Array) -> list[tuple[float, int, int]]:
     """Half the width of the widest passage between neighbours, the widest first."""
     y, x = slice(1, None), slice(1, None)
     y_, x_ = slice(None, -1), slice(None, -1)
@@ -63,7 +64,7 @@ def _saddles(parts: Int32Array, distance: Float32Array) -> list[tuple[float, int
         meet = np.nonzero((a != b) & (a > 0) & (b > 0))
         a, b = a[meet], b[meet]
         pairs.append(np.stack([np.minimum(a, b), np.maximum(a, b)], axis=1))
-        widths.append(np.minimum(distance[here][meet], distance[there][meet]))
+        widths.append(np.minimum(inside[here][meet], inside[there][meet]))
     pair, width = np.concatenate(pairs), np.concatenate(widths)
     order = np.lexsort((-width, pair[:, 1], pair[:, 0]))
     pair, width = pair[order], width[order]

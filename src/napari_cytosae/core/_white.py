@@ -13,6 +13,7 @@ from skimage.measure import label
 from skimage.morphology import convex_hull_image, disk
 from skimage.segmentation import relabel_sequential, watershed
 
+from napari_cytosae.core._distance import distance
 from napari_cytosae.core._split import split
 
 if TYPE_CHECKING:
@@ -194,7 +195,8 @@ def _nuclei(mask: BoolArray, um: float) -> Int32Array:
     keep = areas * um**2 >= _LOBE_UM2
     keep[0] = False
     mask = keep[lobes]
-    grown = ndi.distance_transform_edt(~mask) <= _LOBE_GAP_UM / 2 / um
+    gap = _LOBE_GAP_UM / 2 / um
+    grown = distance(~mask, gap) <= gap
     groups = label(grown) * mask
     areas = np.bincount(groups.ravel())
     good = areas * um**2 >= _NUCLEUS_UM2
@@ -209,14 +211,15 @@ def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
     if not seeds.any():
         return seeds
     nucleus = seeds > 0
-    distance = ndi.distance_transform_edt(~nucleus).astype(np.float32) * np.float32(um)
+    # Cells reach no farther, whatever holes are filled.
+    away = distance(~nucleus, 1.5 * _REACH_UM / um) * np.float32(um)
     colour = np.stack(
         [ndi.gaussian_filter(stained.density[..., c], 0.25 / um) for c in range(3)], axis=-1
     )
     total = np.abs(colour).sum(axis=-1)
     foreground = total > max(0.06, 3 * stained.noise)
     reddish = colour[..., 2] > _RED_BLUE * colour[..., 1]
-    far = foreground & reddish & (distance > 4) & (stained.basic < 0.25) & ~stained.foreign
+    far = foreground & reddish & (away > 4) & (stained.basic < 0.25) & ~stained.foreign
     blood = Ray.through(colour[far])
     if blood is not None and blood.direction[1] < 0.06:
         blood = None
@@ -227,17 +230,17 @@ def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
             slice(max(0, rows.start - margin), rows.stop + margin),
             slice(max(0, columns.start - margin), columns.stop + margin),
         )
-        away = ndi.distance_transform_edt(seeds[window] != i).astype(np.float32) * um
-        ring = foreground[window] & (away > 0.3) & (away < 1.5)
+        own = distance(seeds[window] != i, _REACH_UM / um) * np.float32(um)
+        ring = foreground[window] & (own > 0.3) & (own < 1.5)
         edge = min(0.13, 0.35 * np.median(total[window][ring])) if ring.any() else 0.0
         odds = np.where(total[window] > edge, np.float32(1), np.float32(-1))
-        odds[~foreground[window] | (away > _REACH_UM)] = -1
+        odds[~foreground[window] | (own > _REACH_UM)] = -1
         if blood is not None:
-            whole = _within_necks(odds > 0, away, um)
+            whole = _within_necks(odds > 0, own, um)
             if whole is not None:
                 odds[~whole] = -1
             else:
-                odds = np.minimum(odds, _odds(colour[window], away, um, blood, ring))
+                odds = np.minimum(odds, _odds(colour[window], own, um, blood, ring))
         score[window] = np.maximum(score[window], odds)
     cell = (score > 0) & ~stained.void | nucleus
     cell = _without_holes(cell, 10 / um**2)
@@ -246,7 +249,7 @@ def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
     parts, _ = ndi.label(cell)
     nucleated = np.zeros(parts.max() + 1, bool)
     nucleated[parts[nucleus]] = True
-    found: Int32Array = watershed(distance, seeds, mask=nucleated[parts] & cell)
+    found: Int32Array = watershed(away, seeds, mask=nucleated[parts] & cell)
     return found.astype(np.int32)
 
 
