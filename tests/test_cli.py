@@ -102,6 +102,9 @@ COMMANDS = (
     ("concept",),
     ("names",),
     ("names", "agreement"),
+    ("names", "export"),
+    ("names", "import"),
+    ("names", "merge"),
     ("catalogue",),
     ("catalogue", "build"),
     ("catalogue", "show"),
@@ -762,6 +765,35 @@ def test_published_statistics_are_shown(data_dir: Path) -> None:
     (folder,) = (data_dir / "cytosae_published" / "feature_data").rglob("matek")
     shown = run("catalogue", "show", folder, 12345).stdout
     assert "fires in         56.50% of the images" in shown
+
+
+def test_names_go_to_colleagues_and_come_back(
+    weights: Path, home: Path, tmp_path: Path
+) -> None:
+    sae = weights / "sae.safetensors"
+    given = tmp_path / "theirs.csv"
+    given.write_text("concept,name,tags\n3,Auer rod,inclusions: Auer rod; mine\n5,rim,\n")
+    taken = run("names", "import", given, "--sae", sae)
+    assert taken.exit_code == 0, taken.stderr
+    assert taken.stdout == "theirs.csv: 3 new.\n"
+    given.write_text("concept,name\n3,needle\n")
+    taken = run("names", "import", given, "--sae", sae)
+    assert "1 in conflict (3: 'Auer rod' stands, theirs was 'needle')" in taken.stdout
+    for suffix in ("json", "csv"):
+        sent = tmp_path / f"mine.{suffix}"
+        assert run("names", "export", sent, "--sae", sae).stdout == f"{sent}\n"
+    table = pd.read_csv(sent, keep_default_na=False).set_index("concept")
+    assert table.loc[3, ["name", "tags"]].tolist() == [
+        "Auer rod",
+        "inclusions: Auer rod; mine",
+    ]
+    both = tmp_path / "both.json"
+    merged = run("names", "merge", tmp_path / "mine.json", given, "-o", both)
+    assert merged.stdout.splitlines()[:1] == ["mine.json: 3 new."]
+    assert "1 in conflict" in merged.stdout
+    # Another SAE has other concepts.
+    assert "nothing about this SAE" in one_line(run("names", "import", both))
+    assert "no file" in one_line(run("names", "import", tmp_path / "nowhere.json"))
 
 
 def test_train_sae(data_dir: Path, weights: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``napari-cytosae names ...``: what several people say about concepts."""
+"""``napari-cytosae names ...``: what you and others say about concepts."""
 
 from __future__ import annotations
 
@@ -7,19 +7,73 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_cytosae._cli_options import SaeReference
+
 if TYPE_CHECKING:
     import pandas as pd
 
+    from napari_cytosae.core.concepts import ConceptNames
+
 app = typer.Typer(
-    help="What several people say about concepts.",
+    help="What you and others say about concepts: names, tags, notes, stars, ratings.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
+Target = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        help=".csv: a table of names, the SAE's own too; else JSON with your own words, "
+        "ratings and history.",
+    ),
+]
+Sources = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE", help="Names as exported here or in napari, JSON or CSV."),
+]
 
-@app.callback()
-def _root() -> None:
-    """Keep the command's name: typer leaves it out where there is only one."""
+
+@app.command("export")
+def export(target: Target, sae: SaeReference = "starter") -> None:
+    """Save what you say of an SAE's concepts, for a colleague."""
+    from napari_cytosae.core.name_exchange import export_names
+
+    typer.echo(export_names(_names_of(sae), target))
+
+
+@app.command("import")
+def import_(files: Sources, sae: SaeReference = "starter") -> None:
+    """Take over what colleagues say of an SAE's concepts.
+
+    Where two names or notes differ yours stand, and theirs are kept in the history.
+    """
+    from napari_cytosae.core.name_exchange import merge_names
+
+    names = _names_of(sae)
+    for path in files:
+        typer.echo(f"{path.name}: {merge_names(names, path)}")
+
+
+@app.command()
+def merge(
+    files: Sources,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="What all of them say: .csv or JSON. Your own names stay as they are.",
+        ),
+    ],
+) -> None:
+    """Make one file of several people's; where two differ, the first one stands."""
+    from napari_cytosae.core.name_exchange import merge_files
+
+    for path, merged in merge_files(files, output).items():
+        typer.echo(f"{path.name}: {merged}")
+    typer.echo(output)
 
 
 @app.command()
@@ -68,6 +122,15 @@ def agreement(
         for name, table in tables.items():
             with atomic_file(output / f"{name}.csv") as temporary:
                 write_csv(table, temporary)
+
+
+def _names_of(sae: str) -> ConceptNames:
+    """Your names of an SAE's concepts; its weights are not taken into memory."""
+    from napari_cytosae.core import registry
+    from napari_cytosae.core.checkpoints import read_names
+    from napari_cytosae.core.concepts import ConceptNames
+
+    return ConceptNames(*read_names(registry.resolve(sae, "sae")))
 
 
 def _text(table: pd.DataFrame) -> str:

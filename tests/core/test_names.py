@@ -8,8 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_cytosae.core.concepts import ConceptNames
-from napari_cytosae.core.name_exchange import export_names, merge_names, read_ratings
+from napari_cytosae.core.concepts import Annotation, ConceptNames
+from napari_cytosae.core.name_exchange import (
+    export_names,
+    merge_files,
+    merge_names,
+    read_ratings,
+)
 from napari_cytosae.core.rating import (
     UNCLEAR,
     agreement,
@@ -163,6 +168,29 @@ def test_conflicts_keep_ours_and_are_said(names, tmp_path):
     }
     names.undo()  # the tags; conflicts changed nothing
     assert names.annotation(7).tags == ("stage: blast",)
+
+
+def test_files_of_several_people_become_one(names, tmp_path):
+    sent = []
+    for who, word, tag in (("ann", "rods", "stage: blast"), ("bo", "needles", "x")):
+        own = ConceptNames("aaa", SHIPPED, tmp_path / f"{who}.own.json")
+        own.set(7, word)
+        own.set_tags(7, [tag])
+        own.rate(who, {7: tag})
+        sent.append(export_names(own, tmp_path / f"{who}.json"))
+    merged = merge_files(sent, tmp_path / "both.json")
+    assert [each.added for each in merged.values()] == [2, 1]
+    assert merged[sent[1]].conflicts == ((7, "names", "rods", "needles"),)
+    both = ConceptNames("aaa", SHIPPED, tmp_path / "own.json")
+    merge_names(both, tmp_path / "both.json")
+    said = both.annotation(7)
+    assert (said.name, said.tags) == ("rods", ("stage: blast", "x"))
+    assert both.ratings() == {"ann": {7: "stage: blast"}, "bo": {7: "x"}}
+    assert names.annotations() == {c: Annotation(n) for c, n in SHIPPED.items()}
+    table = merge_files(sent, tmp_path / "both.csv")
+    assert [each.added for each in table.values()] == [2, 1]
+    with pytest.raises(CytoError, match="do not say which SAE"):
+        merge_files([tmp_path / "both.csv"], tmp_path / "again.json")
 
 
 def test_files_that_are_no_names_are_refused(names, tmp_path):

@@ -28,6 +28,7 @@ __all__ = [
     "inspect",
     "open_backbone",
     "open_sae",
+    "read_names",
     "save_backbone",
     "save_sae",
 ]
@@ -119,6 +120,18 @@ def inspect(path: Path | str) -> BackboneInfo | SaeInfo:
     """
     source = _Source.open(path)
     return source.backbone().info if source.role == "backbone" else source.sae().info
+
+
+def read_names(path: Path | str) -> tuple[str, dict[int, str]]:
+    """The sha256 of an SAE and the concept names in its file, without its weights.
+
+    Raises
+    ------
+    CheckpointError
+        As `open_sae`; NaN and Inf are not looked for.
+    """
+    file = _Source.open(path, "sae").sae()
+    return file.info.sha256, file.names
 
 
 def convert(source: Path | str, target: Path | str) -> BackboneInfo | SaeInfo:

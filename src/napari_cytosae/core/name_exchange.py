@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,13 +12,14 @@ import pandas as pd
 from napari_cytosae.core import _name_file
 from napari_cytosae.core._annotation import clean_label
 from napari_cytosae.core._name_file import FIELDS
+from napari_cytosae.core._names import ConceptNames
 from napari_cytosae.core.files import atomic_file
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from napari_cytosae.core._names import Change, ConceptNames
+    from napari_cytosae.core._names import Change
 
 NAME_COLUMNS = ("concept", "name", "tags", "note", "star")
 """Columns of a CSV file of names; tags are joined by ``; ``."""
@@ -132,6 +134,33 @@ def merge_names(names: ConceptNames, path: Path | str) -> Merged:
         names.rate(rater, {**labels, **own})
     added = len(names.history()) - before - len(conflicts)
     return Merged(added, tuple(conflicts), tuple(ratings))
+
+
+def merge_files(
+    paths: Sequence[Path | str], output: Path | str
+) -> dict[Path, Merged]:
+    """Make one file, as of `export_names`, of those of several people.
+
+    Each is merged into those before it, see `merge_names`: the first one's words stand.
+
+    Raises
+    ------
+    CytoError
+        If a file is damaged, speaks of another SAE than the others, or tables alone are
+        to become JSON, which names its SAE.
+    """
+    files, output = list(map(Path, paths)), Path(output)
+    sae = _common_sae(files)
+    if not sae and not _is_table(output):
+        raise CytoError(
+            f"Tables do not say which SAE they are about: call {output.name} .csv, or "
+            "import them into your own names."
+        )
+    with TemporaryDirectory() as folder:
+        names = ConceptNames(sae, path=Path(folder) / "names.json")
+        merged = {path: merge_names(names, path) for path in files}
+        export_names(names, output)
+    return merged
 
 
 def read_ratings(paths: Iterable[Path | str]) -> dict[str, dict[int, str]]:
