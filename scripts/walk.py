@@ -220,10 +220,11 @@ class Walk:
         """The patch under the cursor."""
         panel, session = self.panel, self.session
         panel.below.setCurrentIndex(1)
-        box = session.encoded.boxes[0]
-        y, x = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-        self.dock.layers.hovered.emit(float(y), float(x))
         cell = int(session.encoded.cell_ids[0])
+        # The middle of a crop may lie beside a cell that is bent.
+        inside = np.argwhere(session.cells.labels == cell)
+        y, x = inside[len(inside) // 2]
+        self.dock.layers.hovered.emit(float(y), float(x))
         until(lambda: f"Cell {cell}," in panel.below.inspector._text.text(), "the patch")
         self.take("patch")
         panel.below.setCurrentIndex(2)

@@ -765,6 +765,26 @@ def test_published_statistics_are_shown(data_dir: Path) -> None:
     (folder,) = (data_dir / "cytosae_published" / "feature_data").rglob("matek")
     shown = run("catalogue", "show", folder, 12345).stdout
     assert "fires in         56.50% of the images" in shown
+    assert "concept 12345: neutrophil segmented (Matek 4/10)" in shown
+
+
+def test_published_concepts_are_found_by_what_they_show(data_dir: Path) -> None:
+    published = data_dir / "cytosae_published"
+    shown = run("catalogue", "show", published, "basofil", "--limit", 3).stdout
+    lines = [line.split(maxsplit=3) for line in shown.splitlines()[1:4]]
+    assert [line[3] for line in lines] == [
+        "basophil (MLL23 10/10, Matek 10/10)",
+        "basophil (MLL23 10/10, Matek 9/10)",
+        "basophil (MLL23 10/10, Matek 9/10)",
+    ]
+    # The list says what the page of the concept says.
+    page = run("catalogue", "show", published, lines[0][0]).stdout
+    assert page.startswith(f"concept {lines[0][0]}: {lines[0][3]}")
+    assert f"fires in         {lines[0][1]} of the images" in page
+    assert page.count("  basophil ") + page.count("  BAS ") == 20
+    assert re.search(r"\d+ more; --limit lists them", shown)
+    refused = one_line(run("catalogue", "show", published, "xyzzy"))
+    assert "called 'xyzzy': the classes are basophil, eosinophil" in refused
 
 
 def test_names_go_to_colleagues_and_come_back(

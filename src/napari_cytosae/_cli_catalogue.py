@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path  # noqa: TC003 - typer reads it
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,11 @@ from napari_cytosae._cli_options import (
     UnusedPixelSize,
     UnusedThreshold,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_cytosae.core.catalogue import Catalogue
 
 app = typer.Typer(
     help="Statistics of all concepts over a data set, in the published layout.",
@@ -71,29 +76,88 @@ def show(
             metavar="DIR", help="A catalogue, built or published, or a folder of several."
         ),
     ],
-    concept: Annotated[int, typer.Argument(metavar="CONCEPT", help="Its number.")],
+    concept: Annotated[
+        str,
+        typer.Argument(
+            metavar="CONCEPT",
+            help="Its number; or words of a class or name, like basophil: the concepts "
+            "that show it.",
+        ),
+    ],
     classnames: Annotated[
         Path | None,
         typer.Option(
             metavar="TXT",
-            help="Names of the labels, one a line; else classnames.txt of the folder.",
+            help="Names of the labels, one a line; else classnames.txt of the folder, or as "
+            "published.",
             show_default=False,
         ),
     ] = None,
+    sae: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R",
+            help="The catalogue's SAE, to search what you and it call its concepts too.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Concepts listed at most.")
+    ] = 20,
 ) -> None:
-    """Say what is known of one concept: how often it fires, and in which images most.
+    """Say what is known of one concept, or which concepts show a class of cell.
 
-    Of a folder of several data sets, also the class that their top images show.
+    Of a concept: how often it fires, in which images most, and what class these show. Of a
+    class: the concepts that most of the top images of all data sets say it of.
     """
-    from napari_cytosae.core.catalogue import VALUES_FILE, load
+    from napari_cytosae.core.catalogue import load
     from napari_cytosae.core.class_labels import describe_classes, load_all
 
-    if classnames is not None or (folder / VALUES_FILE).is_file():
-        typer.echo(load(folder, classnames).describe(concept))
+    found = (
+        {folder.name: load(folder, classnames)} if classnames else load_all(folder)
+    )
+    names = _names(found, sae)
+    if not concept.isdecimal():
+        _list(found, concept, names, limit)
         return
-    found = load_all(folder)
-    described = {name: each.describe(concept) for name, each in found.items()}
-    text = describe_classes(found)["text"].iloc[concept]
-    typer.echo(f"concept {concept}: {text or 'no class is known'}")
+    number = int(concept)
+    described = {name: each.describe(number) for name, each in found.items()}
+    text = describe_classes(found)["text"].iloc[number]
+    title = f"{number} {names.get(number, '')}".strip()
+    typer.echo(f"concept {title}: {text or 'no class is known'}")
     for name, description in described.items():
         typer.echo(f"\n{name}\n{description}")
+
+
+def _names(found: Mapping[str, Catalogue], sae: str | None) -> dict[int, str]:
+    """What is said of the concepts of the catalogues' SAE, as far as it is known."""
+    from napari_cytosae.core import registry
+    from napari_cytosae.core.checkpoints import read_names
+    from napari_cytosae.core.concepts import ConceptNames
+
+    if sae is not None:
+        return ConceptNames(*read_names(registry.resolve(sae, "sae"))).as_dict()
+    known = {each.sae_sha256 for each in found.values()} - {""}
+    return ConceptNames(known.pop()).as_dict() if len(known) == 1 else {}
+
+
+def _list(
+    found: Mapping[str, Catalogue], text: str, names: dict[int, str], limit: int
+) -> None:
+    """Which concepts show a class, and what says so."""
+    from napari_cytosae.core.class_labels import describe_classes, find_concepts
+    from napari_cytosae.core.types import CytoError
+
+    table = find_concepts(found, text, names)
+    if not len(table):
+        classes = sorted(set(describe_classes(found)["class"]) - {""})
+        known = f"the classes are {', '.join(classes)}" if classes else "it has no classes"
+        raise CytoError(f"No concept of this catalogue is called {text!r}: {known}.")
+    first, catalogue = next(iter(found.items()))
+    typer.echo(f"{'concept':>7}  fires in {first:<8} mean act  what its top images show")
+    for concept, row in table.head(limit).iterrows():
+        shown = f"{row['name']}: {row['text']}" if row["name"] else row["text"]
+        density, strength = catalogue.sparsity[concept], catalogue.mean_acts[concept]
+        typer.echo(f"{concept:>7}  {density:>17.2%} {strength:>9.3g}  {shown}")
+    if len(table) > limit:
+        typer.echo(f"{len(table) - limit:,} more; --limit lists them.")

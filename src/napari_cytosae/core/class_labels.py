@@ -15,6 +15,7 @@ import pandas as pd
 from napari_cytosae.core import catalogue
 from napari_cytosae.core.catalogue import VALUES_FILE
 from napari_cytosae.core.types import CytoError
+from napari_cytosae.core.words import find
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,16 +123,16 @@ def describe_classes(catalogues: Mapping[str, Catalogue]) -> pd.DataFrame:
     -------
     DataFrame
         Index ``concept``, all of them; ``class`` and ``text``, for example ``basophil`` and
-        ``basophil (MLL23 10/10, Matek 9/10)``, empty where no image fires; ``purity``, the
-        share of all top images that show the class. A data set is listed when it has such
-        a class. Ties go to the class with the larger activation.
+        ``basophil (MLL23 10/10, Matek 9/10)``, empty where no image fires; ``images``, how
+        many top images show the class, and ``purity``, their share of all. A data set is
+        listed when it has such a class. Ties go to the class with the larger activation.
     """
     named = {name: each for name, each in catalogues.items() if _has_classes(name, each)}
     size = len(next(iter(catalogues.values()))) if catalogues else 0
     concept = pd.RangeIndex(size, name="concept")
     classes = sorted({class_name(c) for each in named.values() for c in each.classnames})
     if not classes:
-        nothing = {"class": "", "purity": 0.0, "text": ""}
+        nothing = {"class": "", "images": 0, "purity": 0.0, "text": ""}
         return pd.DataFrame(nothing, index=concept)
     hits = {name: _hits(each, classes) for name, each in named.items()}
     counts = np.stack([hit.sum(axis=1) for hit in hits.values()])
@@ -155,11 +156,45 @@ def describe_classes(catalogues: Mapping[str, Catalogue]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "class": names,
+            "images": of_best.sum(axis=0),
             "purity": of_best.sum(axis=0) / np.maximum(fired.sum(axis=0), 1),
             "text": np.where(fires, names + " (" + parts + ")", ""),
         },
         index=concept,
     )
+
+
+def find_concepts(
+    catalogues: Mapping[str, Catalogue], text: str, names: Mapping[int, str] | None = None
+) -> pd.DataFrame:
+    """Concepts whose class or name says `text`, those with the most evidence first.
+
+    Parameters
+    ----------
+    catalogues : mapping of data set to Catalogue
+        Of one SAE.
+    text : str
+        A class, or words of it; a typing error is forgiven where nothing else is found.
+    names : mapping from concept to str, optional
+        What is said of concepts; found as their class is.
+
+    Returns
+    -------
+    DataFrame
+        As of `describe_classes`, by the top images that show the class, then their share,
+        then the mean activation in the first data set; and ``name``.
+    """
+    said = names or {}
+    classes = describe_classes(catalogues)
+    searched = {
+        concept: f"{said.get(concept, '')} {shown}".strip()
+        for concept, shown in classes["class"].items()
+    }
+    found = classes.loc[find(text, {key: t for key, t in searched.items() if t})].copy()
+    found["name"] = [said.get(concept, "") for concept in found.index]
+    strength = next(iter(catalogues.values())).mean_acts[found.index]
+    order = np.lexsort((-strength, -found["purity"], -found["images"]))
+    return found.iloc[order]
 
 
 def distribution(catalogues: Mapping[str, Catalogue], concept: int) -> pd.DataFrame:

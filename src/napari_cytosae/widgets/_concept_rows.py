@@ -7,12 +7,12 @@ lowered, shortened and ordered once, when the rows are made.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_cytosae.core._annotation import Annotation
+from napari_cytosae.core.words import attempts
 from napari_cytosae.widgets._texts import Texts
 
 if TYPE_CHECKING:
@@ -35,9 +35,6 @@ ONLY: dict[str, str] = {"stars": "starred", "said": "named or tagged"}
 """Filters by what the analyst has said."""
 
 _NOTHING = Annotation()
-_SIMILAR = 0.72
-"""How alike a word must be to stand for another one (1: the same), of `difflib`."""
-
 _PLACES = {"nucleus": "nuc", "cytoplasm": "cyt", "outside": "out"}
 
 
@@ -181,13 +178,12 @@ class ConceptRows:
         keeps = self._kept(keep)
         if picked is not None:
             keeps &= np.isin(self.concept, list(picked))
-        words = search.lower().split()
-        if words:
-            for wanted in ([" ".join(words)], words, self._nearest):
-                hits = self._hits(wanted(words) if callable(wanted) else wanted)
-                if hits.any():
-                    break
-            keeps &= hits
+        hits = np.ones(len(self), bool)
+        for wanted in attempts(search, self._words):
+            hits = self._hits(wanted)
+            if hits.any():
+                break
+        keeps &= hits
         rows = np.flatnonzero(keeps)
         values = self._sizes(key, shown)[rows]
         unknown = np.isnan(values)
@@ -210,13 +206,9 @@ class ConceptRows:
             hits &= hit
         return hits
 
-    def _nearest(self, words: Sequence[str]) -> list[str]:
-        """For each word the most similar one of those in the table, if there is any."""
-        known = self.name.words() | self.tags.words() | self.cell_class.words()
-        nearest = [get_close_matches(word, known, 1, _SIMILAR) for word in words]
-        return [
-            found[0] if found else word for found, word in zip(nearest, words, strict=True)
-        ]
+    def _words(self) -> set[str]:
+        """All that can be searched for."""
+        return self.name.words() | self.tags.words() | self.cell_class.words()
 
     def _sizes(self, key: str, shown: Collection[int]) -> npt.NDArray[np.float64]:
         if key == "show":
