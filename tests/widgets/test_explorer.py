@@ -307,7 +307,7 @@ def test_cells_of_all_images_are_shown_and_lead_to_their_image(
     until(lambda: len({cell.key[0] for cell in gallery.model()._cells}) == 2)
     there = next(c.key[1] for c in gallery.model()._cells if c.key[0] == second)
     here = session.focus.selection.cell_ids[0]
-    gallery.judged.emit("accept")
+    panel.judged.emit("accept")
     session.judge(concept, [there], "reject", second)
     verdicts = gallery.model()._verdicts
     assert verdicts == {(first, here): "accept", (second, there): "reject"}

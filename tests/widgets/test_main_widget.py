@@ -505,6 +505,66 @@ def test_keys_work_on_the_table_and_not_while_typing(encoded, viewer, until, qtb
     assert encoded.session.overlays.slot_of(concept) == 2
 
 
+def test_the_keys_work_wherever_the_focus_is_in_the_dock(encoded, viewer, until, qtbot):
+    viewer.window._qt_window.show()
+    panel, session = encoded.concepts_panel, encoded.session
+    encoded.go_to_step("concepts")
+    until(lambda: panel.gallery.model().rowCount() == 5)
+    panel.table.selectRow(1)
+    concepts = [panel.model.concept_at(row) for row in range(4)]
+    until(lambda: session.focus.selection.concept == concepts[1])
+    keys, gallery = Qt.Key, panel.gallery
+
+    def cell():
+        return session.focus.selection.cell_ids
+
+    # Up and Down are of the table, Left and Right of the gallery, from either.
+    qtbot.keyClick(gallery, keys.Key_Down)
+    assert session.focus.selection.concept == concepts[2]
+    qtbot.keyClick(gallery, keys.Key_Up)
+    qtbot.keyClick(panel.table, keys.Key_Up)
+    assert session.focus.selection.concept == concepts[0]
+    qtbot.keyClick(panel, keys.Key_Down)
+    until(lambda: "drive" in panel.below._caption.text())
+    order = gallery.model().keys_of(range(2))
+    qtbot.keyClick(panel.table, keys.Key_Right)
+    assert cell() == (order[0][1],)
+    qtbot.keyClick(encoded.tabs, keys.Key_Right)
+    assert cell() == (order[1][1],)
+    qtbot.keyClick(gallery, keys.Key_Left)
+    assert cell() == (order[0][1],)
+    # Letters, from the table, the gallery, a check box, the tabs and the dock itself.
+    qtbot.keyClick(panel.table, keys.Key_A)
+    assert session.review_list() == [(concepts[1], order[0][1], "accept")]
+    assert cell() == (order[1][1],)
+    qtbot.keyClick(gallery, keys.Key_R)
+    assert (concepts[1], order[1][1], "reject") in session.review_list()
+    qtbot.keyClick(gallery, keys.Key_S)
+    assert session.naming.names.annotation(concepts[1]).star
+    qtbot.keyClick(gallery, keys.Key_Space)
+    assert session.overlays.slot_of(concepts[1]) == 0
+    qtbot.keyClick(panel.below._draw, keys.Key_2)
+    assert session.overlays.slot_of(concepts[1]) == 1
+    qtbot.keyClick(encoded, keys.Key_4)
+    assert session.overlays.slot_of(concepts[1]) == 3
+    # With Ctrl or Alt they are the window's; elsewhere and in fields they are typed.
+    qtbot.keyClick(gallery, keys.Key_S, Qt.KeyboardModifier.AltModifier)
+    qtbot.keyClick(panel.table, keys.Key_1, Qt.KeyboardModifier.ControlModifier)
+    assert session.naming.names.annotation(concepts[1]).star
+    assert session.overlays.slot_of(concepts[1]) == 3
+    encoded.go_to_step("cells")
+    qtbot.keyClick(encoded, keys.Key_1)
+    qtbot.keyClicks(panel.below.notes._note, "a1 s")
+    assert panel.below.notes._note.toPlainText() == "a1 s"
+    assert session.overlays.slot_of(concepts[1]) == 3
+    encoded.go_to_step("concepts")
+    qtbot.keyClick(gallery, keys.Key_N)
+    editor = panel.table.findChild(QLineEdit)
+    qtbot.keyClicks(editor, "named here")
+    qtbot.keyClick(editor, keys.Key_Return)
+    until(lambda: session.naming.name_of(concepts[1]) == "named here")
+
+
 def test_every_control_is_explained(dock):
     kinds = (QAbstractButton, QComboBox, QLineEdit, QPlainTextEdit, QAbstractSpinBox)
     kinds += (QSlider, QAbstractItemView)

@@ -53,7 +53,7 @@ class ConceptsController:
         self._selected = session.focus.selection
         panel.scope_chosen.connect(session.focus.set_scope)
         panel.model.renamed.connect(self._rename)
-        panel.table.star_pressed.connect(self._star_selected)
+        panel.star_clicked.connect(self._star_selected)
         panel.table.concept_selected.connect(session.focus.select_concept)
         panel.overlay.renamed.connect(self._rename_selected)
         desk.busy_changed.connect(self._show_stage)

@@ -46,7 +46,7 @@ class GalleryController:
         self._remarks: dict[_thumbnails.Place, str] = {}
         panel.gallery.cells_selected.connect(self._select)
         panel.gallery.cell_activated.connect(self._go_to)
-        panel.gallery.judged.connect(self._judge)
+        panel.judged.connect(self._judge)
         panel.below.draws_changed.connect(self._show_cells)
         panel.below.source_changed.connect(self._show_cells)
         self._connections: list[tuple[Any, Callable[..., None]]] = [
@@ -244,7 +244,7 @@ class GalleryController:
         for sha256 in dict.fromkeys(sha256 for sha256, _ in places):
             cells = [cell for of, cell in places if of == sha256]
             self._session.judge(selection.concept, cells, verdict, sha256)
-        self._panel.gallery.next_cell()
+        self._panel.gallery.step(1)
 
     def _show_verdicts(self, _: Any = None) -> None:
         concept = self._session.focus.selection.concept

@@ -1,4 +1,4 @@
-"""The view of the table of concepts, and the keys that work in it."""
+"""The view of the table of concepts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_cytosae.widgets._keys import typed
 from napari_cytosae.widgets._swatch import SWATCH_PX
 from napari_cytosae.widgets.concept_model import HEADERS, NAME, OPTIONAL, SHOW
 
@@ -33,19 +34,11 @@ class ConceptTable(QTableView):
     Signals
     -------
     concept_selected : concept
-    toggle_pressed, help_pressed, star_pressed
-        Space, ``?``, S.
-    slot_pressed : slot
-        1 to 4.
     columns_chosen : list of str
         Of `OPTIONAL`, by the analyst.
     """
 
     concept_selected = Signal(int)
-    toggle_pressed = Signal()
-    help_pressed = Signal()
-    star_pressed = Signal()
-    slot_pressed = Signal(int)
     columns_chosen = Signal(object)
 
     def __init__(self, model: ConceptTableModel, *, parent: QWidget | None = None) -> None:
@@ -138,20 +131,17 @@ class ConceptTable(QTableView):
             self._restore()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Keys of the dock; they act only while the table has the focus."""
-        key = event.text().lower()
-        if key == " ":
-            self.toggle_pressed.emit()
-        elif key and key in "1234":
-            self.slot_pressed.emit(int(key) - 1)
-        elif key == "n":
-            self.edit_name()
-        elif key == "s":
-            self.star_pressed.emit()
-        elif key == "?":
-            self.help_pressed.emit()
-        else:
+        """Up and Down are the table's own; letters are the panel's, none is searched."""
+        if typed(event) in ("", "up", "down"):
             super().keyPressEvent(event)
+        else:
+            event.ignore()
+
+    def step(self, rows: int) -> None:
+        """Go on to another row, as Up and Down do."""
+        row = max(self.currentIndex().row() + rows, 0)
+        if row < self._concepts.rowCount():
+            self.selectRow(row)
 
     def edit_name(self) -> None:
         """Start editing the selected concept's name."""

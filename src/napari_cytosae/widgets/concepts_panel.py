@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, QTimer, Signal
+from qtpy.QtCore import QSignalBlocker, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -19,7 +19,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_cytosae.session_values import OVERLAY_COLOURS
 from napari_cytosae.widgets._concept_rows import KEEP, ONLY
+from napari_cytosae.widgets._keys import typed
 from napari_cytosae.widgets.cells_panel import encode_label
 from napari_cytosae.widgets.concept_model import ConceptTableModel
 from napari_cytosae.widgets.concept_table import ConceptTable
@@ -29,7 +31,9 @@ from napari_cytosae.widgets.overlay_controls import OverlayControls
 from napari_cytosae.widgets.tools_menu import ToolsMenu
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
+
+    from qtpy.QtGui import QKeyEvent
 
     from napari_cytosae.session_values import Scope
 
@@ -49,16 +53,19 @@ HELP = """<table cellspacing="4">
 <tr><td><b>Click a square</b></td><td>in the table: show or hide the overlay</td></tr>
 <tr><td><b>Shift+click</b></td><td>rank the concepts of that patch</td></tr>
 <tr><td><b>Up, Down</b></td><td>next concept</td></tr>
-<tr><td><b>Left, Right</b></td><td>next cell, in the gallery</td></tr>
+<tr><td><b>Left, Right</b></td><td>next cell of the gallery</td></tr>
 <tr><td><b>Space</b></td><td>show or hide the overlay</td></tr>
 <tr><td><b>1 to 4</b></td><td>show it in cyan, yellow, lime, magenta</td></tr>
 <tr><td><b>N, S</b></td><td>name the concept, star it</td></tr>
-<tr><td><b>A, R</b></td><td>accept or reject a cell, in the gallery</td></tr>
+<tr><td><b>A, R</b></td><td>accept or reject the cell for the concept</td></tr>
 <tr><td><b>Ctrl+click</b></td><td>more cells, to rank by <i>like these</i></td></tr>
 <tr><td><b>Right click</b></td><td>on the table's header: more columns</td></tr>
 <tr><td><b>?</b></td><td>this list</td></tr>
-</table>"""
+</table>
+<p>Keys work while the focus is in the dock, and in no field that is typed in.</p>"""
 _SEARCH_PAUSE_MS = 120
+_CONTENT = 2
+"""Page with the table."""
 _KEEP_AT_FIRST = "background"
 """The strongest concepts of any cell are those of the ground around it."""
 
@@ -73,8 +80,10 @@ class ConceptsPanel(QWidget):
     scope_chosen : Scope
     slot_chosen : int
         Show the selected concept in this slot.
-    toggle_clicked
-        Show or hide the selected concept.
+    toggle_clicked, star_clicked
+        Show or hide the selected concept; star it, or take its star away.
+    judged : Verdict
+        On the selected cells.
     """
 
     encode_clicked = Signal()
@@ -83,6 +92,8 @@ class ConceptsPanel(QWidget):
     scope_chosen = Signal(str)
     slot_chosen = Signal(int)
     toggle_clicked = Signal()
+    star_clicked = Signal()
+    judged = Signal(str)
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -151,9 +162,8 @@ class ConceptsPanel(QWidget):
         self.below = LowerTabs()
         self.gallery = self.below.gallery
         self._lay_out()
-        self.table.toggle_pressed.connect(self.toggle_clicked)
-        self.table.slot_pressed.connect(self.slot_chosen)
-        self.table.help_pressed.connect(self.show_help)
+        # A click beside the controls makes the keys work too.
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
 
     def _lay_out(self) -> None:
         top = QHBoxLayout()
@@ -200,6 +210,43 @@ class ConceptsPanel(QWidget):
         all_of_it.addLayout(top)
         all_of_it.addLayout(self._stack, 1)
 
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """The keys of the dock, which whatever has the focus did not want itself."""
+        key = typed(event)
+        if key == "?":
+            self.show_help()
+        elif self._stack.currentIndex() != _CONTENT or not self._press(
+            key, repeated=event.isAutoRepeat()
+        ):
+            super().keyPressEvent(event)
+
+    def _press(self, key: str, *, repeated: bool) -> bool:
+        """Do what a key stands for; whether it stands for anything."""
+        moves = {
+            "up": (self.table, -1),
+            "down": (self.table, 1),
+            "left": (self.gallery, -1),
+            "right": (self.gallery, 1),
+        }
+        if key in moves:
+            view, by = moves[key]
+            view.step(by)
+            return True
+        acts: dict[str, Callable[[], None]] = {
+            " ": self.toggle_clicked.emit,
+            "n": self.table.edit_name,
+            "s": self.star_clicked.emit,
+            "a": lambda: self.judged.emit("accept"),
+            "r": lambda: self.judged.emit("reject"),
+        }
+        acts |= {
+            str(slot + 1): lambda slot=slot: self.slot_chosen.emit(slot)  # type: ignore[misc]
+            for slot in range(len(OVERLAY_COLOURS))
+        }
+        if key in acts and not repeated:
+            acts[key]()
+        return key in acts
+
     # --- setters ----------------------------------------------------------------------
 
     def set_stage(
@@ -212,7 +259,7 @@ class ConceptsPanel(QWidget):
         self._encode.setVisible(encoded or (catalogue and bool(cells)))
         self._export.setVisible(encoded)
         if encoded or catalogue:
-            self._stack.setCurrentIndex(2)
+            self._stack.setCurrentIndex(_CONTENT)
         else:
             self._stack.setCurrentIndex(1 if cells else 0)
         label = encode_label(cells or 0)

@@ -20,6 +20,7 @@ from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QListView, QWidget
 
 from napari_cytosae.core._drawing import blend_grid
+from napari_cytosae.widgets._keys import typed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     Index = QModelIndex | QPersistentModelIndex
 
 THUMBNAIL_PX = 64
-VERDICTS: dict[str, Verdict] = {"a": "accept", "r": "reject"}
 MARKS: dict[str, str] = {
     "": "",
     "accept": "\N{HEAVY CHECK MARK} ",
@@ -111,13 +111,10 @@ class Gallery(QListView):
         By the analyst.
     cell_activated : key
         Clicked or reached with the keyboard: go there.
-    judged : Verdict
-        A or R was pressed.
     """
 
     cells_selected = Signal(object)
     cell_activated = Signal(object)
-    judged = Signal(str)
 
     def __init__(self, *, side: int = THUMBNAIL_PX, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -150,19 +147,18 @@ class Gallery(QListView):
         """Mark cells that were accepted or rejected."""
         self._model.set_verdicts(verdicts)
 
-    def next_cell(self) -> None:
-        """Go to the cell after the current one, if there is one."""
-        after = self._model.index(self.currentIndex().row() + 1)
+    def step(self, cells: int) -> None:
+        """Go on to another cell, as Left and Right do, if there is one."""
+        after = self._model.index(self.currentIndex().row() + cells)
         if after.isValid():
             self.setCurrentIndex(after)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Keys of the review list; they act only while the gallery has the focus."""
-        verdict = VERDICTS.get(event.text().lower())
-        if verdict:
-            self.judged.emit(verdict)
-        else:
+        """Left and Right are the gallery's own; the others are of the panel around it."""
+        if typed(event) in ("", "left", "right"):
             super().keyPressEvent(event)
+        else:
+            event.ignore()
 
     def set_selected(self, keys: Collection[Any]) -> None:
         """Select cells, and bring the first into view."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     import napari
+    from qtpy.QtGui import QKeyEvent
 
     from napari_cytosae.session_values import Step
 
@@ -159,6 +160,14 @@ class CytoSAEWidget(QWidget):
     def _encode(self) -> None:
         self.go_to_step("concepts")
         self.encoding.encode()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Keys of step 3 also work where the focus is on the tabs."""
+        area = self.tabs.currentWidget()
+        if isinstance(area, QScrollArea) and area.widget() is self.concepts_panel:
+            self.concepts_panel.keyPressEvent(event)
+        else:
+            super().keyPressEvent(event)
 
     def event(self, event: QEvent) -> bool:
         """Leave the viewer when napari takes the widget out of its dock for good."""
