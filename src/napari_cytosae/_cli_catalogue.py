@@ -88,8 +88,8 @@ def show(
         Path | None,
         typer.Option(
             metavar="TXT",
-            help="Names of the labels, one a line; else classnames.txt of the folder, or as "
-            "published.",
+            help="Names of the labels, one a line; else classnames.txt of the folder, or "
+            "as published.",
             show_default=False,
         ),
     ] = None,
@@ -113,9 +113,7 @@ def show(
     from napari_cytosae.core.catalogue import load
     from napari_cytosae.core.class_labels import describe_classes, load_all
 
-    found = (
-        {folder.name: load(folder, classnames)} if classnames else load_all(folder)
-    )
+    found = {folder.name: load(folder, classnames)} if classnames else load_all(folder)
     names = _names(found, sae)
     if not concept.isdecimal():
         _list(found, concept, names, limit)
@@ -155,8 +153,11 @@ def _list(
         raise CytoError(f"No concept of this catalogue is called {text!r}: {known}.")
     first, catalogue = next(iter(found.items()))
     typer.echo(f"{'concept':>7}  fires in {first:<8} mean act  what its top images show")
-    for concept, row in table.head(limit).iterrows():
-        shown = f"{row['name']}: {row['text']}" if row["name"] else row["text"]
+    listed = table.head(limit)
+    for concept, name, said in zip(
+        listed.index.tolist(), listed["name"], listed["text"], strict=True
+    ):
+        shown = f"{name}: {said}" if name else said
         density, strength = catalogue.sparsity[concept], catalogue.mean_acts[concept]
         typer.echo(f"{concept:>7}  {density:>17.2%} {strength:>9.3g}  {shown}")
     if len(table) > limit:

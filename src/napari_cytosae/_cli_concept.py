@@ -109,19 +109,18 @@ def concept(
     cache = None if no_cache else open_cache()
     seen: list[Seen] = []
     skipped = 0
+    measured = None
     with ExitStack() as stack:
         for path in listed:
             try:
                 image = stack.enter_context(opened(path, pixel_size))
                 seen.append(_look_at(image, source, models, threshold, cache))
+                if stability:
+                    measured = drive(measure_stability(models, image, seen[0].crops))
             except CytoError as error:
                 skipped += skip(path, error)
         if listed and not seen:
             raise typer.Exit(BAD_INPUT)
-        measured = None
-        if stability:
-            job = measure_stability(models, seen[0].image, seen[0].crops)
-            measured = drive(job)
         parameters = source.as_parameters() | {
             "threshold": threshold,
             "device": models.device.type,

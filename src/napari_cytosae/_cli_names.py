@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads it
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_cytosae._cli_options import SaeReference
+from napari_cytosae._cli_options import SaeReference  # noqa: TC001 - typer reads it
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,9 @@ Target = Annotated[
 ]
 Sources = Annotated[
     list[Path],
-    typer.Argument(metavar="FILE", help="Names as exported here or in napari, JSON or CSV."),
+    typer.Argument(
+        metavar="FILE", help="Names as exported here or in napari, JSON or CSV."
+    ),
 ]
 
 

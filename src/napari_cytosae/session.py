@@ -208,6 +208,14 @@ class Session:
         self.cells_changed.emit(cells)
         self._announce_results()
 
+    def set_found(self, found: Found) -> None:
+        """Keep all that was found on the image looked at, as it was before."""
+        self._found = found
+        self._look_afresh()
+        self.cells_changed.emit(found.cells)
+        self._announce_results()
+        self.verdicts_changed.emit()
+
     def set_encoded(self, encoded: Encoded, crops: Crops, field_of_view_um: float) -> None:
         """Keep activations of (some of) the cells, and the field of view asked for."""
         settings = replace(self._found.settings, field_of_view_um=field_of_view_um)
@@ -215,18 +223,13 @@ class Session:
         self._look_afresh()
         self._announce_results()
 
-    def keep(
-        self,
-        sha256: str,
-        cells: Cells,
-        settings: CellSettings,
-        crops: Crops,
-        encoded: Encoded,
-    ) -> None:
+    def keep(self, sha256: str, found: Found) -> None:
         """Keep what was found on an image elsewhere, for when it is looked at."""
         if self._image is None or self._image.sha256 != sha256:
-            found = Found(cells, settings, cells.pixel_size, crops, encoded)
             self._elsewhere[sha256] = found
+        size = None if found.image is None else found.image.pixel_size
+        if size is not None and size.source == "user":
+            self._typed_sizes[sha256] = size
 
     def close_image(self, sha256: str) -> None:
         """Let go of what the models saw of an image elsewhere, tokens and pixels.
@@ -236,16 +239,21 @@ class Session:
         """
         found = self._elsewhere.get(sha256)
         if found is not None:
-            self._elsewhere[sha256] = replace(found, crops=None, encoded=None)
+            closed = replace(found, crops=None, encoded=None, image=None)
+            self._elsewhere[sha256] = closed
+
+    def found_images(self) -> dict[str, Found]:
+        """What is known of all images, by their sha256; that in front first."""
+        if self._image is None:
+            return dict(self._elsewhere)
+        here = replace(self._found, image=self._image)
+        return {self._image.sha256: here, **self._elsewhere}
 
     def encoded_images(self) -> dict[str, tuple[Cells, Crops, Encoded]]:
         """All images whose cells are encoded completely, by their sha256."""
-        known = dict(self._elsewhere)
-        if self._image is not None:
-            known[self._image.sha256] = self._found
         return {
             sha256: (found.cells, found.crops, found.encoded)
-            for sha256, found in known.items()
+            for sha256, found in self.found_images().items()
             if found.cells is not None
             and found.crops is not None
             and found.encoded is not None
@@ -270,7 +278,7 @@ class Session:
 
     def _leave_image(self) -> None:
         if self._image is not None and self._found.cells is not None:
-            self._elsewhere[self._image.sha256] = self._found
+            self._elsewhere[self._image.sha256] = replace(self._found, image=self._image)
         self._found = Found()
 
     def _look_afresh(self) -> None:
@@ -346,20 +354,12 @@ class Session:
 
     def review_list(self) -> list[tuple[int, int, Verdict]]:
         """All verdicts on the cells of the image: concept, cell, verdict."""
-        return _listed(self._found)
+        return self._found.review_list()
 
     def review_lists(self) -> dict[str, tuple[Cells, list[tuple[int, int, Verdict]]]]:
         """Cells of all images and the verdicts on them, by sha256; that in front first."""
-        known = dict(self._elsewhere)
-        if self._image is not None:
-            known = {self._image.sha256: self._found, **known}
         return {
-            sha256: (found.cells, _listed(found))
-            for sha256, found in known.items()
+            sha256: (found.cells, found.review_list())
+            for sha256, found in self.found_images().items()
             if found.cells is not None
         }
-
-
-def _listed(found: Found) -> list[tuple[int, int, Verdict]]:
-    said = found.verdicts
-    return sorted((concept, cell, said[concept, cell]) for concept, cell in said)

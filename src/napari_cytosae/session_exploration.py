@@ -23,6 +23,7 @@ class Exploration:
         self._catalogues: dict[str, Catalogue] = {}
         self._classes: pd.DataFrame | None = None
         self._stability: pd.DataFrame | None = None
+        self._where: pd.DataFrame | None = None
 
     @property
     def catalogues(self) -> Mapping[str, Catalogue]:
@@ -39,6 +40,18 @@ class Exploration:
         """Of `core.stability.measure_stability`, on the present cells."""
         return self._stability
 
+    @property
+    def where(self) -> pd.DataFrame | None:
+        """Of `core.concepts.location`, of the concepts looked at so far."""
+        return self._where
+
+    def add_where(self, where: pd.DataFrame) -> None:
+        """Take over where more concepts fire in the present cells; announces nothing."""
+        import pandas as pd
+
+        known = self._where
+        self._where = where if known is None else pd.concat([known, where])
+
     def set_catalogues(
         self, catalogues: Mapping[str, Catalogue], classes: pd.DataFrame | None
     ) -> None:
@@ -53,7 +66,7 @@ class Exploration:
 
     def forget_cells(self) -> None:
         """Let go what was said of the former cells; the session announces it."""
-        self._stability = None
+        self._stability = self._where = None
 
     def forget_models(self) -> None:
         """Let go all that belongs to the former SAE; the session announces it."""

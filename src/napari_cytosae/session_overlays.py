@@ -32,6 +32,11 @@ class Overlays:
         """One entry a slot; None where a slot is free, or nothing is there to be shown."""
         return self._ticked if self._allowed else _NOTHING
 
+    @property
+    def ticked(self) -> tuple[Overlay | None, ...]:
+        """As `slots`, also while there is nothing to be shown."""
+        return self._ticked
+
     def slot_of(self, concept: int) -> int | None:
         """The slot that shows a concept, or None."""
         return slot_of(self.slots, concept)

@@ -10,7 +10,8 @@ from napari_cytosae.core.types import PixelSize
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from napari_cytosae.core.types import CellKind, Cells, Crops, Encoded
+    from napari_cytosae.core.pyramid import Pyramid
+    from napari_cytosae.core.types import CellKind, Cells, Crops, Encoded, Image
 
 Step = Literal["models", "cells", "concepts", "patient"]
 StepState = Literal["todo", "done", "attention"]
@@ -84,6 +85,8 @@ class Found:
         Concept activations and kept tokens of the cells.
     verdicts : mapping of (concept, cell) to Verdict
         The analyst's review list.
+    image : Image or Pyramid or None
+        None where it was closed, or never looked at.
     """
 
     cells: Cells | None = None
@@ -92,6 +95,12 @@ class Found:
     crops: Crops | None = None
     encoded: Encoded | None = None
     verdicts: Mapping[tuple[int, int], Verdict] = field(default_factory=dict)
+    image: Image | Pyramid | None = None
+
+    def review_list(self) -> list[tuple[int, int, Verdict]]:
+        """The verdicts: concept, cell, verdict."""
+        said = self.verdicts
+        return sorted((concept, cell, said[concept, cell]) for concept, cell in said)
 
 
 @dataclass(frozen=True, slots=True)

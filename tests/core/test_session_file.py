@@ -11,7 +11,12 @@ from PIL import Image as PillowImage
 
 import napari_cytosae as cyto
 from napari_cytosae.core import pipeline
-from napari_cytosae.core.session_file import SavedSession, load_session, save_session
+from napari_cytosae.core.session_file import (
+    SavedImage,
+    SavedSession,
+    load_session,
+    save_session,
+)
 from napari_cytosae.core.types import CytoError, OccupiedError
 
 
@@ -20,17 +25,42 @@ def saved(weights, data_dir):
     models = cyto.load_models(
         weights / "vit.safetensors", weights / "sae.safetensors", "cpu", "float32"
     )
-    image = cyto.read_image(sorted((data_dir / "bccd").rglob("*.jpg"))[2])
-    found = pipeline.run(pipeline.analyze_image(image, models))
-    assert len(found.cells)
-    view = {"choice": {"sae": "größte"}, "verdicts": [[1, 2, "accept"]]}
+    images = []
+    for number, path in enumerate(sorted((data_dir / "bccd").rglob("*.jpg"))[2:4]):
+        image = cyto.read_image(path)
+        found = pipeline.run(pipeline.analyze_image(image, models))
+        assert len(found.cells)
+        state = {"verdicts": [[1, number, "accept"]]}
+        images.append(SavedImage(image, found.cells, found.crops, found.encoded, state))
+    images.append(SavedImage(image, images[0].cells, state={}))  # not encoded
+    images.append(SavedImage(image))  # not segmented
     hashes = models.sae_info.sha256, models.backbone_info.sha256
-    return SavedSession(image, found.cells, found.crops, found.encoded, view, *hashes)
+    return SavedSession(tuple(images), {"choice": {"sae": "größte"}}, *hashes)
+
+
+def write(folder, session):
+    return pipeline.run(save_session(folder, session))
 
 
 def test_everything_comes_back_to_the_bit(saved, tmp_path):
-    save_session(tmp_path / "s", saved)
-    back = load_session(tmp_path / "s")
+    write(tmp_path / "s", saved)
+    session = load_session(tmp_path / "s")
+    assert session.view == saved.view
+    assert session.sae_sha256 == saved.sae_sha256 != session.backbone_sha256
+    assert session.backbone_sha256 == saved.backbone_sha256
+    assert len(session.images) == len(saved.images) == 4
+    for one, other in zip(session.images[:2], saved.images[:2], strict=True):
+        assert_same(one, other)
+    assert session.images[2].encoded is None
+    np.testing.assert_array_equal(
+        session.images[2].cells.labels, saved.images[0].cells.labels
+    )
+    assert session.images[3].cells is None
+    write(tmp_path / "s", session)  # over the former one
+    assert load_session(tmp_path / "s").view == saved.view
+
+
+def assert_same(back, saved):
     np.testing.assert_array_equal(back.image.rgb, saved.image.rgb)
     assert (back.image.sha256, back.image.name) == (saved.image.sha256, saved.image.name)
     assert back.image.pixel_size == saved.image.pixel_size
@@ -45,11 +75,7 @@ def test_everything_comes_back_to_the_bit(saved, tmp_path):
     for one, other in zip(back.crops.images, saved.crops.images, strict=True):
         np.testing.assert_array_equal(one, other)
     assert back.crops.field_of_view_um == saved.crops.field_of_view_um
-    assert back.view == saved.view
-    assert back.sae_sha256 == saved.sae_sha256 != back.backbone_sha256
-    assert back.backbone_sha256 == saved.backbone_sha256
-    save_session(tmp_path / "s", back)  # over the former one
-    assert load_session(tmp_path / "s").view == saved.view
+    assert back.state == saved.state
 
 
 def test_what_is_no_session_is_said_and_nothing_lost(saved, tmp_path):
@@ -57,11 +83,11 @@ def test_what_is_no_session_is_said_and_nothing_lost(saved, tmp_path):
         load_session(tmp_path)
     PillowImage.new("RGB", (3, 3)).save(tmp_path / "holiday.png")
     with pytest.raises(OccupiedError, match="other files"):
-        save_session(tmp_path, saved)
+        write(tmp_path, saved)
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.png"]
-    folder = save_session(tmp_path / "s", saved)
-    arrays = (folder / "encoded.npz").read_bytes()
-    (folder / "encoded.npz").write_bytes(arrays[:1000])
+    folder = write(tmp_path / "s", saved)
+    arrays = (folder / "2" / "encoded.npz").read_bytes()
+    (folder / "2" / "encoded.npz").write_bytes(arrays[:1000])
     with pytest.raises(CytoError, match="is damaged"):
         load_session(folder)
     about = json.loads((folder / "session.json").read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from scipy import sparse
 from napari_cytosae.core.concepts import Annotation
 from napari_cytosae.core.enrichment import compare, enriched, likeness
 from napari_cytosae.core.types import PixelSize
-from napari_cytosae.session_values import Look, ModelChoice
+from napari_cytosae.session_values import Found, Look, ModelChoice
 from napari_cytosae.widgets import _concept_tasks
 from napari_cytosae.widgets._concept_rows import ConceptRows
 from napari_cytosae.widgets._settings import PanelSettings
@@ -41,6 +41,20 @@ def choose_source(panel, source):
     sources = panel.below._sources
     sources.setCurrentIndex(sources.findData(source))
     sources.activated.emit(sources.currentIndex())
+
+
+def flagged(panel):
+    """Flags by concept, of all rows that have any."""
+    model, column = panel.model, KEYS.index("flags")
+    shown = {
+        model.concept_at(row): model.index(row, column).data(Qt.ItemDataRole.ToolTipRole)
+        for row in range(model.rowCount())
+    }
+    return {concept: flags for concept, flags in shown.items() if flags}
+
+
+def concepts(panel, count):
+    return [panel.model.concept_at(row) for row in range(count)]
 
 
 def captions(panel):
@@ -179,6 +193,17 @@ def test_examples_rank_concepts_and_all_other_cells(encoded, panel, until):
     assert session.focus.selection.cell_ids == (int(ids[others[1]]),)
     assert session.focus.examples == (int(ids[1]), int(ids[3]))
     assert captions(panel) == expected
+    # The table puts first what they share, in the order that the gallery goes by.
+    weights = enriched(mean, [1, 3], limit=mean.shape[1])
+    listed = list(weights)
+    until(lambda: concepts(panel, len(listed)) == listed)
+    model, column = panel.model, KEYS.index("specificity")
+    shown = [model.index(row, column).data() for row in range(model.rowCount())]
+    assert shown[:3] == [f"{weights[concept]:.2f}" for concept in listed[:3]]
+    assert set(shown[len(listed) :]) == {""}
+    session.focus.set_scope("image")
+    here = session.encoded.activations.mean.toarray().mean(axis=0)
+    until(lambda: concepts(panel, 3) == np.argsort(-here)[:3].tolist())
 
 
 def test_the_fdr_column_is_that_of_the_selection(encoded, panel, until):
@@ -238,7 +263,8 @@ def test_a_patient_is_ranked_over_all_of_his_images(encoded, panel, until):
     first, second = (rows(session.encoded, np.array(take)) for take in ([0, 1], [2, 4]))
     for key, part in (("a" * 64, first), ("b" * 64, second)):
         table = cells.table.assign(image=f"{key[0]}.png")
-        session.keep(key, replace(cells, table=table), session.settings, crops, part)
+        found = Found(replace(cells, table=table), crops=crops, encoded=part)
+        session.keep(key, found)
     patients.assign([(PatientImage(f"{k}.png", f"{k}.png"), "P1") for k in "ab"])
     pooled = concatenate([first, second, session.encoded])
     expected = ranking(pooled.activations, [0, 1, 2, 3]).set_index("concept")
@@ -459,12 +485,48 @@ def test_catalogue_gives_classes_before_names(encoded, panel, until, tmp_path):
     assert panel.model.index(0, 2).data() == "basophil (MLL23 10/10)"
     assert panel.model.index(0, 2).data(Qt.ItemDataRole.EditRole) == ""
     assert "H" in panel.model.index(0, KEYS.index("flags")).data()
-    # Of another SAE: refused, and what was opened stays.
+    # Of another SAE: not joined with these cells, and what was opened stays.
     for path in folder.glob("*.pt"):
         torch.save(torch.load(path, weights_only=True)[:99], path)
     panel.tools.chosen.emit("catalogue", str(tmp_path))
     until(lambda: "another SAE (99 concepts)" in encoded.strip.text)
     assert session.exploration.classes is not None
+    assert len(session.exploration.catalogues["MLL23"]) == 256
+
+
+@pytest.mark.parametrize("choice", [ModelChoice(), ModelChoice(sae="nowhere.pt")])
+def test_a_catalogue_is_browsed_whatever_sae_is_loaded(dock, until, tmp_path, choice):
+    session, panel = dock.session, dock.concepts_panel
+    session.choose(choice)
+    write_catalogue(tmp_path, 1500, 1203)
+    panel.tools.chosen.emit("catalogue", str(tmp_path))
+    browser = next(c for c in dock._controllers if hasattr(c, "_browser"))._browser
+    until(lambda: browser.window is not None and browser.window.isVisible(), 60_000)
+    window = browser.window
+    assert "shown in a window of its own" in dock.strip.text
+    assert not session.exploration.catalogues
+    assert "1,500 concepts" in window.windowTitle()
+    window.search.setText("basofil")
+    until(lambda: window.model.rowCount() == 1)
+    assert window.model.index(0, KEYS.index("name")).data() == "basophil (MLL23 10/10)"
+    window.table.selectRow(0)
+    until(lambda: "Concept 1203: basophil (MLL23 10/10)" in window.about)
+    assert "fires in 100.00% of the images, mean activation 1" in window.about
+    until(lambda: window.gallery.model().rowCount() == 10)
+    shown = window.gallery.model()
+    assert {shown.index(row).data() for row in range(10)} == {"1"}
+    assert "basophil, image" in shown.index(0).data(Qt.ItemDataRole.ToolTipRole)
+    # Its own selection: the session knows nothing of such a concept.
+    assert session.focus.selection.concept is None
+    window.search.setText("")
+    window.atlas_clicked.emit()
+    until(lambda: browser.atlas is not None and browser.atlas.isVisible())
+    assert browser.atlas._points.concepts.tolist() == [1203]
+    assert browser.atlas._points.flags == ["always-on; high magnitude"]
+    browser.atlas.concepts_picked.emit([5])
+    until(lambda: window.model.rowCount() == 0)
+    window._all.click()
+    assert window.model.rowCount() == 1
 
 
 def test_stability_is_measured_and_flags_concepts(encoded, panel, until):
@@ -502,7 +564,7 @@ def test_the_passport_is_one_file(encoded, panel, until, tmp_path):
     assert f"Concept {concept} a &lt;name&gt;" in text
     assert session.models.sae_info.sha256 in text
     assert "Similar concepts" in text
-    flags = panel.model.flagged().get(concept, "none")
+    flags = flagged(panel).get(concept, "none")
     assert f"<td>flags</td><td>{flags}</td>" in text
     assert "fdr" not in text
     assert [path.name for path in tmp_path.glob("*.html")] == ["page.html"]
@@ -612,7 +674,9 @@ def test_a_session_is_opened_as_it_was_saved(
     folder = tmp_path / "saved"
     panel.tools.chosen.emit("save", str(folder))
     until(lambda: (folder / "names.json").exists() and not encoded.desk.busy)
-    assert {path.suffix for path in folder.iterdir()} == {".json", ".tif", ".csv", ".npz"}
+    assert {path.suffix for path in folder.rglob("*.*")} == {
+        *(".json", ".tif", ".csv", ".npz")
+    }
     identity = session.image.sha256, session.image.name, session.image.pixel_size
     assert session.image.pixel_size == PixelSize(0.11, "user")
 
@@ -649,6 +713,67 @@ def test_a_session_is_opened_as_it_was_saved(
         assert one.shape == (y1 - y0, x1 - x0, 3)
 
 
+def test_all_open_images_are_saved_and_come_back(encoded, panel, viewer, until, tmp_path):
+    session = encoded.session
+    first = session.image.sha256
+    concept = panel.model.concept_at(1)
+    session.judge(concept, [2], "reject")
+    layer = viewer.add_image(viewer.layers["smear.png"].data[::-1].copy(), name="flipped")
+    encoded.cells.look_at(layer)
+    until(lambda: session.image is not None and session.image.sha256 != first)
+    session.type_pixel_size(0.1)
+    encoded.cells_panel.segment_clicked.emit()
+    until(lambda: session.cells is not None and not encoded.desk.busy)
+    encoded.cells_panel.encode_clicked.emit()
+    until(lambda: session.encoded is not None and not encoded.desk.busy)
+    ids = session.encoded.cell_ids.tolist()
+    session.judge(concept, [ids[0]], "accept")
+    session.focus.select_cells(ids[1:3])
+    session.focus.set_scope("like")
+    session.overlays.show(concept)
+    then = session.found_images()
+    assert len(then) == 2
+    panel.tools.chosen.emit("save", str(tmp_path / "s"))
+    until(lambda: (tmp_path / "s" / "names.json").exists() and not encoded.desk.busy)
+    assert "Saved 2 images" in encoded.strip.text
+    # As a new dock would find it: no image, other models, nothing known.
+    viewer.layers.clear()
+    until(lambda: session.image is None)
+    session.choose(ModelChoice())
+    session._elsewhere.clear()
+    session._typed_sizes.clear()
+    panel.tools.chosen.emit("open", str(tmp_path / "s"))
+    until(lambda: session.encoded is not None and session.focus.scope == "like", 60_000)
+    now = session.found_images()
+    assert list(now) == list(then)
+    for one, other in zip(now.values(), then.values(), strict=True):
+        assert (one.settings, one.pixel_size) == (other.settings, other.pixel_size)
+        assert one.verdicts == other.verdicts
+        assert one.image.pixel_size == other.image.pixel_size
+        np.testing.assert_array_equal(one.cells.labels, other.cells.labels)
+        np.testing.assert_array_equal(one.encoded.tokens, other.encoded.tokens)
+        assert abs(one.encoded.activations.max - other.encoded.activations.max).max() == 0
+    assert session.focus.examples == tuple(ids[1:3])
+    assert session.overlays.slot_of(concept) == 0
+    assert [la.name for la in encoded.layers.images()] == ["flipped", "smear"]
+    assert [la.visible for la in encoded.layers.images()] == [True, False]
+    # The other image is a click in the gallery away, with all that was found on it.
+    panel.below._sources.setCurrentIndex(panel.below._sources.findData("all"))
+    session.focus.set_scope("image")
+    encoded.cells.look_at_image(first)
+    until(lambda: session.image is not None and session.image.sha256 == first)
+    assert session.review_list() == [(concept, 2, "reject")]
+    assert session.encoded is not None
+    # Once more in a dock that looks at the other image: nothing is opened twice.
+    panel.tools.chosen.emit("open", str(tmp_path / "s"))
+    until(lambda: session.focus.scope == "like", 60_000)
+    assert len(encoded.layers.images()) == 2
+    # An image that is closed takes its pixels along, and is in no session.
+    viewer.layers.remove(encoded.layers.images()[1])
+    panel.tools.chosen.emit("save", str(tmp_path / "t"))
+    until(lambda: "Saved 1 image in" in encoded.strip.text)
+
+
 @pytest.mark.parametrize("role", ["sae", "backbone"])
 def test_another_model_is_said_and_its_activations_not_taken(
     encoded, panel, until, tmp_path, role
@@ -679,7 +804,7 @@ def on_screen(atlas, number):
 
 def test_the_atlas_shows_all_concepts_and_lists_those_drawn_around(encoded, panel, until):
     session = encoded.session
-    until(lambda: bool(panel.model.flagged()))
+    until(lambda: bool(flagged(panel)))
     panel.tools.chosen.emit("atlas", "")
     controller = next(c for c in encoded._controllers if hasattr(c, "_tools"))
     atlas = controller._windows.atlas
@@ -696,7 +821,7 @@ def test_the_atlas_shows_all_concepts_and_lists_those_drawn_around(encoded, pane
         at = on_screen(atlas, number)
         colour = atlas._plot.grab().toImage().pixelColor(at)
         assert colour.getRgb()[:3] == tuple(atlas.dots.colours[number])
-    flags = panel.model.flagged()
+    flags = flagged(panel)
     for concept, place in zip(points.concepts, points.flagged, strict=True):
         said = flags.get(int(concept), "").partition(";")[0]
         assert place == (1 + FLAGS.index(said) if said else 0)
@@ -729,8 +854,8 @@ def test_groups_are_drawn_against_concepts_and_lead_to_cells(encoded, panel, unt
     until(lambda: "only one group" in heatmap._about.text())
     kinds = ["wbc", "rbc", "wbc", "rbc", "rbc"]
     table = session.cells.table.assign(kind=kinds)
-    part = (session.settings, session.crops, session.encoded)
-    session.keep("a" * 64, replace(session.cells, table=table), *part)
+    cells = replace(session.cells, table=table)
+    session.keep("a" * 64, Found(cells, crops=session.crops, encoded=session.encoded))
     heatmap.grouping_chosen.emit("kind")
     mean = session.encoded.activations.mean
     until(lambda: bool(heatmap.shown()))

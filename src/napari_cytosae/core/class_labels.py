@@ -188,7 +188,7 @@ def find_concepts(
     classes = describe_classes(catalogues)
     searched = {
         concept: f"{said.get(concept, '')} {shown}".strip()
-        for concept, shown in classes["class"].items()
+        for concept, shown in enumerate(classes["class"])
     }
     found = classes.loc[find(text, {key: t for key, t in searched.items() if t})].copy()
     found["name"] = [said.get(concept, "") for concept in found.index]

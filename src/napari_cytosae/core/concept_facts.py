@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from napari_cytosae.core.catalogue import Catalogue
     from napari_cytosae.core.concepts import ConceptNames
     from napari_cytosae.core.models import Models
-    from napari_cytosae.core.pyramid import Pyramid
-    from napari_cytosae.core.types import Cells, Crops, Encoded, Image
+    from napari_cytosae.core.provenance import Named
+    from napari_cytosae.core.types import Cells, Crops, Encoded
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
     """The encoded cells of one image, with their tokens."""
 
-    image: Image | Pyramid
+    image: Named
     cells: Cells
     crops: Crops
     encoded: Encoded

@@ -136,9 +136,7 @@ def merge_names(names: ConceptNames, path: Path | str) -> Merged:
     return Merged(added, tuple(conflicts), tuple(ratings))
 
 
-def merge_files(
-    paths: Sequence[Path | str], output: Path | str
-) -> dict[Path, Merged]:
+def merge_files(paths: Sequence[Path | str], output: Path | str) -> dict[Path, Merged]:
     """Make one file, as of `export_names`, of those of several people.
 
     Each is merged into those before it, see `merge_names`: the first one's words stand.

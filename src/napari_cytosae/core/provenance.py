@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,8 +16,7 @@ from napari_cytosae.core.types import Provenance
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from napari_cytosae.core.pyramid import Pyramid
-    from napari_cytosae.core.types import BackboneInfo, Image, SaeInfo
+    from napari_cytosae.core.types import BackboneInfo, SaeInfo
 
 _PACKAGES = (
     "napari-cytosae",
@@ -37,8 +36,28 @@ _PACKAGES = (
 )
 
 
+class Named(Protocol):
+    """An image as far as a record goes: what it is called, and its content's hash."""
+
+    @property
+    def name(self) -> str:
+        """Of the file or layer."""
+
+    @property
+    def sha256(self) -> str:
+        """Of its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageIdentity:
+    """An image whose pixels are not at hand."""
+
+    name: str
+    sha256: str
+
+
 def provenance(
-    images: Iterable[Image | Pyramid],
+    images: Iterable[Named],
     parameters: Mapping[str, Any],
     backbone: BackboneInfo | None = None,
     sae: SaeInfo | None = None,
@@ -47,7 +66,7 @@ def provenance(
 
     Parameters
     ----------
-    images : iterable of Image or Pyramid
+    images : iterable of Image, Pyramid or ImageIdentity
         The inputs; those of one name and different content are numbered.
     parameters : mapping
         Whatever changes the result: threshold, field of view, pixel size and its source,

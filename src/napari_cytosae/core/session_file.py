@@ -1,16 +1,17 @@
 """A session as a folder: JSON, CSV, TIFF and plain arrays, nothing that is executed.
 
-``session.json`` says what was looked at and with which models; ``image.tif`` holds the
-pixels, ``cells.tif``, ``nuclei.tif`` and ``cells.csv`` the cells, ``encoded.npz`` the
-activations and tokens, ``names.json`` what is said of concepts.
+``session.json`` says what was looked at and with which models. Each image has a folder,
+``1`` for the one in front: ``image.tif`` holds the pixels, ``cells.tif``, ``nuclei.tif``
+and ``cells.csv`` the cells, ``encoded.npz`` the activations and tokens. ``names.json`` is
+what is said of concepts.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,11 +29,37 @@ from napari_cytosae.core.types import (
     Image,
     OccupiedError,
     PixelSize,
+    Progress,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
 FILE = "session.json"
-SCHEMA = 1
+SCHEMA = 2
 _PARTS = ("n_patches", "max", "mean", "mean_with_cls", "cls")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedImage:
+    """One image of a session.
+
+    Attributes
+    ----------
+    image : Image
+    cells : Cells or None
+        None before any were looked for.
+    crops : Crops or None
+    encoded : Encoded or None
+    state : dict
+        JSON values: how the cells were found, verdicts on them.
+    """
+
+    image: Image
+    cells: Cells | None = None
+    crops: Crops | None = None
+    encoded: Encoded | None = None
+    state: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,27 +68,29 @@ class SavedSession:
 
     Attributes
     ----------
-    image : Image
-    cells : Cells
-    crops : Crops or None
-    encoded : Encoded or None
+    images : tuple of SavedImage
+        At least one; that in front first.
     view : dict
-        JSON values: models picked, settings, selection, overlays, verdicts.
+        JSON values: models picked, selection, overlays.
     sae_sha256, backbone_sha256 : str
-        Of the models that made `encoded`; empty where a former version did not say.
+        Of the models that encoded the cells; empty where none are.
     """
 
-    image: Image
-    cells: Cells
-    crops: Crops | None
-    encoded: Encoded | None
+    images: tuple[SavedImage, ...]
     view: dict[str, Any]
     sae_sha256: str
     backbone_sha256: str
 
 
-def save_session(folder: Path | str, saved: SavedSession) -> Path:
+def save_session(
+    folder: Path | str, saved: SavedSession
+) -> Generator[Progress, None, Path]:
     """Write a session; a former one there is replaced when the new one is complete.
+
+    Yields
+    ------
+    Progress
+        Before each image.
 
     Raises
     ------
@@ -71,31 +100,48 @@ def save_session(folder: Path | str, saved: SavedSession) -> Path:
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).is_file():
         raise OccupiedError(f"{folder} holds other files: choose an empty folder.")
-    image, cells = saved.image, saved.cells
+    images: list[dict[str, Any]] = []
     about: dict[str, Any] = {
         "schema": SCHEMA,
         "sae_sha256": saved.sae_sha256,
         "backbone_sha256": saved.backbone_sha256,
-        "image": {"name": image.name, "sha256": image.sha256, "notes": image.notes},
-        "image_pixel_size": _size(image.pixel_size),
-        "cells_pixel_size": _size(cells.pixel_size),
-        "single_cell": cells.single_cell,
         "view": saved.view,
+        "images": images,
     }
     with atomic_folder(folder) as temporary:
-        tifffile.imwrite(
-            temporary / "image.tif", image.rgb, photometric="rgb", compression="zlib"
-        )
-        write_labels(cells.labels, temporary / "cells.tif", cells.pixel_size.um)
-        write_labels(cells.nuclei, temporary / "nuclei.tif", cells.pixel_size.um)
-        write_csv(cells_frame(cells), temporary / "cells.csv")
-        if saved.encoded is not None and saved.crops is not None:
-            about["field_of_view_um"] = saved.crops.field_of_view_um
-            about["crop_size_source"] = saved.crops.pixel_size_source
-            np.savez(temporary / "encoded.npz", **_arrays(saved.encoded))
+        for done, each in enumerate(saved.images):
+            yield Progress("Saving the session", done, len(saved.images), "images")
+            place = temporary / str(done + 1)
+            place.mkdir()
+            images.append(_write(place, each))
         text = json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False)
         (temporary / FILE).write_text(text, encoding="utf-8")
     return folder
+
+
+def _write(place: Path, saved: SavedImage) -> dict[str, Any]:
+    """Write the files of one image; what ``session.json`` says of it."""
+    image, cells = saved.image, saved.cells
+    about: dict[str, Any] = {
+        "image": {"name": image.name, "sha256": image.sha256, "notes": image.notes},
+        "image_pixel_size": _size(image.pixel_size),
+        "state": saved.state,
+    }
+    tifffile.imwrite(place / "image.tif", image.rgb, photometric="rgb", compression="zlib")
+    if cells is None:
+        return about
+    about |= {
+        "cells_pixel_size": _size(cells.pixel_size),
+        "single_cell": cells.single_cell,
+    }
+    write_labels(cells.labels, place / "cells.tif", cells.pixel_size.um)
+    write_labels(cells.nuclei, place / "nuclei.tif", cells.pixel_size.um)
+    write_csv(cells_frame(cells), place / "cells.csv")
+    if saved.encoded is not None and saved.crops is not None:
+        about["field_of_view_um"] = saved.crops.field_of_view_um
+        about["crop_size_source"] = saved.crops.pixel_size_source
+        np.savez(place / "encoded.npz", **_arrays(saved.encoded))
+    return about
 
 
 def load_session(folder: Path | str) -> SavedSession:
@@ -113,37 +159,45 @@ def load_session(folder: Path | str) -> SavedSession:
         about = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if about["schema"] != SCHEMA:
             raise CytoError(f"{folder} is a session of another version of this program.")
-        return _read(folder, about)
+        images = tuple(
+            _read(folder / str(number), each, about["sae_sha256"])
+            for number, each in enumerate(about["images"], 1)
+        )
+        return SavedSession(
+            images, about["view"], about["sae_sha256"], about["backbone_sha256"]
+        )
     except CytoError:
         raise
     except Exception as error:  # parsers of damaged bytes raise nearly anything
         raise CytoError(f"The session in {folder} is damaged: {error}.") from error
 
 
-def _read(folder: Path, about: dict[str, Any]) -> SavedSession:
+def _read(place: Path, about: dict[str, Any], sae_sha256: str) -> SavedImage:
     described = about["image"]
     image = Image(
-        tifffile.imread(folder / "image.tif"),
+        tifffile.imread(place / "image.tif"),
         described["name"],
         PixelSize(**about["image_pixel_size"]),
         described["sha256"],
         tuple(described["notes"]),
     )
-    table = pd.read_csv(folder / "cells.csv", keep_default_na=False, na_values=[""])
+    if not (place / "cells.csv").is_file():
+        return SavedImage(image, state=about["state"])
+    table = pd.read_csv(place / "cells.csv", keep_default_na=False, na_values=[""])
     table["touches_border"] = table["touches_border"].astype(bool)
     texts = ["image", "kind", "qc", "pixel_size_source"]
     table[texts] = table[texts].astype(object)
     cells = Cells(
-        tifffile.imread(folder / "cells.tif"),
-        tifffile.imread(folder / "nuclei.tif"),
+        tifffile.imread(place / "cells.tif"),
+        tifffile.imread(place / "nuclei.tif"),
         table,
         PixelSize(**about["cells_pixel_size"]),
         about["single_cell"],
     )
     crops = encoded = None
-    if (folder / "encoded.npz").is_file():
-        with (folder / "encoded.npz").open("rb") as f, np.load(f) as arrays:
-            encoded = _encoded(dict(arrays), about["sae_sha256"])
+    if (place / "encoded.npz").is_file():
+        with (place / "encoded.npz").open("rb") as f, np.load(f) as arrays:
+            encoded = _encoded(dict(arrays), sae_sha256)
         crops = Crops(
             tuple(cut(image.rgb, box) for box in encoded.boxes),
             encoded.boxes,
@@ -151,15 +205,7 @@ def _read(folder: Path, about: dict[str, Any]) -> SavedSession:
             about["field_of_view_um"],
             about["crop_size_source"],
         )
-    return SavedSession(
-        image,
-        cells,
-        crops,
-        encoded,
-        about["view"],
-        about["sae_sha256"],
-        about.get("backbone_sha256", ""),
-    )
+    return SavedImage(image, cells, crops, encoded, about["state"])
 
 
 def _size(size: PixelSize) -> dict[str, Any]:

@@ -41,7 +41,9 @@ def attempts(text: str, known: Callable[[], Collection[str]]) -> Iterator[list[s
 def find(text: str, texts: Mapping[int, str]) -> list[int]:
     """Keys of the texts that say `text`, or (nearly) all of its words."""
     lowered = {key: said.lower() for key, said in texts.items()}
-    for wanted in attempts(text, lambda: {w for said in lowered.values() for w in said.split()}):
+    for wanted in attempts(
+        text, lambda: {w for said in lowered.values() for w in said.split()}
+    ):
         found = [key for key, said in lowered.items() if all(w in said for w in wanted)]
         if found:
             return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from napari_cytosae.widgets._cache_controller import CacheController
+from napari_cytosae.widgets._catalogue_browser import CatalogueBrowser
 from napari_cytosae.widgets._cells_controller import CellsController
 from napari_cytosae.widgets._compare_controller import CompareController
 from napari_cytosae.widgets._concepts_controller import ConceptsController
@@ -74,6 +75,7 @@ def _of_concepts(dock: CytoSAEWidget, cells: CellsController) -> list[Controller
     desk, jobs, layers = dock.desk, dock.jobs, dock.layers
     rating = RatingController(session, desk, jobs, panel)
     windows = ExplorerWindows(session, patients, desk, jobs, panel)
+    browser = CatalogueBrowser(desk, jobs, panel)
     return [
         ConceptsController(session, patients, desk, jobs, panel),
         OverlaysController(session, desk, jobs, layers, panel),
@@ -81,7 +83,7 @@ def _of_concepts(dock: CytoSAEWidget, cells: CellsController) -> list[Controller
         InspectorController(session, jobs, layers, panel),
         NotesController(session, desk, panel),
         rating,
-        ToolsController(session, desk, layers, panel, windows, rating),
+        ToolsController(session, desk, cells, panel, windows, rating, browser),
     ]
 
 

@@ -23,17 +23,18 @@ class CatalogueWork:
 
     Attributes
     ----------
-    models : Models
-        Of the catalogues' SAE.
+    catalogues : mapping of data set to Catalogue
     concept : int
+    models : Models or None
+        Of the catalogues' SAE; without them nothing is drawn into the cells.
     colour : str
-        In which it is drawn into the cells; empty where it is not.
+        In which the concept is drawn into the cells; empty where it is not.
     """
 
-    models: Models
     catalogues: Mapping[str, Catalogue]
     concept: int
-    colour: str
+    models: Models | None = None
+    colour: str = ""
 
 
 def fill_from_catalogues(
@@ -55,7 +56,7 @@ def fill_from_catalogues(
     crops = [crop for *_, crop in listed if crop is not None]
     grids: list[Float32Array] = []
     top = 0.0
-    if crops and work.colour:
+    if crops and work.colour and work.models is not None:
         from napari_cytosae.core import pipeline
         from napari_cytosae.core.cache import open_cache
         from napari_cytosae.core.overlay import robust_scale

@@ -107,10 +107,24 @@ class CellsController:
         if layer is not self._layers.source:
             self._open(layer)
 
+    def open_images(self, images: Sequence[Image]) -> None:
+        """Analyse the first of some images; those that are not open yet are opened."""
+        for image in images:
+            if self._open_layer(image.sha256) is None:
+                # The others would lie over it.
+                layer = self._layers.open_image(image, visible=image is images[0])
+                self._layer_of[image.sha256] = layer
+        self.look_at_image(images[0].sha256)
+
+    def _open_layer(self, sha256: str) -> ImageLayer | None:
+        """The layer of an image that was read before, where it is still open."""
+        layer = self._layer_of.get(sha256)
+        return layer if layer in self._layers.images() else None
+
     def look_at_image(self, sha256: str) -> bool:
         """Analyse an image that was read before; False where it is no longer open."""
-        layer = self._layer_of.get(sha256)
-        if layer is None or layer not in self._layers.images():
+        layer = self._open_layer(sha256)
+        if layer is None:
             return False
         if layer is not self._layers.source:
             self._show_source(visible=False)

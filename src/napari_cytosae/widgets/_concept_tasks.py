@@ -58,6 +58,8 @@ class RankingWork:
     pool : sequence of (ConceptActivations, ndarray of int64)
         Several images and the rows of each to rank by, against all of their other cells;
         empty: only `encoded`.
+    shared : bool
+        Rank by what most of the rows have in common, as the search by example does.
     summary : Summary or None
         Of `encoded`, once it is known.
     where : DataFrame or None
@@ -81,6 +83,7 @@ class RankingWork:
     mean_acts: npt.NDArray[np.float32] | None = None
     stability: pd.DataFrame | None = None
     pool: Sequence[tuple[ConceptActivations, npt.NDArray[np.int64]]] = ()
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,7 +140,7 @@ def draw_overlays(
 def rank(work: RankingWork) -> Generator[Progress, None, Ranked]:
     """Concepts of the rows, or of one patch, the strongest first."""
     from napari_cytosae.core.concepts import flags, patch_ranking, ranking, summarise
-    from napari_cytosae.core.enrichment import compare
+    from napari_cytosae.core.enrichment import compare, enriched
 
     yield Progress("Ranking", 0, 0, "concepts")
     activations, rows = work.encoded.activations, work.rows
@@ -150,6 +153,10 @@ def rank(work: RankingWork) -> Generator[Progress, None, Ranked]:
     else:
         latents = _latents_of_patch(work, int(work.rows[0]), work.patch)
         table = patch_ranking(latents, summary)
+    if work.shared:
+        # The very weights that the gallery's order rests on; what is not shared has none.
+        weights = enriched(activations.mean, rows, limit=activations.mean.shape[1])
+        table["specificity"] = table["concept"].map(weights)
     known = None if work.where is None else work.where["where"]
     table["where"] = "" if known is None else table["concept"].map(known).fillna("")
     table["flags"] = flags(
@@ -174,7 +181,7 @@ def rank_catalogue(
     import numpy as np
     import pandas as pd
 
-    from napari_cytosae.core.concepts import flags
+    from napari_cytosae.core.concepts import MIN_CELLS, flags
 
     yield Progress("Listing the catalogue", 0, 0, "concepts")
     fires = np.flatnonzero(catalogue.sparsity > 0)
@@ -189,7 +196,8 @@ def rank_catalogue(
             "where": "",
         }
     )
-    table["flags"] = flags(table, 0, mean_acts=catalogue.mean_acts)
+    # It is of many images: what fires in nearly all of them is always on.
+    table["flags"] = flags(table, MIN_CELLS, mean_acts=catalogue.mean_acts)
     if classes is not None:
         table["class"] = classes["text"].reindex(fires).to_numpy()
     return ConceptRows.of(table).said(said)
@@ -246,13 +254,6 @@ def locate(
         parts.append(location(models.concept_grids(encoded, some), masks, some))
         yield Progress("Locating", start + len(some), len(concepts), "concepts")
     return pd.concat(parts)
-
-
-def joined(known: pd.DataFrame | None, more: pd.DataFrame) -> pd.DataFrame:
-    """Two results of `locate` on the same cells as one."""
-    import pandas as pd
-
-    return more if known is None else pd.concat([known, more])
 
 
 def some_cells(encoded: Encoded, only: slice | npt.NDArray[np.int64]) -> Encoded:

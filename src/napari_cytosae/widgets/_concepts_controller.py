@@ -12,14 +12,19 @@ from napari_cytosae.widgets._concept_rows import ConceptRows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+    import numpy.typing as npt
+
     from napari_cytosae.core._annotation import Annotation
-    from napari_cytosae.core.types import Encoded
+    from napari_cytosae.core.types import ConceptActivations, Encoded
     from napari_cytosae.patient_session import PatientSession
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import Scope, Selection
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._jobs import Ended, Jobs
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
+
+    Rows = npt.NDArray[np.int64]
 
 _LANE, _WHERE = "rank", "where"
 _NONE = "There are no cells of this kind in the image."
@@ -49,13 +54,13 @@ class ConceptsController:
         self._session, self._patients = session, patients
         self._desk, self._jobs, self._panel = desk, jobs, panel
         self._summary: Any = None
-        self._where: Any = None
         self._selected = session.focus.selection
         panel.scope_chosen.connect(session.focus.set_scope)
         panel.model.renamed.connect(self._rename)
         panel.star_clicked.connect(self._star_selected)
         panel.table.concept_selected.connect(session.focus.select_concept)
         panel.overlay.renamed.connect(self._rename_selected)
+        panel.below.source_changed.connect(self._on_source)
         desk.busy_changed.connect(self._show_stage)
         self._connections: list[tuple[Any, Callable[..., None]]] = [
             (session.cells_changed, self._show_stage),
@@ -88,7 +93,7 @@ class ConceptsController:
         )
 
     def _on_encoded(self, encoded: Encoded | None) -> None:
-        self._summary = self._where = None
+        self._summary = None
         self._jobs.abandon(_LANE)
         self._jobs.abandon(_WHERE)
         # Of other cells than the ones that are named beside it, until the next ranking.
@@ -138,6 +143,11 @@ class ConceptsController:
         self._show_stage()
         self._rank()
 
+    def _on_source(self) -> None:
+        # Examples are told from the cells that the gallery searches.
+        if self._session.focus.scope == "like":
+            self._rank()
+
     def _on_verdicts(self) -> None:
         if self._session.focus.scope == "accepted":
             self._rank()
@@ -157,7 +167,7 @@ class ConceptsController:
         scope, selection = session.focus.scope, session.focus.selection
         rows = session.rows(_scopes.cells_of(session))
         patch = selection.patch if scope == "patch" else None
-        pool = _scopes.pool(session, self._patients) if scope == "patient" else ()
+        pool = self._pool(scope)
         missing = not len(rows) or (scope == "patch" and patch is None)
         if scope == "patient":
             missing = not any(len(of_image) for _, of_image in pool)
@@ -175,11 +185,12 @@ class ConceptsController:
             rows,
             patch,
             self._summary,
-            self._where,
+            known.where,
             known.classes,
             None if catalogue is None else catalogue.mean_acts,
             known.stability,
             pool,
+            scope == "like",
         )
 
         def ended(end: Ended) -> None:
@@ -189,8 +200,8 @@ class ConceptsController:
                 self._on_names()
             if self._jobs.running(_WHERE) is None:
                 top = end.value.rows.concept[: _concept_tasks.LOCATED].tolist()
-                known = () if self._where is None else self._where.index
-                self._locate([concept for concept in top if concept not in known])
+                located = () if known.where is None else known.where.index
+                self._locate([concept for concept in top if concept not in located])
 
         self._jobs.run(
             _LANE,
@@ -199,6 +210,15 @@ class ConceptsController:
             on_ended=ended,
             on_failed=lambda error: self._desk.fail(str(error), error.details),
         )
+
+    def _pool(self, scope: Scope) -> list[tuple[ConceptActivations, Rows]]:
+        """The images whose cells are compared; none: those of the image alone."""
+        if scope == "patient":
+            return _scopes.pool(self._session, self._patients)
+        if scope == "like":
+            others = self._panel.below.source == "all"
+            return _scopes.examples_among(self._session, others=others)
+        return []
 
     def _list_catalogue(self, said: dict[int, Annotation]) -> None:
         """List the concepts of the first catalogue while no cells are encoded."""
@@ -222,7 +242,7 @@ class ConceptsController:
             return
 
         def ended(end: Ended) -> None:
-            self._where = _concept_tasks.joined(self._where, end.value)
+            session.exploration.add_where(end.value)
             self._rank()
 
         self._jobs.run(

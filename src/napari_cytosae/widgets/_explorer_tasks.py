@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_cytosae.core.types import Progress
+from napari_cytosae.core.types import CytoError, Progress
 from napari_cytosae.widgets import _tasks
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from napari_cytosae.session_values import ModelChoice
     from napari_cytosae.widgets.latent_atlas import AtlasPoints
 
-    Opened = tuple[Models, ConceptNames, dict[str, Catalogue], pd.DataFrame]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PassportWork:
@@ -42,20 +40,51 @@ class PassportWork:
     catalogues: Mapping[str, Catalogue]
     stability: pd.DataFrame | None
     parameters: dict[str, Any]
-    selected: npt.NDArray[np.int64]
+    selected: npt.NDArray[np.int64] | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What was measured on the present cells: the flags of an atlas rest on it."""
+
+    where: pd.DataFrame | None = None
+    stability: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenedCatalogues:
+    """Result of `open_catalogues`.
+
+    Attributes
+    ----------
+    catalogues : mapping of data set to Catalogue
+    classes : DataFrame
+        Of `core.class_labels.describe_classes`.
+    models, names
+        Of their SAE; None where that is not the one chosen.
+    why_alone : str
+        Why they cannot be joined with cells that the chosen models encode.
+    """
+
+    catalogues: Mapping[str, Catalogue]
+    classes: pd.DataFrame
+    models: Models | None = None
+    names: ConceptNames | None = None
+    why_alone: str = ""
 
 
 def open_catalogues(
     folder: Path, choice: ModelChoice, loaded: tuple[Models, ConceptNames] | None
-) -> Generator[Progress, None, Opened]:
+) -> Generator[Progress, None, OpenedCatalogues]:
     """Read the catalogues in a folder and what their labels say.
 
-    The models that are chosen are loaded first where that has not been done.
+    The models that are chosen are loaded where that has not been done, to see whether the
+    catalogues are of their SAE.
 
     Raises
     ------
     CytoError
-        If there is none, or they are of another SAE.
+        If there is none.
     """
     yield Progress("Opening the catalogue", 0, 0)
     from napari_cytosae.core.class_labels import (
@@ -65,10 +94,14 @@ def open_catalogues(
     )
 
     found = load_all(folder)
-    models, names = loaded or (yield from _tasks.load(choice))
-    require_same_sae(found, models.sae_info)
     yield Progress("Counting labels", 0, 0)
-    return models, names, found, describe_classes(found)
+    classes = describe_classes(found)
+    try:
+        models, names = loaded or (yield from _tasks.load(choice))
+        require_same_sae(found, models.sae_info)
+    except CytoError as error:
+        return OpenedCatalogues(found, classes, why_alone=str(error))
+    return OpenedCatalogues(found, classes, models, names)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,48 +135,76 @@ def compare_raters(
     return agreement(ratings), agreement_by_tag(ratings), disagreements(ratings)
 
 
-def atlas_points(
-    encoded: Encoded | None,
-    catalogues: Mapping[str, Catalogue],
-    flags: Mapping[int, str],
+def atlas_of_catalogue(
+    title: str, catalogue: Catalogue, known: Known | None = None
 ) -> Generator[Progress, None, AtlasPoints]:
-    """Density, strength and entropy of the first catalogue, else of the encoded cells.
+    """Density, strength and entropy of all concepts that fire in a catalogue."""
+    yield Progress("Drawing the atlas", 0, 0)
+    import numpy as np
 
-    Of cells the density is the share of them in which the concept fires, its strength the
-    mean activation in these, as the published statistics count images. `flags` are those
-    of the concepts that have any.
+    from napari_cytosae.core.concepts import MIN_CELLS
+    from napari_cytosae.widgets.latent_atlas import AtlasPoints
+
+    density, strength = catalogue.sparsity, catalogue.mean_acts
+    fires = np.flatnonzero((density > 0) & (strength > 0)).astype(np.int64)
+    entropy = catalogue.entropy
+    colour = np.full(len(catalogue), np.nan) if entropy is None else entropy
+    # A catalogue is of many images: what fires in nearly all of them is always on.
+    flags = _flags(fires, density[fires], MIN_CELLS, strength, known)
+    return AtlasPoints(
+        fires,
+        density[fires].astype(float),
+        strength[fires].astype(float),
+        np.asarray(colour, float)[fires],
+        flags,
+        title,
+    )
+
+
+def atlas_of_cells(
+    encoded: Encoded, known: Known
+) -> Generator[Progress, None, AtlasPoints]:
+    """Density and strength of all concepts that fire in the encoded cells.
+
+    Density is the share of the cells in which a concept fires, its strength the mean
+    activation in these, as the published statistics count images.
     """
     yield Progress("Drawing the atlas", 0, 0)
     import numpy as np
 
+    from napari_cytosae.core.concepts import summarise
     from napari_cytosae.widgets.latent_atlas import AtlasPoints
 
-    for name, each in catalogues.items():
-        fires = np.flatnonzero((each.sparsity > 0) & (each.mean_acts > 0))
-        entropy = each.entropy
-        colour = np.full(len(each), np.nan) if entropy is None else entropy
-        return AtlasPoints(
-            fires.astype(np.int64),
-            each.sparsity[fires].astype(float),
-            each.mean_acts[fires].astype(float),
-            np.asarray(colour, float)[fires],
-            [flags.get(concept, "") for concept in fires.tolist()],
-            name,
-        )
-    assert encoded is not None
     matrix = encoded.activations.mean_with_cls
     count = np.bincount(matrix.indices, minlength=matrix.shape[1])
     total = np.bincount(matrix.indices, matrix.data, minlength=matrix.shape[1])
-    fires = np.flatnonzero(total > 0)
-    unknown = np.full(len(fires), np.nan)
+    fires = np.flatnonzero(total > 0).astype(np.int64)
+    prevalence = summarise(encoded.activations).prevalence
     return AtlasPoints(
-        fires.astype(np.int64),
+        fires,
         count[fires] / len(encoded),
         total[fires] / count[fires],
-        unknown,
-        [flags.get(concept, "") for concept in fires.tolist()],
+        np.full(len(fires), np.nan),
+        _flags(fires, prevalence[fires], len(encoded), None, known),
         "These cells",
     )
+
+
+def _flags(
+    concepts: npt.NDArray[np.int64],
+    prevalence: npt.NDArray[np.floating[Any]],
+    n: int,
+    mean_acts: npt.NDArray[np.float32] | None,
+    known: Known | None,
+) -> list[str]:
+    """Flags of all concepts, as the table has them of those it lists."""
+    import pandas as pd
+
+    from napari_cytosae.core.concepts import flags
+
+    table = pd.DataFrame({"concept": concepts, "prevalence": prevalence})
+    where, stability = (None, None) if known is None else (known.where, known.stability)
+    return flags(table, n, where, mean_acts, stability=stability).tolist()
 
 
 def write_passport(path: Path, work: PassportWork) -> Generator[Progress, None, Path]:

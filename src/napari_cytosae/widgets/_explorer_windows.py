@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 from napari_cytosae.widgets import _explorer_tasks, _scopes
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from napari_cytosae.core.groups import Groups
+    from napari_cytosae.core.types import Progress
     from napari_cytosae.patient_session import PatientSession
     from napari_cytosae.session import Session
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._jobs import Ended, Jobs
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
     from napari_cytosae.widgets.group_heatmap import GroupHeatmap
-    from napari_cytosae.widgets.latent_atlas import LatentAtlas
+    from napari_cytosae.widgets.latent_atlas import AtlasPoints, LatentAtlas
 
 _ATLAS, _GROUPS = "atlas", "groups"
 
@@ -54,7 +57,15 @@ class ExplorerWindows:
             self.atlas = LatentAtlas(parent=self._panel)
             self.atlas.concept_clicked.connect(session.focus.select_concept)
             self.atlas.concepts_picked.connect(self._panel.pick)
-        atlas, flags = self.atlas, self._panel.model.flagged()
+        atlas, known = self.atlas, session.exploration
+        measured = _explorer_tasks.Known(known.where, known.stability)
+
+        def work() -> Generator[Progress, None, AtlasPoints]:
+            if catalogues:
+                first = next(iter(catalogues.items()))
+                return _explorer_tasks.atlas_of_catalogue(*first, measured)
+            assert encoded is not None
+            return _explorer_tasks.atlas_of_cells(encoded, measured)
 
         def ended(end: Ended) -> None:
             atlas.set_points(end.value)
@@ -64,7 +75,7 @@ class ExplorerWindows:
         self._jobs.run(
             _ATLAS,
             "Drawing the atlas",
-            lambda: _explorer_tasks.atlas_points(encoded, catalogues, flags),
+            work,
             on_ended=ended,
             on_failed=lambda error: self._desk.fail(str(error), error.details),
         )

@@ -218,10 +218,7 @@ class GalleryController:
         if concept is None:
             return _thumbnails.none
         work = _catalogue_cells.CatalogueWork(
-            models,
-            session.exploration.catalogues,
-            concept,
-            self._colour(concept),
+            session.exploration.catalogues, concept, models, self._colour(concept)
         )
         return lambda: _catalogue_cells.fill_from_catalogues(work)
 

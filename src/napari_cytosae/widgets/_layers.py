@@ -137,7 +137,7 @@ class CanvasLayers:
             for name in MOVES:
                 layer.events[name].connect(self._on_source_moved)
 
-    def open_image(self, image: ReadImage) -> None:
+    def open_image(self, image: ReadImage, *, visible: bool = True) -> Image:
         """Open an image beside the others, named as napari names the layer of a file."""
         um = image.pixel_size.um
         self._viewer.add_image(
@@ -147,7 +147,10 @@ class CanvasLayers:
             scale=(um, um) if um else (1.0, 1.0),
             units="um" if um else "pixel",
             metadata={TAG: {"image": image}},
+            visible=visible,
         )
+        # What the viewer hands out may be a wrapper: the list has the layer.
+        return next(la for la in reversed(self.images()) if la.data is image.rgb)
 
     # --- selection and camera ---------------------------------------------------------
 

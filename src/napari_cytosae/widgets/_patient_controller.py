@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_cytosae.session_values import Found
 from napari_cytosae.widgets import _patient_tasks
 from napari_cytosae.widgets._patient_texts import (
     class_bars,
@@ -200,7 +201,8 @@ class PatientController:
         """Let steps 2 and 3 have what was found, so that an image opens with its cells."""
         session, settings = self._session, self._session.settings
         for image in images:
-            session.keep(image.sha256, image.cells, settings, image.crops, image.encoded)
+            size, made = image.cells.pixel_size, (image.crops, image.encoded)
+            session.keep(image.sha256, Found(image.cells, settings, size, *made))
             shown = session.image is not None and session.image.sha256 == image.sha256
             if shown and session.cells is None:
                 session.set_cells(image.cells, settings)

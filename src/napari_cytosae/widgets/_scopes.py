@@ -49,6 +49,22 @@ def pool(
     return found
 
 
+def examples_among(
+    session: Session, *, others: bool
+) -> list[tuple[ConceptActivations, npt.NDArray[np.int64]]]:
+    """The examples of the image looked at, and all cells that the gallery searches."""
+    assert session.encoded is not None
+    found = [(session.encoded.activations, session.rows(session.focus.examples))]
+    here = None if session.image is None else session.image.sha256
+    if others:
+        found += [
+            (encoded.activations, np.empty(0, np.int64))
+            for sha256, (_, _, encoded) in session.encoded_images().items()
+            if sha256 != here
+        ]
+    return found
+
+
 def cells_name(cells: Cells) -> str:
     """Name of the image that cells are of; empty where there are none."""
     return str(cells.table["image"].iat[0]) if len(cells.table) else ""

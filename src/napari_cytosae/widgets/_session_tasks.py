@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from napari_cytosae.core.types import CytoError, Image, Progress
-from napari_cytosae.session_values import CellSettings, ModelChoice, Overlay, Selection
+from napari_cytosae.core.types import CytoError, Image, PixelSize, Progress
+from napari_cytosae.session_values import (
+    CellSettings,
+    Found,
+    ModelChoice,
+    Overlay,
+    Selection,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -14,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.concepts import ConceptNames
     from napari_cytosae.core.models import Models
-    from napari_cytosae.core.session_file import SavedSession
+    from napari_cytosae.core.session_file import SavedImage, SavedSession
     from napari_cytosae.session import Session
 
 NAMES_FILE = "names.json"
@@ -42,36 +48,50 @@ class Opened:
     remark: str
 
 
-def to_save(session: Session) -> SavedSession:
-    """Everything of a session that `save` writes, read on the GUI thread.
+def to_save(session: Session) -> tuple[SavedSession, list[str]]:
+    """Everything of a session that `save` writes, and the slides that are left out.
 
     Raises
     ------
     CytoError
-        If there are no cells, or the image is a slide.
+        If there are no cells, or but those of slides.
     """
-    from napari_cytosae.core.session_file import SavedSession
+    from napari_cytosae.core.session_file import SavedImage, SavedSession
 
-    image, cells = session.image, session.cells
-    if image is None or cells is None:
-        raise CytoError("There is nothing to save yet: segment cells first.")
-    if not isinstance(image, Image):
+    images, slides = [], []
+    for found in session.found_images().values():
+        if found.image is not None and not isinstance(found.image, Image):
+            slides.append(found.image.name)
+        elif found.image is not None:
+            state = {
+                "settings": asdict(found.settings),
+                "verdicts": found.review_list(),
+                "found_at": asdict(found.pixel_size),
+            }
+            images.append(
+                SavedImage(found.image, found.cells, found.crops, found.encoded, state)
+            )
+    if not any(each.cells is not None for each in images):
         raise CytoError(
-            "A slide is too large to be saved in a session: export its results instead."
+            f"{slides[0]} is too large to be saved in a session: export its results."
+            if slides
+            else "There is nothing to save yet: segment cells first."
         )
+    focus, overlays = session.focus, session.overlays
     view = {
         "choice": asdict(session.choice),
-        "settings": asdict(session.used_settings),
-        "selection": asdict(session.focus.selection),
-        "overlays": [None if o is None else asdict(o) for o in session.overlays.slots],
-        "verdicts": session.review_list(),
+        "selection": asdict(focus.selection),
+        "scope": focus.scope,
+        "examples": focus.examples,
+        "overlays": [None if o is None else asdict(o) for o in overlays.ticked],
         "hide_flagged": session.hide_flagged,
     }
-    models, encoded = session.models, session.encoded
+    models = session.models
+    encoded = next((each.encoded for each in images if each.encoded is not None), None)
     sae = backbone = ""
     if encoded is not None and models is not None:
         sae, backbone = encoded.activations.sae_sha256, models.backbone_info.sha256
-    return SavedSession(image, cells, session.crops, encoded, view, sae, backbone)
+    return SavedSession(tuple(images), view, sae, backbone), slides
 
 
 def save(
@@ -82,7 +102,7 @@ def save(
     from napari_cytosae.core.name_exchange import export_names
     from napari_cytosae.core.session_file import save_session
 
-    save_session(folder, saved)
+    yield from save_session(folder, saved)
     if names is not None:
         export_names(names, folder / NAMES_FILE)
     return folder
@@ -97,7 +117,7 @@ def open_session(folder: Path) -> Generator[Progress, None, Opened]:
 
     saved = load_session(folder)
     choice = ModelChoice(**saved.view["choice"])
-    if saved.encoded is None:
+    if all(each.encoded is None for each in saved.images):
         return Opened(saved, choice, None, None, "")
     try:
         models, names = yield from _tasks.load(choice)
@@ -129,28 +149,45 @@ def _changed_models(saved: SavedSession, models: Models) -> str:
 
 
 def restore(session: Session, opened: Opened) -> None:
-    """Bring a session, which looks at the saved image, to where it was saved."""
-    saved, view = opened.saved, opened.saved.view
-    settings = dict(view["settings"])
-    settings["kinds"] = tuple(settings["kinds"])
-    used = CellSettings(**settings)
-    if saved.image.pixel_size.source == "user":
-        session.type_pixel_size(saved.image.pixel_size.um)
+    """Bring a session, which looks at the image in front, to where it was saved."""
+    view, there = opened.saved.view, opened.models is not None
+    here, *others = (_found(each, encoded=there) for each in opened.saved.images)
     session.choose(opened.choice)
     if opened.models is not None and opened.names is not None:
         session.set_models(opened.models, opened.names)
-    session.set_settings(used)
-    session.set_cells(saved.cells, used)
-    if opened.models is None or saved.encoded is None or saved.crops is None:
-        return
-    session.set_encoded(saved.encoded, saved.crops, used.field_of_view_um)
+    for found in others:
+        assert found.image is not None
+        session.keep(found.image.sha256, found)
+    assert here.image is not None
+    if here.image.pixel_size.source == "user":
+        session.type_pixel_size(here.image.pixel_size.um)
+    session.set_settings(here.settings)
     session.set_hide_flagged(view["hide_flagged"])
+    session.overlays.forget()
     for slot, overlay in enumerate(view["overlays"]):
         if overlay is not None:
             session.overlays.put(slot, Overlay(**overlay))
-    for concept, cell_id, verdict in view["verdicts"]:
-        session.judge(concept, [cell_id], verdict)
+    session.set_found(here)
+    if here.encoded is None:
+        return
     chosen = Selection(**cast("dict[str, Any]", view["selection"]))
+    session.focus.select_cells(view["examples"])
+    session.focus.set_scope(view["scope"])
     patch = None if chosen.patch is None else (chosen.patch[0], chosen.patch[1])
     session.focus.select_cells(chosen.cell_ids, patch)
     session.focus.select_concept(chosen.concept)
+
+
+def _found(saved: SavedImage, *, encoded: bool) -> Found:
+    """What a session keeps of an image; `encoded` says whether its activations hold."""
+    state = saved.state
+    settings = CellSettings(**state["settings"])
+    return Found(
+        saved.cells,
+        replace(settings, kinds=tuple(settings.kinds)),
+        PixelSize(**state["found_at"]),
+        saved.crops if encoded else None,
+        saved.encoded if encoded else None,
+        {(concept, cell): verdict for concept, cell, verdict in state["verdicts"]},
+        saved.image,
+    )

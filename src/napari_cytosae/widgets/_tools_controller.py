@@ -6,18 +6,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_cytosae.core.types import CytoError
 from napari_cytosae.widgets import _explorer_tasks, _scopes, _session_tasks
+from napari_cytosae.widgets.cells_panel import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_cytosae.session import Session
+    from napari_cytosae.widgets._catalogue_browser import CatalogueBrowser
+    from napari_cytosae.widgets._cells_controller import CellsController
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._explorer_windows import ExplorerWindows
-    from napari_cytosae.widgets._layers import CanvasLayers
     from napari_cytosae.widgets._rating_controller import RatingController
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 
@@ -31,14 +31,15 @@ class ToolsController:
         self,
         session: Session,
         desk: Desk,
-        layers: CanvasLayers,
+        cells: CellsController,
         panel: ConceptsPanel,
         windows: ExplorerWindows,
         rating: RatingController,
+        browser: CatalogueBrowser,
     ) -> None:
         self._session, self._desk, self._panel = session, desk, panel
-        self._layers = layers
-        self._windows, self._rating = windows, rating
+        self._cells = cells
+        self._windows, self._rating, self._browser = windows, rating, browser
         self._tools: dict[str, Callable[[Path], None]] = {
             "passport": self._passport,
             "stability": self._stability,
@@ -59,6 +60,7 @@ class ToolsController:
     def close(self) -> None:
         """Nothing of the session is listened to; the windows close."""
         self._windows.close()
+        self._browser.close()
 
     def _on_chosen(self, key: str, path: str) -> None:
         try:
@@ -73,14 +75,18 @@ class ToolsController:
         if session.models is not None and names is not None:
             loaded = (session.models, names)
 
-        def keep(opened: _explorer_tasks.Opened) -> str:
+        def keep(opened: _explorer_tasks.OpenedCatalogues) -> str:
             if session.choice != choice:
                 return "The models were changed meanwhile; the catalogue was not taken."
-            models, names, catalogues, classes = opened
+            models, names = opened.models, opened.names
+            if models is None or names is None:
+                self._browser.show(opened.catalogues, opened.classes)
+                return f"{opened.why_alone} It is shown in a window of its own."
             if session.models is None:
                 session.set_models(models, names)
-            session.exploration.set_catalogues(catalogues, classes)
-            return f"Opened {', '.join(catalogues)}: search a class, like basophil."
+            session.exploration.set_catalogues(opened.catalogues, opened.classes)
+            listed = ", ".join(opened.catalogues)
+            return f"Opened {listed}: search a class, like basophil."
 
         self._desk.run(
             "Opening the catalogue",
@@ -110,18 +116,26 @@ class ToolsController:
 
     def _passport(self, path: Path) -> None:
         from napari_cytosae.core.concept_facts import Seen
+        from napari_cytosae.core.provenance import ImageIdentity
 
         session = self._session
         concept, names = session.focus.selection.concept, session.naming.names
-        models, image, cells = session.models, session.image, session.cells
-        crops, encoded = session.crops, session.encoded
         if concept is None or names is None:
             self._desk.fail("Select a concept in the table first.")
             return
+        models = session.models
         assert models is not None
-        seen = []
-        if image is not None and cells is not None and crops and encoded is not None:
-            seen.append(Seen(image, cells, crops, encoded))
+        seen = [
+            Seen(
+                ImageIdentity(_scopes.cells_name(f.cells), sha256),
+                f.cells,
+                f.crops,
+                f.encoded,
+            )
+            for sha256, f in session.found_images().items()
+            if f.cells is not None and f.crops is not None and f.encoded is not None
+        ]
+        chosen = _scopes.cells_of(session)
         work = _explorer_tasks.PassportWork(
             concept,
             seen,
@@ -130,7 +144,7 @@ class ToolsController:
             session.exploration.catalogues,
             session.exploration.stability,
             session.used_settings.as_parameters(),
-            session.rows(_scopes.cells_of(session)),
+            None if chosen is None else session.rows(chosen),
         )
         target = path if path.suffix else path.with_suffix(".html")
         self._desk.run(
@@ -164,39 +178,39 @@ class ToolsController:
 
     def _save(self, folder: Path) -> None:
         session = self._session
-        saved, names = _session_tasks.to_save(session), session.naming.names
-        others = len(session.encoded_images().keys() - {saved.image.sha256})
-        only = "; other images are not in it, encoding them reads the cache"
+        saved, slides = _session_tasks.to_save(session)
+        names = session.naming.names
+        text = counted(len(saved.images), "image")
+        if slides:
+            text += f" ({', '.join(slides)}: a slide is too large, export its results)"
         self._desk.run(
             "Saving the session",
             lambda: _session_tasks.save(folder, saved, names),
-            lambda written: (
-                f"Saved {saved.image.name} in {written}{only if others else ''}."
-            ),
+            lambda written: f"Saved {text} in {written}.",
         )
 
     def _open(self, folder: Path) -> None:
         def show(opened: _session_tasks.Opened) -> str:
             self._restore_on(opened)
-            return opened.remark or f"Opened {folder.name}."
+            count = counted(len(opened.saved.images), "image")
+            return opened.remark or f"Opened {folder.name}: {count}."
 
         self._desk.run(
             "Opening the session", lambda: _session_tasks.open_session(folder), show
         )
 
     def _restore_on(self, opened: _session_tasks.Opened) -> None:
-        """Restore at once where the image is looked at, else when it has been opened."""
-        session, wanted = self._session, opened.saved.image
+        """Restore at once where the image in front is looked at, else when it is."""
+        session = self._session
+        images = [each.image for each in opened.saved.images]
 
         def restore(image: Any) -> None:
-            pixels = getattr(image, "rgb", None)
-            if pixels is None or not np.array_equal(pixels, wanted.rgb):
+            if image is None or image.sha256 != images[0].sha256:
                 return
             with suppress(ValueError):
                 session.image_changed.disconnect(restore)
             _session_tasks.restore(session, opened)
 
         session.image_changed.connect(restore)
+        self._cells.open_images(images)
         restore(session.image)
-        if session.cells is not opened.saved.cells:
-            self._layers.open_image(wanted)

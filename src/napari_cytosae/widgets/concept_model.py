@@ -39,8 +39,9 @@ HEADERS = {
     "prevalence": ("Prev.", "Share of the cells in which it fires"),
     "specificity": (
         "Spec.",
-        "In cells or a patch: how many spreads stronger than in the other cells; in the "
-        "whole image: how unevenly it fires, the spread over the cells divided by the mean",
+        "In cells or a patch: how many spreads stronger than in the other cells; like "
+        "these: of what most examples share, and what the gallery sorts by; in the whole "
+        "image: how unevenly it fires, the spread over the cells divided by the mean",
     ),
     "where": (
         "Where",
@@ -86,11 +87,6 @@ class ConceptTableModel(QAbstractTableModel):
         self._colours: dict[int, str] = {}
 
     # --- content ----------------------------------------------------------------------
-
-    def flagged(self) -> dict[int, str]:
-        """Of the concepts that have any, listed or not."""
-        rows = zip(self._rows.concept.tolist(), self._rows.flags, strict=True)
-        return {concept: flags for concept, flags in rows if flags}
 
     def set_rows(self, rows: ConceptRows) -> None:
         """Show another ranking."""

@@ -45,6 +45,7 @@ class ConceptTable(QTableView):
         super().__init__(parent)
         self._concepts = model
         self._selected: int | None = None
+        self._sorted_before: tuple[int, Qt.SortOrder] | None = None
         self.setModel(model)
         self.setToolTip("Up, Down: next concept; Space: lay it over the slide; N: name it")
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -136,6 +137,24 @@ class ConceptTable(QTableView):
             super().keyPressEvent(event)
         else:
             event.ignore()
+
+    def sort_by_shared(self, shared: bool) -> None:
+        """Put first what examples share, for as long as they are ranked by."""
+        header = self.horizontalHeader()
+        if shared and self._sorted_before is None:
+            self._sorted_before = header.sortIndicatorSection(), header.sortIndicatorOrder()
+            column = list(HEADERS).index("specificity")
+            self.sortByColumn(column, Qt.SortOrder.DescendingOrder)
+        elif not shared and self._sorted_before is not None:
+            before, self._sorted_before = self._sorted_before, None
+            self.sortByColumn(*before)
+
+    def select(self, concept: int) -> None:
+        """Go to a concept, as a click does; none that is not listed."""
+        row = self._concepts.row_of(concept)
+        if row is not None:
+            self.selectRow(row)
+            self.scrollTo(self._concepts.index(row, 0))
 
     def step(self, rows: int) -> None:
         """Go on to another row, as Up and Down do."""

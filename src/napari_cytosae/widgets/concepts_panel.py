@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QKeyEvent
 
     from napari_cytosae.session_values import Scope
+    from napari_cytosae.widgets.gallery import Gallery
 
 SCOPES: dict[Scope, str] = {
     "image": "image",
@@ -222,7 +223,7 @@ class ConceptsPanel(QWidget):
 
     def _press(self, key: str, *, repeated: bool) -> bool:
         """Do what a key stands for; whether it stands for anything."""
-        moves = {
+        moves: dict[str, tuple[ConceptTable | Gallery, int]] = {
             "up": (self.table, -1),
             "down": (self.table, 1),
             "left": (self.gallery, -1),
@@ -277,6 +278,7 @@ class ConceptsPanel(QWidget):
         """Show what concepts are ranked by."""
         with QSignalBlocker(self._scope):
             self._scope.setCurrentIndex(self._scope.findData(scope))
+        self.table.sort_by_shared(scope == "like")
 
     def set_driving(self, text: str) -> None:
         """Say what the gallery shows."""

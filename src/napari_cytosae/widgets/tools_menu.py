@@ -87,9 +87,9 @@ TOOLS: dict[str, Tool | None] = {
     ),
     "-2": None,
     "save": Tool(
-        "Save session of this image ...",
-        "The image in front: pixels, cells, activations, names, selection and overlays in "
-        "one empty folder; encoding the others again is a matter of reading the cache",
+        "Save session ...",
+        "All images that are open: pixels, cells, activations, names, selection and "
+        "overlays, in one empty folder",
         "folder",
     ),
     "open": Tool("Open session ...", "Go on where a saved session ended", "folder"),

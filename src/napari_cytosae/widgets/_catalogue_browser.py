@@ -1,0 +1,137 @@
+"""Fills the window of a catalogue whose SAE is not the one loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_cytosae.core.types import Progress
+from napari_cytosae.widgets import _catalogue_cells, _concept_tasks, _explorer_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    import pandas as pd
+
+    from napari_cytosae.core.catalogue import Catalogue
+    from napari_cytosae.widgets._desk import Desk
+    from napari_cytosae.widgets._jobs import Ended, Jobs
+    from napari_cytosae.widgets._thumbnails import Thumbnail
+    from napari_cytosae.widgets.catalogue_window import CatalogueWindow
+    from napari_cytosae.widgets.concepts_panel import ConceptsPanel
+    from napari_cytosae.widgets.latent_atlas import LatentAtlas
+
+_ROWS, _CONCEPT, _ATLAS = "catalogue rows", "catalogue concept", "catalogue atlas"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConceptPage:
+    """What the window says of one concept."""
+
+    about: str
+    images: tuple[Thumbnail, ...]
+
+
+class CatalogueBrowser:
+    """Needs neither models nor cells, and changes nothing of the session."""
+
+    def __init__(self, desk: Desk, jobs: Jobs, panel: ConceptsPanel) -> None:
+        self._desk, self._jobs, self._panel = desk, jobs, panel
+        self._catalogues: Mapping[str, Catalogue] = {}
+        self._classes: pd.DataFrame | None = None
+        self.window: CatalogueWindow | None = None
+        self.atlas: LatentAtlas | None = None
+
+    def close(self) -> None:
+        """Close the windows."""
+        for window in (self.window, self.atlas):
+            if window is not None:
+                window.close()
+
+    def show(self, catalogues: Mapping[str, Catalogue], classes: pd.DataFrame) -> None:
+        """List the concepts of some catalogues."""
+        self._catalogues, self._classes = catalogues, classes
+        first = next(iter(catalogues.values()))
+        title = f"Catalogue {', '.join(catalogues)}: {len(first):,} concepts"
+
+        def ended(end: Ended) -> None:
+            if self.window is None:
+                from napari_cytosae.widgets.catalogue_window import CatalogueWindow
+
+                self.window = CatalogueWindow(parent=self._panel)
+                self.window.concept_selected.connect(self._show_concept)
+                self.window.atlas_clicked.connect(self._show_atlas)
+            self.window.set_rows(title, end.value)
+            self.window.show()
+            self.window.raise_()
+
+        self._jobs.run(
+            _ROWS,
+            "Listing the catalogue",
+            lambda: _concept_tasks.rank_catalogue(first, classes, {}),
+            on_ended=ended,
+            on_failed=lambda error: self._desk.fail(str(error), error.details),
+        )
+
+    def _show_concept(self, concept: int) -> None:
+        window, catalogues, classes = self.window, self._catalogues, self._classes
+        assert window is not None
+        assert classes is not None
+        self._jobs.run(
+            _CONCEPT,
+            "Looking a concept up",
+            lambda: concept_page(catalogues, classes, concept),
+            on_ended=lambda end: window.show_concept(end.value.about, end.value.images),
+            on_failed=lambda error: self._desk.fail(str(error), error.details),
+        )
+
+    def _show_atlas(self) -> None:
+        window, catalogues = self.window, self._catalogues
+        assert window is not None
+        if self.atlas is None:
+            from napari_cytosae.widgets.latent_atlas import LatentAtlas
+
+            self.atlas = LatentAtlas(parent=window)
+            self.atlas.concept_clicked.connect(window.table.select)
+            self.atlas.concepts_picked.connect(window.pick)
+        atlas = self.atlas
+
+        def ended(end: Ended) -> None:
+            atlas.set_points(end.value)
+            atlas.show()
+            atlas.raise_()
+
+        self._jobs.run(
+            _ATLAS,
+            "Drawing the atlas",
+            lambda: _explorer_tasks.atlas_of_catalogue(*next(iter(catalogues.items()))),
+            on_ended=ended,
+            on_failed=lambda error: self._desk.fail(str(error), error.details),
+        )
+
+
+def concept_page(
+    catalogues: Mapping[str, Catalogue], classes: pd.DataFrame, concept: int
+) -> Generator[Progress, None, ConceptPage]:
+    """What the data sets say of a concept, in words and in their top images."""
+    yield Progress("Looking a concept up", 0, 0)
+    from napari_cytosae.core.class_labels import distribution
+
+    counted = distribution(catalogues, concept)
+    text = classes["text"].iloc[concept] or "no class is known"
+    lines = [f"Concept {concept}: {text}"]
+    for name, each in catalogues.items():
+        known = each.describe(concept)
+        labels = counted[counted["dataset"] == name].head(3)
+        shown = ", ".join(
+            f"{label} {images}" for label, images in labels[["label", "images"]].to_numpy()
+        )
+        line = f"{name}: fires in {known.sparsity:.2%} of the images"
+        if known.top:
+            line += f", mean activation {known.mean_act:.3g}"
+        if known.entropy >= 0:
+            line += f", label entropy {known.entropy:.2f}"
+        lines.append(f"{line}; {shown}" if shown else line)
+    work = _catalogue_cells.CatalogueWork(catalogues, concept)
+    images = yield from _catalogue_cells.fill_from_catalogues(work)
+    return ConceptPage("\n".join(lines), images)
