@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,9 +10,9 @@ from scipy import ndimage as ndi
 from skimage.filters import threshold_otsu
 from skimage.measure import label
 
-from napari_cytosae.core._shape import renumbered, shapes
+from napari_cytosae.core._shape import cut, renumbered, shapes
 from napari_cytosae.core._split import divide, split
-from napari_cytosae.core._window import dilated, maximum, opened
+from napari_cytosae.core._window import around, dilated, maximum, opened
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
@@ -26,6 +27,8 @@ _BLUR = 4
 _RED_UM2 = (10.0, 1e9)
 _PALLOR_UM2 = 25.0
 _PLATELET_UM2 = (1.2, 20.0)
+_RING_UM = (0.4, 1.2)
+"""Around a spot that may be a platelet, where one would see the red cell it lies in."""
 _NECK = 0.85
 _FINE_NECK = 0.95
 """For regions too large for one cell: cells that overlap have a shallow neck."""
@@ -105,8 +108,8 @@ def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:
         finer = divide(finer, typical)
     labels = np.where(finer > 0, finer + labels.max(), labels)
     labels = kept(labels, um, _RED_UM2)
-    shape = shapes(labels)
-    return renumbered(labels, ~shape.cut | (shape.area >= _IN_VIEW * typical))
+    areas = np.bincount(labels.ravel())
+    return renumbered(labels, ~cut(labels, len(areas)) | (areas >= _IN_VIEW * typical))
 
 
 def _foreign(stained: Stain, um: float) -> BoolArray:
@@ -130,26 +133,37 @@ def platelets(stained: Stain, white: BoolArray, um: float) -> Int32Array:
     spots = kept(spots, um, _PLATELET_UM2)
     if not spots.any():
         return spots
-    red = red_mask(stained, 0.3 / um, white)
     shape = shapes(spots)
     inside = spots > 0
     # The background is left out: what is measured is sorted first.
     strength = ndi.maximum(basic[inside], spots[inside], np.arange(len(shape.area)))
-    around = ndi.distance_transform_edt(spots == 0, return_indices=True)
-    distance, nearest = around
-    ring = (distance * um > 0.4) & (distance * um < 1.2)
-    owner = spots[nearest[0][ring], nearest[1][ring]]
-    count = np.maximum(np.bincount(owner, minlength=spots.max() + 1), 1)
-    on_red = np.bincount(owner, red[ring], minlength=spots.max() + 1) / count
     good = (
         (strength > 0.16)
         & (shape.fullness > 0.88)
         & (shape.minor * um > 1.1)
-        & (on_red < 0.65)
         # The corner of a nucleus that the image border cuts is no platelet.
         & ~(shape.cut & (strength > 0.4))
     )
+    good[0] = False
+    if good.any():
+        red = red_mask(stained, 0.3 / um, white)
+        boxes = ndi.find_objects(spots)
+        for i in np.flatnonzero(good).tolist():
+            good[i] = _share_on_red(i, spots, boxes[i - 1], red, um) < 0.65
     return renumbered(spots, good)
+
+
+def _share_on_red(
+    i: int, spots: Int32Array, box: tuple[slice, ...], red: BoolArray, um: float
+) -> float:
+    """Share of red cell in the ring around spot `i`, as far as no other spot is nearer."""
+    # What is nearer to a pixel of the ring lies within twice its width.
+    window = around(box, ceil(2 * _RING_UM[1] / um))
+    own = spots[window]
+    away, nearest = ndi.distance_transform_edt(own == 0, return_indices=True)
+    ring = (away * um > _RING_UM[0]) & (away * um < _RING_UM[1])
+    ring &= own[tuple(nearest)] == i
+    return float(red[window][ring].mean()) if ring.any() else 0.0
 
 
 def kept(labels: Int32Array, um: float, limits: tuple[float, float]) -> Int32Array:

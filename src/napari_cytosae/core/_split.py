@@ -40,11 +40,26 @@ def split(mask: BoolArray, neck: float, sigma: float) -> Int32Array:
     """
     inside = ndi.gaussian_filter(distance(mask), sigma)
     peaks = (maximum(inside, 1) == inside) & (inside > 2) & mask
-    seeds = label(peaks)
-    parts = watershed(-inside, seeds, mask=mask).astype(np.int32)
+    seeds = label(peaks).astype(np.int32)
+    parts = _flooded(inside, seeds, mask)
     height = np.zeros(seeds.max() + 1, np.float32)
     height[seeds[peaks]] = inside[peaks]
     return _joined(parts, height, _saddles(parts, inside), neck)
+
+
+def _flooded(inside: Float32Array, seeds: Int32Array, mask: BoolArray) -> Int32Array:
+    """Each pixel's seed, downhill from it; most regions hold but one and need no search."""
+    regions, count = ndi.label(mask)
+    at = np.nonzero(seeds)
+    region, seed = regions[at], seeds[at]
+    first, last = np.full(count + 1, seeds.size, np.int32), np.zeros(count + 1, np.int32)
+    np.minimum.at(first, region, seed)
+    np.maximum.at(last, region, seed)
+    parts: Int32Array = np.where(first == last, first, np.int32(0)).take(regions)
+    shared = (first < last).take(regions)
+    if shared.any():
+        parts += watershed(-inside, seeds, mask=shared)
+    return parts
 
 
 def _saddles(parts: Int32Array, inside: Float32Array) -> list[tuple[float, int, int]]:
@@ -61,10 +76,12 @@ def _saddles(parts: Int32Array, inside: Float32Array) -> list[tuple[float, int, 
         ((y, x_), (y_, x)),
     ):
         a, b = parts[here], parts[there]
-        meet = np.nonzero((a != b) & (a > 0) & (b > 0))
+        meet = np.nonzero(a != b)
         a, b = a[meet], b[meet]
-        pairs.append(np.stack([np.minimum(a, b), np.maximum(a, b)], axis=1))
-        widths.append(np.minimum(inside[here][meet], inside[there][meet]))
+        width = np.minimum(inside[here][meet], inside[there][meet])
+        both = (a > 0) & (b > 0)
+        pairs.append(np.stack([np.minimum(a, b), np.maximum(a, b)], axis=1)[both])
+        widths.append(width[both])
     pair, width = np.concatenate(pairs), np.concatenate(widths)
     order = np.lexsort((-width, pair[:, 1], pair[:, 0]))
     pair, width = pair[order], width[order]
@@ -92,7 +109,7 @@ def _joined(
         if width > neck * height[high]:
             root[low] = high
     final = np.array([find(i) for i in range(len(root))])
-    return np.unique(final, return_inverse=True)[1].astype(np.int32)[parts]
+    return np.unique(final, return_inverse=True)[1].astype(np.int32).take(parts)
 
 
 def divide(labels: Int32Array, area: float) -> Int32Array:
@@ -104,14 +121,15 @@ def divide(labels: Int32Array, area: float) -> Int32Array:
     labels = labels.copy()
     areas = np.bincount(labels.ravel())
     new = len(areas)
-    for i, box in enumerate(ndi.find_objects(labels), 1):
-        count = round(areas[i] / (1.1 * area))
-        if not 2 <= count <= _HEAP:
-            continue
-        mask = labels[box] == i
-        if solidity(mask) > _ROUND:
-            continue
-        points = np.argwhere(mask)
+    counts = np.round(areas / (1.1 * area)).astype(np.intp)
+    heaps = np.flatnonzero((counts >= 2) & (counts <= _HEAP))
+    heaps = heaps[heaps > 0]
+    if not heaps.size:
+        return labels
+    boxes = ndi.find_objects(labels)
+    for i in heaps[solidity(labels)[heaps] <= _ROUND]:
+        box, count = boxes[i - 1], counts[i]
+        points = np.argwhere(labels[box] == i)
         _, part = kmeans2(points.astype(float), count, minit="++", seed=0, iter=8)
         labels[box][tuple(points[part > 0].T)] = new + part[part > 0]
         new += count

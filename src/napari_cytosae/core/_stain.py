@@ -50,12 +50,15 @@ class Stain:
     basic : ndarray of float32, (H, W)
         Basic dye (nuclei, basophilic cytoplasm, platelets): red and green density less as
         much of the blue as makes the red cells of this image vanish.
+    foreign : ndarray of bool, (H, W)
+        Pixels no dye gives: grey (pen, pointer, dust), or yellow to red paint.
     """
 
     density: Float32Array
     void: BoolArray
     noise: float
     basic: Float32Array
+    foreign: BoolArray
 
     @property
     def haemoglobin(self) -> Float32Array:
@@ -71,21 +74,6 @@ class Stain:
         red, green, blue = np.moveaxis(self.density, -1, 0)
         nuclear: Float32Array = red + green - np.float32(0.6) * blue
         return nuclear
-
-    @property
-    def total(self) -> Float32Array:
-        """Summed absolute density: distance from the background."""
-        total: Float32Array = np.abs(self.density).sum(axis=-1, dtype=np.float32)
-        return total
-
-    @property
-    def foreign(self) -> BoolArray:
-        """Pixels no dye gives: grey (pen, pointer, dust), or yellow to red paint."""
-        red, green, blue = np.moveaxis(self.density, -1, 0)
-        grey = (np.minimum(red, blue) > np.float32(0.8) * green) & (green > 0.1)
-        paint = (blue > 0.2) & (np.float32(2) * green < blue)
-        foreign: BoolArray = grey | paint
-        return foreign
 
 
 def shrink(rgb: UInt8Array | Float32Array, factor: int) -> Float32Array:
@@ -118,11 +106,22 @@ def stain(rgb: Float32Array) -> Stain:
     ImageError
         If the image has no bright background, as in fluorescence.
     """
-    void = rgb.max(axis=-1) < _DARK
     background, noise = _background(rgb)
-    density = np.log10((background + np.float32(_OFFSET)) / (rgb + np.float32(_OFFSET)))
+    # A plane a colour: most of what follows looks at one at a time.
+    planes = np.ascontiguousarray(np.moveaxis(rgb, -1, 0))
+    void = np.logical_and.reduce(planes < _DARK)
+    light = np.moveaxis(planes, 0, -1) + np.float32(_OFFSET)
+    density = np.log10((background + np.float32(_OFFSET)) / light)
     density[void] = 0
-    return Stain(density, void, noise, _basic(density))
+    return Stain(density, void, noise, _basic(density), _foreign(density))
+
+
+def _foreign(density: Float32Array) -> BoolArray:
+    red, green, blue = np.moveaxis(density, -1, 0)
+    grey = (np.minimum(red, blue) > np.float32(0.8) * green) & (green > 0.1)
+    paint = (blue > 0.2) & (np.float32(2) * green < blue)
+    foreign: BoolArray = grey | paint
+    return foreign
 
 
 def _basic(density: Float32Array) -> Float32Array:

@@ -15,6 +15,7 @@ from skimage.segmentation import relabel_sequential, watershed
 
 from napari_cytosae.core._distance import distance
 from napari_cytosae.core._split import split
+from napari_cytosae.core._window import around
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
@@ -130,6 +131,8 @@ def white_cells(stained: Stain, um: float) -> tuple[Int32Array, Int32Array]:
     labels, nuclei : ndarray of int32, (H, W)
     """
     seeds = _nuclei(nucleus_mask(stained, um), um)
+    if not seeds.any():
+        return seeds, seeds.copy()
     labels = _joined(_cytoplasm(stained, seeds, um), um)
     return labels, _refined_nuclei(stained, labels, seeds > 0, um)
 
@@ -208,8 +211,6 @@ def _nuclei(mask: BoolArray, um: float) -> Int32Array:
 
 def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
     """Grow each nucleus over what is neither bare glass nor red cell."""
-    if not seeds.any():
-        return seeds
     nucleus = seeds > 0
     # Cells reach no farther, whatever holes are filled.
     away = distance(~nucleus, 1.5 * _REACH_UM / um) * np.float32(um)
@@ -225,11 +226,8 @@ def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
         blood = None
     score = np.full(seeds.shape, -9.0, np.float32)
     margin = round(_REACH_UM / um)
-    for i, (rows, columns) in enumerate(ndi.find_objects(seeds), 1):
-        window = (
-            slice(max(0, rows.start - margin), rows.stop + margin),
-            slice(max(0, columns.start - margin), columns.stop + margin),
-        )
+    for i, box in enumerate(ndi.find_objects(seeds), 1):
+        window = around(box, margin)
         own = distance(seeds[window] != i, _REACH_UM / um) * np.float32(um)
         ring = foreground[window] & (own > 0.3) & (own < 1.5)
         edge = min(0.13, 0.35 * np.median(total[window][ring])) if ring.any() else 0.0

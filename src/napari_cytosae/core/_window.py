@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from napari_cytosae.core.types import BoolArray, Float32Array
 
 
+def around(box: tuple[slice, ...], margin: int) -> tuple[slice, slice]:
+    """A box of rows and columns with a margin; beyond the end of an image it is cut."""
+    rows, columns = box
+    return (
+        slice(max(0, rows.start - margin), rows.stop + margin),
+        slice(max(0, columns.start - margin), columns.stop + margin),
+    )
+
+
 def maximum(image: Float32Array, radius: int) -> Float32Array:
     """Largest value in the square of ``2 radius + 1`` pixels around each pixel (H, W)."""
     height, width = image.shape
