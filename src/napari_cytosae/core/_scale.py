@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_cytosae.core._red import red_mask
-from napari_cytosae.core._shape import shapes
+from napari_cytosae.core._shape import cut, shapes
 from napari_cytosae.core._split import split
 from napari_cytosae.core._stain import shrink, stain
 from napari_cytosae.core._white import nuclear_surroundings
@@ -145,7 +145,9 @@ def overview_factor(rgb: UInt8Array) -> int:
 def red_cell_scale(stained: Stain, factor: int) -> Seen:
     """What the round red cells of a field, shrunk by `factor`, tell of its pixel size."""
     _, white = nuclear_surroundings(stained)
-    mask = ndi.binary_fill_holes(red_mask(stained, 1.0, white) & ~stained.void)
+    mask = red_mask(stained, 1.0, white) & ~stained.void
+    ground, count = ndi.label(~mask)
+    mask |= ~cut(ground.astype(np.int32), count + 1)[ground]
     labels = split(mask, 0.8, 1.0)
     if not labels.any():
         return Seen(None, None, 0)

@@ -9,12 +9,19 @@ from scipy import ndimage as ndi
 
 from napari_cytosae.core import _red, _white, morphometry
 from napari_cytosae.core._stain import shrink, stain
+from napari_cytosae.core._window import around
 from napari_cytosae.core.types import Cells, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from napari_cytosae.core.types import CellKind, Int32Array, PixelSize, UInt8Array
+    from napari_cytosae.core.types import (
+        CellKind,
+        Float64Array,
+        Int32Array,
+        PixelSize,
+        UInt8Array,
+    )
 
 _STEPS = 4
 _WORK_UM = 0.2
@@ -106,19 +113,24 @@ def _factor(rgb: UInt8Array, um: float) -> int:
     return int(min(max(1, round(_WORK_UM / um)), *(max(1, s // 16) for s in rgb.shape[:2])))
 
 
+def _finer(lines: np.ndarray, factor: int) -> Float64Array:
+    """Interpolate linearly along the first axis, the pixels being areas, not points."""
+    at = (np.arange(len(lines) * factor) + 0.5) / factor - 0.5
+    low = np.floor(at).astype(np.intp)
+    share = (at - low)[:, None]
+    ends = np.clip([low, low + 1], 0, len(lines) - 1)
+    finer: Float64Array = lines[ends[0]] * (1 - share) + lines[ends[1]] * share
+    return finer
+
+
 def _enlarge(labels: Int32Array, factor: int, shape: tuple[int, ...]) -> Int32Array:
     """Bring labels back to the image's own grid, their outlines interpolated."""
     full = np.zeros(shape, np.int32)
-    for i, (rows, columns) in enumerate(ndi.find_objects(labels), 1):
-        y0, x0 = max(0, rows.start - 1), max(0, columns.start - 1)
-        own = np.pad(
-            (labels[y0 : rows.stop + 1, x0 : columns.stop + 1] == i).astype(np.float32),
-            1,
-            mode="edge",
-        )
-        fine = ndi.zoom(own, factor, order=1, mode="nearest", grid_mode=True)
-        fine = fine[factor:-factor, factor:-factor] > 0.5
-        target = full[y0 * factor :, x0 * factor :][: fine.shape[0], : fine.shape[1]]
+    for i, box in enumerate(ndi.find_objects(labels), 1):
+        rows, columns = around(box, 1)
+        fine = _finer(_finer(labels[rows, columns] == i, factor).T, factor).T > 0.5
+        target = full[rows.start * factor :, columns.start * factor :]
+        target = target[: fine.shape[0], : fine.shape[1]]
         fine = fine[: target.shape[0], : target.shape[1]]
         target[fine & (target == 0)] = i
     # The rest of a division by `factor` at the far edges is shown by the last row found.

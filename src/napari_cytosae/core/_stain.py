@@ -110,8 +110,10 @@ def stain(rgb: Float32Array) -> Stain:
     # A plane a colour: most of what follows looks at one at a time.
     planes = np.ascontiguousarray(np.moveaxis(rgb, -1, 0))
     void = np.logical_and.reduce(planes < _DARK)
-    light = np.moveaxis(planes, 0, -1) + np.float32(_OFFSET)
-    density = np.log10((background + np.float32(_OFFSET)) / light)
+    planes += np.float32(_OFFSET)
+    for plane, glass in zip(planes, np.moveaxis(background, -1, 0), strict=True):
+        np.divide(glass + np.float32(_OFFSET), plane, out=plane)
+    density = np.moveaxis(np.log10(planes, out=planes), 0, -1)
     density[void] = 0
     return Stain(density, void, noise, _basic(density), _foreign(density))
 

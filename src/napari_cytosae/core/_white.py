@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,6 +80,10 @@ def nucleus_mask(stained: Stain, um: float) -> BoolArray:
         return np.zeros(basic.shape, bool)
     threshold = max(_BASIC_FLOOR, min(0.35, float(threshold_otsu(rich))))
     mask: BoolArray = basic > threshold
+    # Smoothing moves dye but makes none: too little of it in view makes no burst nucleus.
+    excess = np.maximum(basic - np.float32(_SPREAD_FLOOR / 2), 0)
+    if excess.sum() * um**2 < _SPREAD_FLOOR / 2 * _SPREAD_NUCLEUS_UM2:
+        return mask
     # Beside dark nuclei a burst one, spread and pale, stays below what parts those.
     parts, _ = ndi.label(ndi.gaussian_filter(basic, 0.9 / um) > _SPREAD_FLOOR)
     pale = np.bincount(parts.ravel()) * um**2 >= _SPREAD_NUCLEUS_UM2
@@ -107,13 +112,16 @@ def nuclear_surroundings(stained: Stain) -> tuple[BoolArray, BoolArray]:
     Both are empty where there are but specks.
     """
     mask = nucleus_mask(stained, 0.2)
+    near = np.zeros_like(mask)
     lobes, _ = ndi.label(mask)
     areas = np.append(0, np.bincount(lobes.ravel())[1:])
     if areas.max() < 20:
-        nothing = np.zeros_like(mask)
-        return nothing, nothing
-    away, nearest = ndi.distance_transform_edt(~mask, return_indices=True)
-    return mask, away <= _LOBE_GAP * np.sqrt(areas)[lobes[tuple(nearest)]]
+        return near, near
+    gaps = _LOBE_GAP * np.sqrt(areas)
+    window = around(ndi.find_objects(mask.astype(np.int8))[0], ceil(gaps.max()))
+    away, nearest = ndi.distance_transform_edt(~mask[window], return_indices=True)
+    near[window] = away <= gaps[lobes[window][tuple(nearest)]]
+    return mask, near
 
 
 def white_cells(stained: Stain, um: float) -> tuple[Int32Array, Int32Array]:
@@ -197,6 +205,8 @@ def _nuclei(mask: BoolArray, um: float) -> Int32Array:
     areas = np.bincount(lobes.ravel())
     keep = areas * um**2 >= _LOBE_UM2
     keep[0] = False
+    if not keep.any():
+        return np.zeros(mask.shape, np.int32)
     mask = keep[lobes]
     gap = _LOBE_GAP_UM / 2 / um
     grown = distance(~mask, gap) <= gap
