@@ -191,6 +191,7 @@ def test_counts_of_the_reference_s_code(tmp_path: Path) -> None:
     assert list(table.obs_names) == ["P1", "P2", "P4"]
     np.testing.assert_allclose(table.X.toarray(), counts[[0, 1, 3]].astype(np.float32))
     assert bool(table.uns["cytosae"]["parameters"]["include_cls"])
+    assert "divided by the number of latents" in result.stderr
     (tmp_path / "names.txt").write_text("P1\nP2\n")
     result = run("barcode", *args, tmp_path / "names.txt", "-o", out)
     assert result.exit_code == 2
@@ -302,6 +303,7 @@ def test_drawn_patients_are_called_so_in_all_that_is_made_of_them(tmp_path: Path
     assert result.exit_code == 0, result.stderr
     assert set(pd.read_csv(tmp_path / "disease_concepts.csv")["note"]) == {SYNTHETIC}
     assert SYNTHETIC in (tmp_path / "similarity.svg").read_text(encoding="utf-8")
+    assert set(pd.read_csv(tmp_path / "similarity.csv")["note"]) == {SYNTHETIC}
 
 
 def starter_barcodes(path: Path) -> Path:

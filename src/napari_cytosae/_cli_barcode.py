@@ -99,6 +99,7 @@ def barcode(
         raise typer.BadParameter("--from-counts and --names go together")
     if from_counts is not None and names is not None:
         barcodes = read_counts(from_counts, names)
+        say(f"Note: {barcodes.caveat}")
         write_barcodes(barcodes, output)
     else:
         from napari_cytosae.core import cohort
@@ -115,6 +116,8 @@ def barcode(
         write_barcodes(barcodes, output)
         cohort.forget(output)
     typer.echo(output)
+    for caution in barcodes.cautions:
+        say(f"Caution: {caution}")
     cells = float(barcodes.n_cells.sum())
     count = f"{len(barcodes)} {'patient' if len(barcodes) == 1 else 'patients'}"
     say(f"{count}, {cells:.0f} cells." if cells == cells else f"{count}.")

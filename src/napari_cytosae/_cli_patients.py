@@ -135,10 +135,14 @@ def compare(
     from napari_cytosae.core.export import write_csv
     from napari_cytosae.core.files import atomic_file
     from napari_cytosae.core.resemblance import disease_concepts, resemblance
+    from napari_cytosae.core.types import RESEARCH_USE
 
     table, _ = _diagnosed(barcodes, diagnoses)
     alike = resemblance(table.titles, table.values)
-    tables = {"similarity.csv": alike.as_table(table)}
+    matrix = alike.as_table(table)
+    if table.note != RESEARCH_USE:  # drawn patients are called so in each file
+        matrix["note"] = table.note
+    tables = {"similarity.csv": matrix}
     if len({name for name in table.diagnosis if name}) < 2:
         say("There are fewer than two diagnoses: no disease_concepts.csv.")
     else:
@@ -163,6 +167,8 @@ def _read(path: Path) -> Barcodes:
     table = read_barcodes(path)
     if not table.sae_sha256:
         say("Caution: these barcodes do not say which SAE they are of.")
+    if table.caveat:
+        say(f"Note: {table.caveat}")
     return table
 
 

@@ -81,7 +81,7 @@ def smear_with_ground_truth() -> list[tuple[Any, dict[str, Any], str]]:
 
 
 def _image_layer(drawn: SyntheticSmear) -> tuple[Any, dict[str, Any], str]:
-    metadata = {"cytosae": {"pixel_size_um": drawn.pixel_size}}
+    metadata = {"cytosae": {"pixel_size_um": drawn.pixel_size, "synthetic": True}}
     return (
         drawn.rgb,
         {"name": "Synthetic smear", "rgb": True, "metadata": metadata},

@@ -160,6 +160,7 @@ def telling_concepts(models: Models, cells: Cells, encoded: Encoded) -> list[int
 def _save(drawn: SyntheticSmear, path: Path) -> None:
     import tifffile
 
+    from napari_cytosae.core.drawn import DRAWN
     from napari_cytosae.core.files import atomic_file
 
     with atomic_file(path) as temporary:
@@ -169,7 +170,7 @@ def _save(drawn: SyntheticSmear, path: Path) -> None:
             photometric="rgb",
             imagej=True,
             resolution=(1 / drawn.pixel_size, 1 / drawn.pixel_size),
-            metadata={"unit": "um", "axes": "YXS"},
+            metadata={"unit": "um", "axes": "YXS", "Info": DRAWN},
         )
 
 

@@ -189,3 +189,57 @@ def test_a_patient_and_a_barcode_from_a_file():
     assert unknown["fdr"].isna().all()
     assert unknown.index[0] == 107
     assert unknown.loc[107, "difference"] == pytest.approx(row["difference"])
+
+
+def test_the_interval_of_a_patient_against_a_class_is_a_bootstrap():
+    """Cells and class mean both drawn again: checked against the error of each."""
+    made = cohort(40)
+    head, _ = run(train(made, repeats=1))
+    rng = np.random.default_rng(5)
+    counts = csr_array(rng.poisson(1.0, (300, K)).astype(np.float32))
+    table = class_comparison.with_class(head, "a", "P", counts).table
+    shares = made.values.toarray()[:40].astype(float)
+    shares /= shares.sum(axis=1, keepdims=True)
+    dense = counts.toarray()
+    x = dense.mean(axis=0) / dense.mean(axis=0).sum()
+    own = np.array(
+        [
+            (drawn := dense[rng.integers(0, 300, 300)].mean(axis=0)) / drawn.sum()
+            for _ in range(400)
+        ]
+    ).std(axis=0)
+    error = np.hypot(own, shares.std(axis=0, ddof=1) / np.sqrt(40))
+    reach = stats.t.ppf(0.975, 39) * error
+    found = table.sort_index()
+    width = (found["high"] - found["low"]).to_numpy()
+    assert np.median(width / (2 * reach)) == pytest.approx(1, abs=0.1)
+    difference = x - shares.mean(axis=0)
+    np.testing.assert_allclose(found["difference"], difference, atol=1e-6)
+    assert (found["low"] < found["difference"]).all()
+    assert (found["difference"] < found["high"]).all()
+    one = class_comparison.with_class(head, "a", "P", csr_array(x[None])).table
+    assert one["low"].isna().all()
+
+
+def test_what_a_patient_has_fourfold_is_found_and_little_else():
+    """Found concepts are right: the false ones stay below the FDR asked for."""
+    rng = np.random.default_rng(0)
+    k, n = 1000, 12
+    shares = rng.gamma(3, 1, (n + 20, k)) * (rng.random((n + 20, k)) < 0.5)
+    shares /= shares.sum(axis=1, keepdims=True)
+    rows = shares[:n]
+    tail, size = null_tail(rows)
+    right, false = [], []
+    for one in shares[n:]:
+        more = rng.choice(k, 20, replace=False)
+        changed = one.copy()
+        changed[more] = 4 * (one + rows.mean(axis=0))[more]
+        changed /= changed.sum()
+        mean, deviation = rows.mean(axis=0), rows.std(axis=0, ddof=1)
+        shown, distance, _ = distances(changed, mean, deviation, n)
+        sure = comparison.fdr_of(p_values(distance, tail, size)) <= 0.05
+        hit = sure[np.isin(shown, more)].sum()
+        right.append(hit)
+        false.append((sure.sum() - hit) / max(sure.sum(), 1))
+    assert np.mean(false) <= 0.05
+    assert np.mean(right) >= 4

@@ -93,3 +93,29 @@ def test_too_few_calls_are_refused():
     rare = calls(truth, 4) | {int(np.flatnonzero(truth == 2)[-1]): "mystery"}
     found = propose(counts, rare)
     assert found.p[:, found.types.index("mystery")].sum() == 1
+
+
+def test_counts_by_eye_hold_where_types_are_hardly_told_apart():
+    """The calls nearly use up the rare type: what is called is not among the rest."""
+    rng = np.random.default_rng(0)
+    inside: dict[int, list[bool]] = {100: [], 200: []}
+    for seed in range(8):
+        counts, truth = patient(n=200, seed=seed, strength=2.0)
+        table = count_table(propose(counts, calls(truth, 12, seed))).set_index("type")
+        for total, found in inside.items():
+            by_eye = rng.multinomial(total, SHARES, size=20)
+            low, high = (table.loc[list(NAMES), f"{b}_{total}"] for b in ("low", "high"))
+            found += list(((low.values <= by_eye) & (by_eye <= high.values)).ravel())
+    # The most likely shares alone, rare cells that were called counted among the rest:
+    # 0.82 and 0.78.
+    assert np.mean(inside[100]) >= 0.93
+    assert np.mean(inside[200]) >= 0.93
+
+
+def test_a_type_all_of_whose_cells_are_called_is_not_proposed_any_more():
+    counts, truth = patient(n=200, strength=4.0)
+    rare = np.flatnonzero(truth == 2)
+    called = calls(truth, 12) | {int(row): NAMES[2] for row in rare}
+    table = count_table(propose(counts, called)).set_index("type")
+    assert table.loc["blast", "expected"] == pytest.approx(len(rare), abs=2)
+    assert table.loc["blast", "low"] <= len(rare) / 200 <= table.loc["blast", "high"]

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image as Pillow
 from qtpy.QtCore import QPointF, Qt
 
-from napari_cytosae.core._barcode_files import write_barcodes
+from napari_cytosae.core._barcode_files import read_barcodes, write_barcodes
 from napari_cytosae.core._head_files import write_head
+from napari_cytosae.core.concepts import mask_fractions
 from napari_cytosae.core.heads import Head, Part, Profiles
 from napari_cytosae.core.quality import FACTS
 from napari_cytosae.core.types import RESEARCH_USE, PixelSize
@@ -270,8 +271,11 @@ def test_another_patient_and_the_export(predicted, until, tmp_path):
     panel.predict_clicked.emit()
     until(lambda: patients.reading is not None)
     until(lambda: not predicted.desk.busy)
-    panel.export_clicked.emit(str(tmp_path / "predictions.csv"))
-    until(lambda: "saved in" in predicted.strip.text)
+    for what, name in (("why", "why.csv"), ("barcodes", "b.h5ad")):
+        panel.export_clicked.emit(what, str(tmp_path / name))
+        until(lambda n=name: n in predicted.strip.text and not predicted.desk.busy)
+    panel.export_clicked.emit("predictions", str(tmp_path / "predictions.csv"))
+    until(lambda: "predictions.csv" in predicted.strip.text)
     table = pd.read_csv(tmp_path / "predictions.csv")
     assert list(table["patient"]) == ["P", "Q"]
     assert list(table.columns)[:5] == ["patient", "predicted", "p_a", "p_b", "p_c"]
@@ -279,6 +283,56 @@ def test_another_patient_and_the_export(predicted, until, tmp_path):
     np.testing.assert_allclose(table[["p_a", "p_b", "p_c"]].sum(axis=1), 1, atol=1e-12)
     panel.patient_chosen.emit("P")
     assert patients.reading is not None
+    reading = patients.reading
+    why = pd.read_csv(tmp_path / "why.csv").query("patient == 'P'")
+    for label in "abc":
+        steps = why[why["class"] == label]
+        assert steps["contribution"].sum() == pytest.approx(reading.score(label), abs=1e-5)
+        assert steps["total"].iloc[-1] == pytest.approx(reading.score(label), abs=1e-5)
+    listed = why[why["concept"].notna()]
+    row = listed[listed["cells"] > 0].iloc[0]
+    assert row[["nucleus", "cytoplasm", "outside"]].sum() == pytest.approx(1)
+    concept = int(row["concept"])
+    assert row["patches_per_cell"] == pytest.approx(reading.patches_of(concept).mean())
+    assert row["low"] <= row["patches_per_cell"] <= row["high"]
+    saved = read_barcodes(tmp_path / "b.h5ad")
+    assert saved.patients == ("P", "Q")
+    mean = reading.case.counts.toarray().mean(axis=0)
+    np.testing.assert_allclose(saved.values.toarray()[0], mean, rtol=1e-6)
+    assert saved.low is not None
+    assert saved.sae_sha256 == predicted.session.models.sae_info.sha256
+    assert list(saved.n_images) == [2, 1]
+    # The second patient's only image is the first one's, turned.
+    assert len({content for of in saved.images for content in of}) == 3
+
+
+def test_a_bar_says_where_in_the_cells_its_concept_is(predicted):
+    reading = predicted.patients.reading
+    bar, other = (
+        next(b for b in predicted.patient_panel.why.waterfall.bars if match(b))
+        for match in (lambda b: b.place, lambda b: b.key is None)
+    )
+    assert not other.place
+    table = predicted.patient_panel.why.waterfall
+    assert not table.isColumnHidden(3)
+    assert table.horizontalHeader().visualIndex(3) == 1
+    grids = [
+        predicted.session.models.concept_grids(image.encoded, [bar.key])[0]
+        for image in reading.case.images
+    ]
+    masks = [
+        mask_fractions(image.cells, image.encoded.boxes, grid.shape[-1])
+        for image, grid in zip(reading.case.images, grids, strict=True)
+    ]
+    totals = sum(
+        np.einsum("nyx,npyx->p", grid, mask)
+        for grid, mask in zip(grids, masks, strict=True)
+    )
+    shares = totals / totals.sum()
+    best = int(shares.argmax())
+    assert bar.place == f"{('nuc', 'cyt', 'out')[best]} {100 * shares[best]:.0f} %"
+    assert all(f"{100 * share:.0f} %" in bar.tooltip for share in shares)
+    assert f"{reading.patches_of(bar.key).mean():.3g} patches a cell" in bar.tooltip
 
 
 def test_the_canvas_follows_the_patient(predicted, until, viewer, folder):

@@ -13,10 +13,10 @@ import pandas as pd
 from scipy import sparse
 
 from napari_cytosae.core.files import atomic_file, sha256_file
-from napari_cytosae.core.patients import Barcodes
+from napari_cytosae.core.patients import REFERENCE, Barcodes
 from napari_cytosae.core.provenance import as_uns, provenance
 from napari_cytosae.core.quality import FACTS
-from napari_cytosae.core.types import RESEARCH_USE, CytoError
+from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -41,7 +41,12 @@ def write_barcodes(barcodes: Barcodes, path: Path | str) -> None:
             if barcodes.facts is None
             else dict(zip(FACTS, barcodes.facts.T, strict=True))
         )
-        | {"diagnosis": np.array(barcodes.diagnosis, dtype=object)},
+        | {"diagnosis": np.array(barcodes.diagnosis, dtype=object)}
+        | (
+            {"images": np.array([" ".join(of) for of in barcodes.images], dtype=object)}
+            if barcodes.images
+            else {}
+        ),
         # Plain objects: pandas 3 would make them its own strings, which h5ad may not hold.
         index=pd.Index(np.array(barcodes.patients, dtype=object), name="patient"),
     )
@@ -52,7 +57,7 @@ def write_barcodes(barcodes: Barcodes, path: Path | str) -> None:
         obs=obs,
         var=var,
         layers={name: layer for name, layer in bounds.items() if layer is not None},
-        uns={"cytosae": barcodes.record or {"note": RESEARCH_USE}},
+        uns={"cytosae": barcodes.record | {"note": barcodes.note}},
     )
     with atomic_file(path) as temporary:
         table.write_h5ad(temporary, compression="gzip")
@@ -102,6 +107,9 @@ def read_barcodes(path: Path | str) -> Barcodes:
         facts=np.column_stack([_numbers(table.obs, name) for name in FACTS])
         if any(name in table.obs for name in FACTS)
         else None,
+        images=tuple(tuple(text.split()) for text in _texts(table.obs, "images"))
+        if "images" in table.obs
+        else (),
     )
     return _without_bad_rows(barcodes, path.name)
 
@@ -141,7 +149,7 @@ def read_counts(path: Path | str, names: Path | str) -> Barcodes:
         )
     unknown = np.full(len(table), np.nan)
     # The reference's code counts all 257 tokens.
-    source = {"source": "counts of the reference's code", "include_cls": True}
+    source = {"source": REFERENCE, "include_cls": True}
     record = record_of(source, {path.name: sha256_file(path)})
     values = sparse.csr_array(table.astype(np.float32, copy=False))
     concepts = np.arange(table.shape[1])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cytosae.core._copies import kept_together
 from napari_cytosae.core._labels import FEWEST_PATIENTS
 from napari_cytosae.core._recipes import Logistic, Table, held_out_scores
 from napari_cytosae.core._selection import folds
@@ -78,7 +79,7 @@ def batch_effects(
     table = Table(barcodes.values)
     patients = np.array(barcodes.patients, dtype=str)
     diagnoses = np.array(barcodes.diagnosis, dtype=str)
-    effects = []
+    effects, together = [], kept_together(barcodes)
     for column, known in columns.items():
         values = np.array([known.get(str(patient), "") for patient in patients])
         owners = Counter(dict(zip(patients, values, strict=True)).values())
@@ -89,7 +90,7 @@ def batch_effects(
         rows = np.flatnonzero(kept)
         whole = np.zeros(len(values), dtype=np.int64)
         whole[rows] = labels
-        groups = np.unique(patients[rows], return_inverse=True)[1]
+        groups = np.unique(together[rows], return_inverse=True)[1]
         right = np.zeros(len(rows), bool)
         for train, test in folds(labels, groups, 0):
             scores = held_out_scores(

@@ -17,7 +17,9 @@ COVERAGE = 0.9
 BINS = 10
 
 
-def temperature(scores: Float64Array, labels: Int64Array) -> tuple[float, float]:
+def temperature(
+    scores: Float64Array, labels: Int64Array, counted: Float64Array | None = None
+) -> tuple[float, float]:
     """Factor that makes held-out scores the most likely logits, and the log-loss then.
 
     Parameters
@@ -26,12 +28,15 @@ def temperature(scores: Float64Array, labels: Int64Array) -> tuple[float, float]
         Of patients that the classifier did not see.
     labels : ndarray of int, (n,)
         Their classes.
+    counted : ndarray of float64, (n,), optional
+        How much each of them counts; all the same by default.
     """
     rows = np.arange(len(labels))
 
     def loss(log_factor: float) -> float:
         logits = np.exp(log_factor) * scores
-        return float(-log_softmax(logits, axis=1)[rows, labels].mean())
+        true = log_softmax(logits, axis=1)[rows, labels]
+        return float(-np.average(true, weights=counted))
 
     found = minimize_scalar(loss, bounds=(-4, 4), method="bounded")
     return float(np.exp(found.x)), float(found.fun)

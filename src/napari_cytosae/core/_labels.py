@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_cytosae.core._copies import shared_images
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def cautions(barcodes: Barcodes) -> list[str]:
     torn = [patient for patient, known in diagnoses.items() if len(known) > 1]
     if torn:
         said.append(f"{_some(torn)}: the same patient in two classes; check the labels.")
+    said += shared_images(barcodes)
     counts = Counter(next(iter(known)) for known in diagnoses.values())
     few = [name for name, count in sorted(counts.items()) if count < FEW_PATIENTS]
     if few:

@@ -12,7 +12,7 @@ from napari_cytosae.core.crops import patch_edges
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from napari_cytosae.core.types import Cells, Float32Array, Int64Array
+    from napari_cytosae.core.types import Cells, Float32Array, Float64Array, Int64Array
 
 PLACES = ("nucleus", "cytoplasm", "outside")
 """Parts of a crop, seen from its own cell; neighbouring cells are outside."""
@@ -73,9 +73,19 @@ def location(
         up to 1 (empty where it does not fire), and ``where``, for example
         ``nucleus 82 %``.
     """
-    totals = np.einsum("kngh,npgh->kp", grids, fractions, optimize=True).astype(float)
-    sums = totals.sum(axis=1, keepdims=True)
-    shares = np.divide(totals, sums, out=np.full_like(totals, np.nan), where=sums > 0)
+    return shares_table(totals(grids, fractions), concepts)
+
+
+def totals(grids: Float32Array, fractions: Float32Array) -> Float64Array:
+    """Activation of each concept in each of `PLACES`, over the cells, (k, 3)."""
+    found: Float64Array = np.einsum("kngh,npgh->kp", grids, fractions, optimize=True)
+    return found.astype(np.float64)
+
+
+def shares_table(found: Float64Array, concepts: npt.ArrayLike) -> pd.DataFrame:
+    """`totals`, of any number of images, as `location` says them."""
+    sums = found.sum(axis=1, keepdims=True)
+    shares = np.divide(found, sums, out=np.full_like(found, np.nan), where=sums > 0)
     table = pd.DataFrame(
         shares, index=pd.Index(np.asarray(concepts), name="concept"), columns=list(PLACES)
     )

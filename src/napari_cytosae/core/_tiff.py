@@ -14,6 +14,7 @@ from tifffile import COMPRESSION, PHOTOMETRIC
 from napari_cytosae.core._level import Level, Levels
 from napari_cytosae.core._plane import Plane
 from napari_cytosae.core._rgb import check_size, is_dark
+from napari_cytosae.core.drawn import DRAWN
 from napari_cytosae.core.types import ImageError
 
 if TYPE_CHECKING:
@@ -172,7 +173,10 @@ def _orientation(page: tifffile.TiffPage) -> int:
 
 
 def _notes(tif: tifffile.TiffFile) -> tuple[str, ...]:
-    return (f"first of {len(tif.series)} images",) if len(tif.series) > 1 else ()
+    notes = [f"first of {len(tif.series)} images"] if len(tif.series) > 1 else []
+    if str((tif.imagej_metadata or {}).get("Info", "")).strip() == DRAWN:
+        notes.append(DRAWN)
+    return tuple(notes)
 
 
 def _check_colours(page: tifffile.TiffPage, name: str) -> None:

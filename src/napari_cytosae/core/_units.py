@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import sparse
 
 from napari_cytosae.core import pipeline
+from napari_cytosae.core._copies import content_of
 from napari_cytosae.core.crops import crop_cells
 from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.files import atomic_file, sha256_file
@@ -71,6 +72,8 @@ class UnitResult:
         Images that could be read.
     problems : tuple of (int, str)
         Position in the unit of an image that could not, and why.
+    contents : tuple of str
+        Of each image of the unit (`_copies.content_of`); empty of those that could not.
     """
 
     counts: sparse.csr_array
@@ -78,6 +81,7 @@ class UnitResult:
     facts: Float64Array
     n_images: int
     problems: tuple[tuple[int, str], ...] = ()
+    contents: tuple[str, ...] = ()
 
 
 def plan(rows: Sequence[Row], single_cell: bool) -> list[Unit]:
@@ -104,19 +108,21 @@ def encode_unit(
         If memory does not suffice for a single cell.
     """
     images, problems = [], []
+    contents = [""] * len(unit.rows)
     for position, row in enumerate(unit.rows):
         try:
             images.append((position, read_image(row.image, settings.pixel_size)))
+            contents[position] = content_of(images[-1][1])
         except ImageError as error:
             problems.append((position, str(error)))
     if settings.single_cell:
         tables = [as_single_cell(image).table for _, image in images]
         single = [image.rgb for _, image in images]
         if not images:
-            return joined([], 0, problems, models.sae_info.d_sae)
+            return joined([], 0, problems, models.sae_info.d_sae, contents)
         table = pd.concat(tables, ignore_index=True)
         part = yield from _encoded(models, table, single, settings)
-        return joined([part], len(images), problems, models.sae_info.d_sae)
+        return joined([part], len(images), problems, models.sae_info.d_sae, contents)
     parts, read = [], 0
     for position, image in images:
         try:
@@ -127,7 +133,7 @@ def encode_unit(
         read += 1
         crops = crop_cells(image, cells)
         parts.append((yield from _encoded(models, cells.table, crops, settings)))
-    return joined(parts, read, problems, models.sae_info.d_sae)
+    return joined(parts, read, problems, models.sae_info.d_sae, contents)
 
 
 def _encoded(
@@ -180,7 +186,7 @@ class Finished:
     def save(self, path: Path, result: UnitResult) -> None:
         """Keep a unit; the file is whole or not there."""
         counts = result.counts
-        about = json.dumps([result.n_images, result.problems])
+        about = json.dumps([result.n_images, result.problems, result.contents])
         with atomic_file(path) as temporary:
             np.savez(
                 temporary,
@@ -200,11 +206,11 @@ class Finished:
                 ok, facts = kept["ok"], kept["facts"]
                 triple = (kept["data"], kept["indices"], kept["indptr"])
                 counts = sparse.csr_array(triple, shape=(len(ok), self._d_sae))
-                n_images, problems = json.loads(str(kept["about"]))
+                n_images, problems, contents = json.loads(str(kept["about"]))
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None
         named = tuple((position, text) for position, text in problems)
-        return UnitResult(counts, ok, facts, n_images, named)
+        return UnitResult(counts, ok, facts, n_images, named, tuple(contents))
 
 
 def joined(
@@ -212,6 +218,7 @@ def joined(
     n_images: int,
     problems: Sequence[tuple[int, str]],
     d_sae: int,
+    contents: Sequence[str] = (),
 ) -> UnitResult:
     """Put units, or the images of one, together."""
     counts = [part.counts for part in parts if part.counts.shape[0]]
@@ -220,7 +227,7 @@ def joined(
         stacked = sparse.csr_array(sparse.vstack(counts, format="csr"))
     flags = np.concatenate([np.zeros(0, dtype=bool), *(part.ok for part in parts)])
     facts = np.concatenate([np.zeros((0, len(FACTS))), *(part.facts for part in parts)])
-    return UnitResult(stacked, flags, facts, n_images, tuple(problems))
+    return UnitResult(stacked, flags, facts, n_images, tuple(problems), tuple(contents))
 
 
 def _content(path: Path) -> str:

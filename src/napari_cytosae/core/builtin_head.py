@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cytosae.core._head_files import read_head
-from napari_cytosae.core.types import RESEARCH_USE
+from napari_cytosae.core.drawn import SYNTHETIC
 
 if TYPE_CHECKING:
     from napari_cytosae.core.heads import Head
+
+__all__ = ["NAME", "PATH", "SYNTHETIC", "is_synthetic", "open_head"]
 
 PATH = Path(__file__).parents[1] / "starter" / "synthetic_head.json"
 """Made by ``scripts/synthetic_head.py`` from the starter model."""
 
 NAME = "synthetic"
 """What ``--head`` and the panel call it."""
-
-SYNTHETIC = f"Synthetic patients, for trying out only. {RESEARCH_USE}"
-"""Its note, in the file and in every export."""
 
 
 def open_head(reference: str | Path) -> Head:

@@ -15,6 +15,7 @@ from scipy import sparse
 
 from napari_cytosae.core import pipeline
 from napari_cytosae.core._barcode_files import record_of
+from napari_cytosae.core._copies import content_of
 from napari_cytosae.core.crops import FIELD_OF_VIEW_UM, crop_cells
 from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.images import read_image
@@ -38,13 +39,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CaseImage:
-    """One image of the patient, without its pixels."""
+    """One image of the patient, without its pixels; `content` tells what they were."""
 
     name: str
     sha256: str
     cells: Cells
     crops: Crops
     encoded: Encoded
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +115,7 @@ class Case:
             self.ok[chosen],
             len(self.images),
             facts=None if self.facts is None else self.facts[chosen],
+            images=tuple(image.content for image in self.images if image.content),
         )
         return collect([cells], self.record)
 
@@ -179,7 +182,9 @@ def examine(
                 and former[2].activations.threshold == threshold
                 and size in (None, former[0].pixel_size)
             ):
-                images.append(CaseImage(image.name, image.sha256, *former))
+                images.append(
+                    CaseImage(image.name, image.sha256, *former, content_of(image))
+                )
                 inputs[image.name] = image.sha256
                 continue
             cells = yield from _quietly(
@@ -193,7 +198,9 @@ def examine(
             pipeline.encode(models, crops, threshold), done, len(sources)
         )
         inputs[image.name] = image.sha256
-        images.append(CaseImage(image.name, image.sha256, cells, crops, encoded))
+        images.append(
+            CaseImage(image.name, image.sha256, cells, crops, encoded, content_of(image))
+        )
         yield Progress("Examining", done + 1, len(sources), "images", images[-1])
     parts = [image.encoded.activations.n_patches for image in images if len(image.encoded)]
     if not parts:

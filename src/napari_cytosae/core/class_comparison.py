@@ -6,19 +6,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import sparse, stats
+from scipy import stats
 
+from napari_cytosae.core._bootstrap import bounds_of, replicate_shares
 from napari_cytosae.core._class_null import distances, p_values
-from napari_cytosae.core._recipes import transformed
 from napari_cytosae.core.comparison import Comparison, fdr_of, surest_first, table_of
+from napari_cytosae.core.patients import barcode
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
+    from scipy import sparse
+
     from napari_cytosae.core.heads import Head, Profiles
 
 
 def with_class(
-    head: Head, label: str, patient: str, values: sparse.csr_array
+    head: Head, label: str, patient: str, counts: sparse.csr_array
 ) -> Comparison:
     """Compare a patient with a head's training patients of one class.
 
@@ -30,8 +33,9 @@ def with_class(
         One of its classes.
     patient : str
         Name.
-    values : csr_array, (1, k)
-        The barcode, with the columns of `Head.columns`.
+    counts : csr_array, (n_cells, k)
+        Token counts of the patient's cells, or the barcode as a single row; with the
+        columns of `Head.columns`.
 
     Returns
     -------
@@ -39,23 +43,33 @@ def with_class(
         In shares of the barcode. The effect is the distance from the class's mean in its
         standard deviations; p is the share of such distances that are as large between
         the class's own patients (`_class_null`), NaN for a head that does not keep them.
-        The interval is a prediction interval for one more patient (t distribution).
+        The interval is a bootstrap of the difference from the class's mean: the patient's
+        cells are drawn again, and so is the mean, from the t distribution of its error.
+        It is NaN for a single cell or a class of one patient.
 
     Raises
     ------
     CytoError
-        If the head does not know the class, or keeps no profiles.
+        If the head does not know the class, or keeps no profiles, or there is no cell.
     """
     index, profile = _profile(head, label)
-    x = transformed(values, "fraction")[0].astype(np.float64)
+    x = barcode(counts)
+    x /= max(x.sum(), 1e-12)
     mean, deviation = profile.means[index], profile.deviations[index]
     n = int(profile.counts[index])
-    shown, effect, spread = distances(x, mean, deviation, n)
-    difference = x[shown] - mean[shown]
+    shown, effect, _ = distances(x, mean, deviation, n)
     p = np.full(len(shown), np.nan)
     if profile.tails is not None and profile.sizes is not None:
         p = p_values(effect, profile.tails[index], int(profile.sizes[index]))
-    reach = stats.t.ppf(0.975, max(n - 1, 1)) * spread
+    low, high = np.full(len(shown), np.nan), np.full(len(shown), np.nan)
+    if counts.shape[0] > 1 and n > 1:
+        error = deviation[shown] / np.sqrt(n)
+        rng = np.random.default_rng(1)
+        for part, shares in replicate_shares(counts, shown):
+            drawn = rng.standard_t(n - 1, shares.shape) * error[part, None]
+            low[part], high[part] = bounds_of(
+                shares - np.maximum(mean[shown][part, None] + drawn, 0)
+            )
     found = pd.DataFrame(
         {
             "effect": effect,
@@ -64,7 +78,7 @@ def with_class(
         },
         index=pd.Index(head.concepts[shown], name="concept"),
     )
-    table = table_of(x[shown], mean[shown], difference - reach, difference + reach, found)
+    table = table_of(x[shown], mean[shown], low, high, found)
     return Comparison(
         patient,
         f"{label} ({n} training patients)",

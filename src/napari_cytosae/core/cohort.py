@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cytosae.core._barcode_files import record_of
+from napari_cytosae.core._copies import copies
 from napari_cytosae.core._manifest import Manifest, Row, read_manifest
 from napari_cytosae.core._units import (
     Finished,
@@ -90,7 +91,7 @@ def build(
     -------
     Barcodes
         Rows and images that were left out are named in ``problems``, and so are patients
-        without cells.
+        without cells; images that show the same as others in ``cautions``.
 
     Raises
     ------
@@ -120,8 +121,8 @@ def build(
             finished.save(path, result)
             done += len(unit.rows)
             yield Progress("Barcodes", done, total, "images")
-    problems = list(manifest.problems)
-    patients = _patients(finished, units, paths, manifest.path.name, problems)
+    problems, seen = list(manifest.problems), list[tuple[str, str, str]]()
+    patients = _patients(finished, units, paths, manifest.path.name, problems, seen)
     parameters = asdict(settings) | {
         "cells": "single cell" if settings.single_cell else "segmentation",
         "tokens": 257 if settings.include_cls else 256,
@@ -136,7 +137,7 @@ def build(
         barcodes = collect(patients, record)
     except CytoError as error:
         raise CytoError(f"{error} {problems[0] if problems else ''}".strip()) from error
-    return replace(barcodes, problems=tuple(problems))
+    return replace(barcodes, problems=tuple(problems), cautions=tuple(copies(seen)))
 
 
 def forget(output: Path | str) -> None:
@@ -162,8 +163,13 @@ def _patients(
     paths: Sequence[Path],
     manifest: str,
     problems: list[str],
+    seen: list[tuple[str, str, str]],
 ) -> Iterator[PatientCells]:
-    """Put each patient's units together; what is left out is added to `problems`."""
+    """Put each patient's units together.
+
+    What is left out is added to `problems`; content, patient and name of each image to
+    `seen`.
+    """
     results: list[UnitResult] = []
     rows: list[Row] = []
     for position, (unit, path) in enumerate(zip(units, paths, strict=True)):
@@ -172,6 +178,10 @@ def _patients(
             raise CytoError(f"{path} has been removed or damaged: start the run again.")
         results.append(result)
         rows += unit.rows
+        seen += [
+            (content, row.patient, f"{manifest}, line {row.line}: {row.image.name}")
+            for content, row in zip(result.contents, unit.rows, strict=True)
+        ]
         for index, text in result.problems:
             line = unit.rows[index].line
             problems.append(f"{manifest}, line {line}: {text}")
@@ -191,7 +201,13 @@ def _patients(
             known = [row.diagnosis for row in rows if row.diagnosis]
             diagnosis = known[0] if known else ""
             yield PatientCells(
-                patient, whole.counts, whole.ok, whole.n_images, diagnosis, whole.facts
+                patient,
+                whole.counts,
+                whole.ok,
+                whole.n_images,
+                diagnosis,
+                whole.facts,
+                tuple(one for part in results for one in part.contents if one),
             )
         else:
             problems.append(

@@ -10,7 +10,13 @@ import pandas as pd
 from scipy import sparse, stats
 
 from napari_cytosae.core import enrichment
-from napari_cytosae.core.patients import LEVEL, barcode, replicate_means
+from napari_cytosae.core._bootstrap import (
+    LEVEL,
+    bounds_of,
+    replicate_means,
+    replicate_shares,
+)
+from napari_cytosae.core.patients import barcode
 
 if TYPE_CHECKING:
     from napari_cytosae.core.patients import Barcodes
@@ -87,7 +93,7 @@ def between_patients(
         strict=True,
     )
     for (part, ours), (_, theirs) in draws:
-        low[part], high[part] = np.quantile(ours - theirs, (0.025, 0.975), axis=1)
+        low[part], high[part] = bounds_of(ours - theirs)
     table = table_of(values[columns], others[columns], low, high, table)
     table.index = pd.Index(concepts[columns], name="concept")
     return Comparison(
@@ -140,8 +146,8 @@ def with_barcode(
     x, y = values[shown], others[shown]
     error = np.full(len(shown), np.nan)
     if other.low is not None and other.high is not None and here[1].shape[0] > 1:
-        for part, means in replicate_means(here[1], shown):
-            error[part] = means.std(axis=1) / totals[0]
+        for part, shares in replicate_shares(here[1], shown):
+            error[part] = shares.std(axis=1)
         width = (other.high - other.low).toarray()[0, shown] / totals[1]
         error = np.hypot(error, width / (2 * stats.norm.ppf((1 + LEVEL) / 2)))
         # What a few cells happen to show in equal parts may vary in others.

@@ -1,7 +1,8 @@
 """A white-cell differential: a few cells are called by hand, the rest is proposed.
 
 The proposals come from a small calibrated classifier of the cells' concepts. Counts carry
-intervals that know of both: how many cells there are, and how sure the proposals are.
+intervals that know how many cells there are, how few taught the classifier, how little it
+may tell types apart, and that those who call rare cells leave fewer of them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.model_selection import StratifiedKFold  # type: ignore[import-untyped]
 
 from napari_cytosae.core._calibration import probabilities, temperature
 from napari_cytosae.core._recipes import Logistic, dual
@@ -32,8 +32,11 @@ COUNTS = (100, 200)
 
 _RECIPE = Logistic("sqrt", 10.0)
 _DRAWS = 4000
-_ROUNDS = 100
 _RESAMPLED = 40
+_CHAINS, _SWEEPS, _KEPT = 5, 30, 10
+"""Of the Gibbs sampler, for each of `_RESAMPLED`."""
+
+_FOLDS = 10
 _PRIOR = 0.5
 """Of the shares (Jeffreys): a type that was not seen may still be there."""
 
@@ -49,8 +52,8 @@ class Differential:
         1 for what was called.
     called : ndarray of bool, (n,)
     draws : ndarray of float64, (m, n_types)
-        Expected cells of each type had other cells of the same types been called: what the
-        intervals know of the proposals' own uncertainty.
+        How many cells of each type there may be: what the intervals know of the proposals'
+        own uncertainty.
     """
 
     types: tuple[str, ...]
@@ -96,25 +99,32 @@ def propose(counts: sparse.csr_array, called: Mapping[int, str]) -> Differential
     taught = np.isin(labels, enough)
     chosen, known = rows[taught], np.searchsorted(enough, labels[taught])
     across = _products(counts, chosen)
-    factor, _ = temperature(_held_out(across[chosen], known), known)
-    whole = np.eye(len(names))[labels]
+    held_out = _held_out(across[chosen], known)
+    rest = np.setdiff1d(np.arange(counts.shape[0]), rows)
 
-    def filled(counted: Float64Array | None = None) -> Float64Array:
-        """Probabilities when each called cell counts so much to the classifier."""
-        scores = _fitted(across, across[chosen], known, counted)
+    def told(counted: Float64Array | None = None) -> Float64Array:
+        """Likelihood of the types in each cell not called, when called ones count so."""
+        factor, _ = temperature(held_out, known, counted)
+        scores = _fitted(across[rest], across[chosen], known, counted)
         # However well a few cells were told apart, the next may be another matter.
         doubt = 1 / (len(chosen) + 2)
         said = (1 - doubt) * probabilities(scores * factor) + doubt / len(enough)
-        p = np.zeros((counts.shape[0], len(names)))
-        p[:, enough] = _with_shares(said, np.bincount(known))
-        p[rows] = whole
-        return p
+        likelihood: Float64Array = said / np.bincount(known)
+        return likelihood
 
     rng = np.random.default_rng(0)
+    drawn = np.concatenate(
+        [_compositions(told(_counted(known, rng)), rng) for _ in range(_RESAMPLED)]
+    )
+    draws = np.tile(np.bincount(labels, minlength=len(names)), (len(drawn), 1))
+    draws[:, enough] += drawn
+    p = np.zeros((counts.shape[0], len(names)))
+    likely = told() * (drawn.mean(axis=0) + _PRIOR)
+    p[np.ix_(rest, enough)] = likely / likely.sum(axis=1, keepdims=True)
+    p[rows] = np.eye(len(names))[labels]
     mask = np.zeros(counts.shape[0], bool)
     mask[rows] = True
-    draws = [filled(_counted(known, rng)).sum(axis=0) for _ in range(_RESAMPLED)]
-    return Differential(tuple(names), filled(), mask, np.array(draws))
+    return Differential(tuple(names), p, mask, draws.astype(np.float64))
 
 
 def count_table(found: Differential) -> pd.DataFrame:
@@ -135,6 +145,7 @@ def count_table(found: Differential) -> pd.DataFrame:
     shares = gamma / gamma.sum(axis=1, keepdims=True)
     share = expected / max(expected.sum(), 1)
     low, high = np.quantile(shares, (0.025, 0.975), axis=0)
+    low, high = np.minimum(low, share), np.maximum(high, share)
     called = (found.p[found.called] > 0.5).sum(axis=0)
     table = {
         "type": list(found.types),
@@ -166,20 +177,27 @@ def cell_table(reading: Reading, found: Differential) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _with_shares(p: Float64Array, taught: Int64Array) -> Float64Array:
-    """Probabilities when types are as frequent as the cells say, not as those called.
+def _compositions(likelihood: Float64Array, rng: np.random.Generator) -> Int64Array:
+    """How many of the cells may be of each type, (`_CHAINS` * `_KEPT`, n_types).
 
-    An analyst calls rare types as often as common ones; the shares that make the
-    probabilities consistent are found by expectation maximisation (Saerens et al. 2002,
-    doi:10.1162/089976602753284446).
+    Types are as frequent among these cells as the cells themselves say, not as those that
+    were called: an analyst calls rare types as often as common ones, and what is called is
+    no longer among the rest. Shares and types are drawn in turn (Gibbs sampler of a mixture
+    with known components and a Jeffreys prior), so that what cannot be told apart stays
+    open; the most likely shares alone (Saerens et al. 2002) would hide it.
     """
-    before = taught / taught.sum()
-    share, now = before, p
-    for _ in range(_ROUNDS):
-        now = p * (share / before)
-        now /= now.sum(axis=1, keepdims=True)
-        share = now.mean(axis=0)
-    return now
+    n, k = likelihood.shape
+    share = rng.dirichlet(np.ones(k), _CHAINS)
+    found = []
+    for sweep in range(_SWEEPS):
+        p = np.cumsum(share[:, None] * likelihood, axis=2)
+        drawn = (rng.random((_CHAINS, n, 1)) * p[:, :, -1:] >= p).sum(axis=2)
+        of_type = np.stack([(drawn == label).sum(axis=1) for label in range(k)], axis=1)
+        gamma = rng.gamma(of_type + _PRIOR)
+        share = gamma / gamma.sum(axis=1, keepdims=True)
+        if sweep >= _SWEEPS - _KEPT:
+            found.append(of_type)
+    return np.concatenate(found)
 
 
 def _products(counts: sparse.csr_array, rows: Int64Array) -> Float64Array:
@@ -191,12 +209,21 @@ def _products(counts: sparse.csr_array, rows: Int64Array) -> Float64Array:
 
 
 def _held_out(gram: Float64Array, labels: Int64Array) -> Float64Array:
-    """Scores of the called cells by classifiers that have not seen them."""
-    scores = np.zeros((len(labels), labels.max() + 1))
-    folds = StratifiedKFold(FEWEST, shuffle=True, random_state=0)
-    for train, test in folds.split(labels[:, None], labels):
-        inner = gram[np.ix_(train, train)]
-        scores[test] = _fitted(gram[np.ix_(test, train)], inner, labels[train])
+    """Scores of the called cells by classifiers that have not seen them.
+
+    No fold has two cells of a type that is called no oftener than there are folds, so that
+    the classifiers know nearly as much as the one that proposes.
+    """
+    mixed = np.random.default_rng(0).permutation(len(labels))
+    order = mixed[np.argsort(labels[mixed], kind="stable")]
+    of_type = np.bincount(labels)
+    inside = np.arange(len(labels)) - np.repeat(np.cumsum(of_type) - of_type, of_type)
+    fold = np.empty(len(labels), np.int64)
+    fold[order] = inside % _FOLDS
+    scores = np.zeros((len(labels), len(of_type)))
+    for test in (fold == one for one in np.unique(fold)):
+        inner = gram[np.ix_(~test, ~test)]
+        scores[test] = _fitted(gram[np.ix_(test, ~test)], inner, labels[~test])
     return scores
 
 

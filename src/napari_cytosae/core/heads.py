@@ -15,6 +15,7 @@ import pandas as pd
 
 from napari_cytosae.core._calibration import prediction_sets, probabilities
 from napari_cytosae.core._class_null import null_tail
+from napari_cytosae.core._copies import kept_together
 from napari_cytosae.core._head import Head, Part, Profiles
 from napari_cytosae.core._labels import FEW_PATIENTS, cautions, usable
 from napari_cytosae.core._recipes import Table, Transform, coefficients, transformed
@@ -132,7 +133,7 @@ def train(
     classes, labels = np.unique(
         np.array(barcodes.diagnosis, dtype=str), return_inverse=True
     )
-    _, groups = np.unique(np.array(barcodes.patients, dtype=str), return_inverse=True)
+    groups = kept_together(barcodes)
     names = tuple(map(str, classes))
     table = Table(barcodes.values)
     validation = yield from nested(table, labels, groups, names, repeats)

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from napari_cytosae.core._bootstrap import bootstrap
+from napari_cytosae.core.drawn import SYNTHETIC, is_drawn
 from napari_cytosae.core.quality import summary
 from napari_cytosae.core.types import RESEARCH_USE, CytoError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
@@ -26,14 +28,17 @@ if TYPE_CHECKING:
         Int64Array,
     )
 
-REPLICATES = 200
-"""Bootstrap samples of a patient's cells."""
 
-LEVEL = 0.95
-"""Of the bootstrap interval."""
+REFERENCE = "counts of the reference's code"
+"""``source`` of barcodes that were read from ``cls_sae_cnt.npy``."""
 
-_COLUMNS_AT_ONCE = 4096
-"""Of the bootstrap: 200 x 4096 numbers are 7 MB."""
+COUNTED = (
+    "these are sums over a patient's cells divided by the number of latents, and count the "
+    "CLS token, where barcodes are means over the cells. Heads and comparisons divide each "
+    "patient by his own sum, which makes the two alike; they cannot tell who has too few "
+    "cells."
+)
+"""Of such barcodes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,13 +62,17 @@ class Barcodes:
     diagnosis : tuple of str
         Empty where unknown.
     low, high : csr_array of float32, (n, k), or None
-        Bootstrap interval over the cells, `LEVEL`.
+        Bootstrap interval over the cells, `_bootstrap.LEVEL`.
     record : dict
         ``uns["cytosae"]``: what made them; empty where unknown.
     problems : tuple of str
         One sentence for each row of the source that was left out.
     facts : ndarray of float64, (n, len(quality.FACTS)), or None
         Of `quality.summary`; None where nothing was measured.
+    images : tuple of tuple of str, n of them
+        What each patient's images show (`_copies.content_of`); empty where unknown.
+    cautions : tuple of str
+        One sentence for each row of the source to look at; nothing is left out for it.
     """
 
     patients: tuple[str, ...]
@@ -78,6 +87,8 @@ class Barcodes:
     record: dict[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     facts: Float64Array | None = None
+    images: tuple[tuple[str, ...], ...] = ()
+    cautions: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.patients)
@@ -91,8 +102,16 @@ class Barcodes:
     @property
     def note(self) -> str:
         """What everything made of them must say: research use, and if they are drawn."""
+        if any(is_drawn(content) for of in self.images for content in of):
+            return SYNTHETIC
         note = str(self.record.get("note", ""))
         return note if RESEARCH_USE in note else RESEARCH_USE
+
+    @property
+    def caveat(self) -> str:
+        """What a reader must know of the values; empty for counts a cell."""
+        parameters = self.record.get("parameters", {})
+        return COUNTED if parameters.get("source") == REFERENCE else ""
 
     @property
     def sae_sha256(self) -> str:
@@ -118,6 +137,8 @@ class Barcodes:
             self.record,
             self.problems,
             None if self.facts is None else self.facts[index],
+            tuple(self.images[i] for i in index) if self.images else (),
+            self.cautions,
         )
 
 
@@ -135,6 +156,8 @@ class PatientCells:
     n_images : int
     facts : ndarray of float64, (n_cells, len(quality.FACTS)), or None
         Of `quality.cell_facts`.
+    images : tuple of str
+        Of `_copies.content_of`.
     """
 
     patient: str
@@ -143,6 +166,7 @@ class PatientCells:
     n_images: int = 1
     diagnosis: str = ""
     facts: Float64Array | None = None
+    images: tuple[str, ...] = ()
 
 
 def token_counts(
@@ -196,67 +220,6 @@ def barcode(counts: sparse.csr_array) -> Float64Array:
     return np.asarray(sums, dtype=np.float64) / counts.shape[0]
 
 
-def bootstrap(
-    counts: sparse.csr_array, replicates: int = REPLICATES, level: float = LEVEL
-) -> tuple[Float64Array, Float64Array]:
-    """Interval of the barcode when the cells are drawn again from the same patient.
-
-    Parameters
-    ----------
-    counts : csr_array, (n_cells, d_sae)
-        Of `token_counts`, at least one cell.
-    replicates : int
-        Samples of the cells, with replacement; always the same ones.
-    level : float
-        Share of the replicates inside.
-
-    Returns
-    -------
-    low, high : ndarray of float64, (d_sae,)
-    """
-    width = counts.shape[1]
-    low, high = np.zeros(width), np.zeros(width)
-    active = np.unique(counts.indices).astype(np.int64)
-    bounds = ((1 - level) / 2, (1 + level) / 2)
-    for part, means in replicate_means(counts, active, replicates):
-        low[active[part]], high[active[part]] = np.quantile(means, bounds, axis=1)
-    return low, high
-
-
-def replicate_means(
-    counts: sparse.csr_array,
-    columns: Int64Array,
-    replicates: int = REPLICATES,
-    seed: int = 0,
-) -> Iterator[tuple[slice, Float64Array]]:
-    """Barcodes of bootstrap samples of the cells, some columns at a time.
-
-    Parameters
-    ----------
-    counts : csr_array, (n_cells, d_sae)
-        Of `token_counts`, at least one cell.
-    columns : ndarray of int64
-        Which ones.
-    replicates : int
-        Samples of the cells, with replacement.
-    seed : int
-        The same samples for the same seed.
-
-    Yields
-    ------
-    part : slice
-        Of `columns`.
-    means : ndarray of float64, (columns of the part, replicates)
-    """
-    n = counts.shape[0]
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(n, np.full(n, 1 / n), size=replicates)
-    by_column = counts.tocsc()
-    for start in range(0, len(columns), _COLUMNS_AT_ONCE):
-        part = slice(start, start + _COLUMNS_AT_ONCE)
-        yield part, np.asarray((by_column[:, columns[part]].T @ draws.T) / n)
-
-
 def collect(patients: Iterable[PatientCells], record: dict[str, Any]) -> Barcodes:
     """Make barcodes of patients, one at a time.
 
@@ -274,11 +237,13 @@ def collect(patients: Iterable[PatientCells], record: dict[str, Any]) -> Barcode
     """
     about: list[tuple[str, str, int, int, float]] = []
     facts: list[Float64Array] = []
+    images: list[tuple[str, ...]] = []
     stacks: list[list[sparse.csr_array]] = [[], [], []]
     for one in patients:
         vectors = (barcode(one.counts), *bootstrap(one.counts))
         for rows, vector in zip(stacks, vectors, strict=True):
             rows.append(_row(vector))
+        images.append(one.images)
         if one.facts is not None:
             facts.append(summary(one.facts))
         share = float(one.ok.mean())
@@ -301,6 +266,42 @@ def collect(patients: Iterable[PatientCells], record: dict[str, Any]) -> Barcode
         high,
         record,
         facts=np.array(facts) if len(facts) == len(about) else None,
+        images=tuple(images) if any(images) else (),
+    )
+
+
+def together(parts: Sequence[Barcodes]) -> Barcodes:
+    """The patients of several tables of the same concepts as one.
+
+    What made them is told of the first; the inputs are those of all.
+    """
+    first = parts[0]
+    inputs: dict[str, Any] = {}
+    for part in parts:
+        inputs |= part.record.get("inputs", {})
+
+    def stacked(tables: list[sparse.csr_array | None]) -> sparse.csr_array | None:
+        known = [table for table in tables if table is not None]
+        if len(known) < len(parts):
+            return None
+        return sparse.csr_array(sparse.vstack(known, format="csr"))
+
+    values = stacked([part.values for part in parts])
+    facts = [part.facts for part in parts if part.facts is not None]
+    assert values is not None
+    return Barcodes(
+        tuple(name for part in parts for name in part.patients),
+        values,
+        first.concepts,
+        np.concatenate([part.n_cells for part in parts]),
+        np.concatenate([part.n_images for part in parts]),
+        np.concatenate([part.qc_share for part in parts]),
+        tuple(name for part in parts for name in part.diagnosis),
+        stacked([part.low for part in parts]),
+        stacked([part.high for part in parts]),
+        first.record | {"inputs": inputs},
+        facts=np.concatenate(facts) if len(facts) == len(parts) else None,
+        images=tuple(of for part in parts for of in part.images),
     )
 
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cytosae.core._calibration import prediction_sets
+from napari_cytosae.core._location import PLACES
 from napari_cytosae.core.builtin_head import is_synthetic
+from napari_cytosae.core.encoding import rows as encoded_rows
 from napari_cytosae.core.explanation import (
     cell_changes,
     class_probabilities,
@@ -19,6 +21,7 @@ from napari_cytosae.core.explanation import (
 from napari_cytosae.core.heads import predict
 from napari_cytosae.core.quality import FACTS
 from napari_cytosae.core.types import ModelMismatchError, Progress
+from napari_cytosae.core.whereabouts import locate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Mapping
@@ -28,8 +31,12 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.case import Case
     from napari_cytosae.core.heads import Head
+    from napari_cytosae.core.models import Models
     from napari_cytosae.core.patients import Barcodes
     from napari_cytosae.core.types import BoolArray, Float64Array, Int64Array
+
+STRONGEST = 12
+"""Concepts of a class that are shown one by one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +61,9 @@ class Reading:
     contributions : ndarray of float64, (n_classes, k)
     changes : ndarray of float64, (n, n_classes)
         Score with a cell minus score without it; zeros where there is a single cell.
+    places : DataFrame or None
+        Where the strongest concepts of each class fire (`concepts.location`); None where
+        the cells' tokens were not kept.
     """
 
     head: Head
@@ -66,6 +76,7 @@ class Reading:
     counts: sparse.csr_array
     contributions: Float64Array
     changes: Float64Array
+    places: pd.DataFrame | None = None
 
     @property
     def predicted(self) -> str:
@@ -104,10 +115,28 @@ class Reading:
         return float(self.head.intercept[index] + self.contributions[index].sum())
 
     def waterfall(
-        self, label: str, names: Mapping[int, str] | None = None, top: int = 12
+        self, label: str, names: Mapping[int, str] | None = None, top: int = STRONGEST
     ) -> pd.DataFrame:
         """`explanation.waterfall` of a class."""
         return waterfall(self.head, self.counts_row(), label, names, top)
+
+    def place(self, concept: int) -> dict[str, float]:
+        """Shares of `concepts.PLACES`, in which a concept fires; empty where unknown."""
+        if self.places is None or concept not in self.places.index:
+            return {}
+        shares = self.places.loc[concept, list(PLACES)].to_numpy(np.float64)
+        if np.isnan(shares).any():
+            return {}
+        return dict(zip(PLACES, map(float, shares), strict=True))
+
+    def interval(self, concept: int) -> tuple[float, float, float]:
+        """Patches a cell, and the bootstrap interval over the cells."""
+        column = np.flatnonzero(self.barcodes.concepts == concept)
+        tables = (self.barcodes.values, self.barcodes.low, self.barcodes.high)
+        value, low, high = (
+            np.nan if table is None else float(table[:, column].sum()) for table in tables
+        )
+        return value, low, high
 
     def counts_row(self) -> sparse.csr_array:
         """The barcode, columns as the head's, (1, k)."""
@@ -139,7 +168,10 @@ class Reading:
 
 
 def read(
-    head: Head, case: Case, leave_out_flagged: bool = False
+    head: Head,
+    case: Case,
+    leave_out_flagged: bool = False,
+    models: Models | None = None,
 ) -> Generator[Progress, None, Reading]:
     """Let a head read a patient.
 
@@ -151,6 +183,8 @@ def read(
         The patient.
     leave_out_flagged : bool
         Count cells without a quality flag only.
+    models : Models, optional
+        That encoded the cells: tell where in them the strongest concepts fire.
 
     Raises
     ------
@@ -177,18 +211,40 @@ def read(
     changes = np.zeros((1, len(head.classes)))
     if counts.shape[0] > 1:
         changes = cell_changes(head, counts)
+    rows, each = np.flatnonzero(kept), contributions(head, values)
+    places = None
+    if models is not None:
+        strongest = np.argsort(-np.abs(each), axis=1, kind="stable")[:, :STRONGEST]
+        places = yield from _places(models, case, rows, head.concepts[strongest])
     return Reading(
         head,
         case,
-        np.flatnonzero(kept),
+        rows,
         barcodes,
         table,
         p[0],
         prediction_sets(p, head.limit)[0],
         counts,
-        contributions(head, values),
+        each,
         changes,
+        places,
     )
+
+
+def _places(
+    models: Models, case: Case, rows: Int64Array, concepts: Int64Array
+) -> Generator[Progress, None, pd.DataFrame | None]:
+    """Where concepts fire in the cells that count; None without their tokens."""
+    parts, start = [], 0
+    for image in case.images:
+        inside = rows[(rows >= start) & (rows < start + len(image.encoded))] - start
+        start += len(image.encoded)
+        if image.encoded.tokens is None:
+            return None
+        if len(inside):
+            parts.append((encoded_rows(image.encoded, inside), image.cells))
+    wanted = [int(concept) for concept in np.unique(concepts)]
+    return (yield from locate(models, parts, wanted))
 
 
 def check(head: Head) -> None:

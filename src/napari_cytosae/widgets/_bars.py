@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 FOR, AGAINST, TOTAL = "#2f8fd0", "#e08a2e", "#8a929c"
 """Blue and orange, told apart by colour-blind eyes, and a grey for sums."""
 
+_WIDE, _NARROW = 110, 80
+"""Of the bars' column, px; narrow where there are places beside the texts."""
+
 _ROOT = QModelIndex()
 _SPAN = Qt.ItemDataRole.UserRole
 _COLOUR = Qt.ItemDataRole.UserRole + 1
@@ -57,6 +60,8 @@ class Bar:
     tooltip : str
     counted : bool or None
         A tick to leave it out; None: it has none.
+    place : str
+        Beside the text.
     """
 
     key: Any
@@ -67,6 +72,7 @@ class Bar:
     colour: str = FOR
     tooltip: str = ""
     counted: bool | None = None
+    place: str = ""
 
 
 class BarModel(QAbstractTableModel):
@@ -95,8 +101,8 @@ class BarModel(QAbstractTableModel):
         return 0 if parent.isValid() else len(self.bars)
 
     def columnCount(self, parent: Index = _ROOT) -> int:
-        """Text, bar, value."""
-        return 0 if parent.isValid() else 3
+        """Text, bar, value, place."""
+        return 0 if parent.isValid() else 4
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Text, tick and bar of a row."""
@@ -104,7 +110,7 @@ class BarModel(QAbstractTableModel):
             return None
         bar, column = self.bars[index.row()], index.column()
         if role == Qt.ItemDataRole.DisplayRole:
-            return (bar.text, "", bar.value)[column]
+            return (bar.text, "", bar.value, bar.place)[column]
         if role == Qt.ItemDataRole.ToolTipRole:
             return bar.tooltip or bar.text
         if role == Qt.ItemDataRole.TextAlignmentRole and column == 2:
@@ -193,8 +199,10 @@ class BarTable(QTableView):
         columns.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         columns.setSectionResizeMode(1, QHeaderView.ResizeMode.Fixed)
         columns.setSectionResizeMode(2, QHeaderView.ResizeMode.ResizeToContents)
-        self.setColumnWidth(1, 110)
+        columns.setSectionResizeMode(3, QHeaderView.ResizeMode.ResizeToContents)
+        columns.moveSection(3, 1)
         self.setMinimumHeight(lines * height + 4)
+        self.set_bars(())
         self.selectionModel().selectionChanged.connect(self._on_selection)
 
     @property
@@ -205,6 +213,9 @@ class BarTable(QTableView):
     def set_bars(self, bars: Sequence[Bar], picked: Any = None) -> None:
         """Show other rows, one of them picked."""
         self._model.set_bars(bars)
+        placed = any(bar.place for bar in bars)
+        self.setColumnHidden(3, not placed)
+        self.setColumnWidth(1, _NARROW if placed else _WIDE)
         self.set_picked(picked)
 
     def set_picked(self, key: Any) -> None:

@@ -90,7 +90,7 @@ def compare(known: Known, other: Other) -> Generator[Progress, None, Comparison]
         return class_comparison.class_concepts(head, name)
     patient = reading.case.patient
     if kind == "class":
-        return class_comparison.with_class(head, name, patient, reading.counts_row())
+        return class_comparison.with_class(head, name, patient, reading.counts)
     here = (patient, reading.counts)
     if kind == "file":
         assert known.file is not None

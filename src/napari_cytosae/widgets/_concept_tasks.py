@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 LOCATED = 512
 """Of how many concepts, the strongest of each ranking, it is worked out where they fire."""
 
-_LOCATE_VALUES = 8_000_000
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DrawnOverlay:
@@ -236,24 +234,10 @@ def _latents_of_patch(
 def locate(
     models: Models, encoded: Encoded, cells: Cells, concepts: Sequence[int]
 ) -> Generator[Progress, None, pd.DataFrame]:
-    """Where concepts (at least one) fire: the result of `core.concepts.location`.
+    """Where concepts (at least one) fire: the result of `core.concepts.location`."""
+    from napari_cytosae.core import whereabouts
 
-    A few concepts at a time, so that their maps never take much memory.
-    """
-    import pandas as pd
-
-    from napari_cytosae.core.concepts import location, mask_fractions
-
-    yield Progress("Locating", 0, len(concepts), "concepts")
-    masks = mask_fractions(cells, encoded.boxes, models.grid)
-    values = max(1, len(encoded) * models.grid**2)
-    at_once = max(1, min(64, _LOCATE_VALUES // values))
-    parts = []
-    for start in range(0, len(concepts), at_once):
-        some = concepts[start : start + at_once]
-        parts.append(location(models.concept_grids(encoded, some), masks, some))
-        yield Progress("Locating", start + len(some), len(concepts), "concepts")
-    return pd.concat(parts)
+    return (yield from whereabouts.locate(models, [(encoded, cells)], concepts))
 
 
 def some_cells(encoded: Encoded, only: slice | npt.NDArray[np.int64]) -> Encoded:

@@ -45,8 +45,14 @@ def layer_pixel_size(layer: Layer) -> float | None:
 
 def noted_pixel_size(layer: Layer) -> float | None:
     """Micrometres a pixel as the built-in samples note it, or None."""
+    um: float | None = _note(layer, "pixel_size_um")
+    return um
+
+
+def _note(layer: Layer, key: str) -> Any:
+    """What our entry in the layer's metadata says of `key`, or None."""
     tag = layer.metadata.get(TAG)
-    return tag.get("pixel_size_um") if isinstance(tag, dict) else None
+    return tag.get(key) if isinstance(tag, dict) else None
 
 
 def stated_pixel_size(layer: Layer) -> PixelSize:
@@ -73,6 +79,7 @@ def layer_pixels(layer: Image) -> LayerPixels:
         size=stated_pixel_size(layer),
         rgb=bool(layer.rgb),
         known=known_image(layer),
+        drawn=bool(_note(layer, "synthetic")),
     )
 
 

@@ -196,7 +196,11 @@ class PatientCells:
             order = reading.cells_of(concept)
             patches = reading.patches_of(concept)
             captions = [f"{patches[position]:.0f}" for position in order[:_CELLS]]
-            title = f"{counted(len(order), 'cell')} with {concept}, patches in each:"
+            value, low, high = reading.interval(concept)
+            title = (
+                f"{counted(len(order), 'cell')} with {concept}, {value:.3g} patches a cell "
+                f"[{low:.3g}, {high:.3g}]; patches in each:"
+            )
             if not len(order):
                 title = f"No cell shows {concept}: its absence counts."
         else:

@@ -188,12 +188,13 @@ class PatientController:
 
         self._desk.run("Predicting", lambda: _patient_tasks.predict(work), done, stopped)
 
-    def export(self, path: str) -> None:
-        """Write ``predictions.csv``, of all patients that were predicted."""
+    def export(self, what: str, path: str) -> None:
+        """Write predictions, reasons or barcodes of all patients that were predicted."""
         readings = list(self._patients.readings.values())
+        names = self._session.naming.as_dict()
         self._desk.run(
             "Exporting",
-            lambda: _patient_tasks.export(Path(path), readings),
+            lambda: _patient_tasks.export(what, Path(path), readings, names),
             lambda written: f"{counted(len(readings), 'patient')} saved in {written}.",
         )
 

@@ -119,7 +119,7 @@ def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
             known=work.encoded,
             typed=work.typed,
         )
-    said = yield from reading.read(head, found, work.leave_out_flagged)
+    said = yield from reading.read(head, found, work.leave_out_flagged, models)
     return Predicted(models, names, said)
 
 
@@ -138,15 +138,26 @@ def draw_patients() -> Generator[Progress, None, None]:
     demo_patients()
 
 
-def export(path: Path, readings: Sequence[Reading]) -> Generator[Progress, None, Path]:
-    """Write ``predictions.csv``."""
+def export(
+    what: str, path: Path, readings: Sequence[Reading], names: Mapping[int, str]
+) -> Generator[Progress, None, Path]:
+    """Write ``predictions.csv``, ``why.csv`` or ``barcodes.h5ad``."""
     yield Progress("Exporting", 0, 0)
     import pandas as pd
 
+    from napari_cytosae.core._barcode_files import write_barcodes
     from napari_cytosae.core.export import write_csv
     from napari_cytosae.core.files import atomic_file
+    from napari_cytosae.core.patients import together
+    from napari_cytosae.core.why import why_table
 
-    table = pd.concat([said.table for said in readings], ignore_index=True)
+    if what == "barcodes":
+        write_barcodes(together([said.barcodes for said in readings]), path)
+        return path
+    tables = [
+        said.table if what == "predictions" else why_table(said, names) for said in readings
+    ]
+    table = pd.concat(tables, ignore_index=True)
     with atomic_file(path) as temporary:
         write_csv(table, temporary)
     return path

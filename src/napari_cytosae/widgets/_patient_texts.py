@@ -9,6 +9,8 @@ from napari_cytosae.widgets._bars import AGAINST, FOR, TOTAL, Bar
 from napari_cytosae.widgets.cells_panel import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_cytosae.core.reading import Reading
 
 
@@ -41,6 +43,25 @@ def describe_set(reading: Reading) -> str:
             "checked, as the head does not know their range."
         )
     return f"{text}In range of the training data."
+
+
+def short_place(shares: Mapping[str, float]) -> str:
+    """Where a concept mostly fires, e.g. ``nuc 82 %``; empty where it is not known."""
+    if not shares:
+        return ""
+    place = max(shares, key=lambda one: shares[one])
+    return f"{place[:3]} {100 * shares[place]:.0f} %"
+
+
+def describe_concept(reading: Reading, concept: int) -> str:
+    """Where it fires, and how much of it a mean cell shows."""
+    value, low, high = reading.interval(concept)
+    text = f"{value:.3g} patches a cell [{low:.3g}, {high:.3g}]"
+    shares = reading.place(concept)
+    if shares:
+        said = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
+        text += f"; {said}"
+    return f"{text}."
 
 
 def describe(reading: Reading) -> str:

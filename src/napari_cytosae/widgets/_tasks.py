@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_cytosae.core.drawn import DRAWN
 from napari_cytosae.core.types import LARGE_PIXELS, CytoError, Progress
 from napari_cytosae.widgets._quiet import preload_torch
 
@@ -54,6 +55,8 @@ class LayerPixels:
         Whether the last axis is colour; a layer shows it as rows or columns otherwise.
     known : Image or None
         What it was read as before, with the file's name and sha256.
+    drawn : bool
+        A built-in sample.
     """
 
     levels: tuple[Any, ...]
@@ -62,6 +65,7 @@ class LayerPixels:
     size: PixelSize
     rgb: bool
     known: Image | None = None
+    drawn: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,6 +116,8 @@ def open_image(pixels: LayerPixels) -> Generator[Progress, None, Image | Pyramid
     if finest.shape[0] * finest.shape[1] > LARGE_PIXELS and finest.dtype == np.uint8:
         return _slide(pixels, name)
     image = as_image(read(finest), name)
+    if pixels.drawn:
+        image = replace(image, notes=(*image.notes, DRAWN))
     if pixels.path is not None and Path(pixels.path).is_file():
         try:
             on_disk = read_image(pixels.path)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cytosae.widgets._bars import AGAINST, FOR, TOTAL, Bar
+from napari_cytosae.widgets._patient_texts import describe_concept, short_place
 from napari_cytosae.widgets.cells_panel import counted
 
 if TYPE_CHECKING:
@@ -118,6 +119,16 @@ def waterfall_bars(
     for row, (concept, name, value) in enumerate(rows):
         known = concept >= 0
         title = f"{concept} {name}".rstrip() if known else str(name)
+        place, about = (
+            "",
+            f"{title}: {value:+.4f}, up to here {table['total'].iloc[row]:+.4f}",
+        )
+        if known:
+            shares = reading.place(int(concept))
+            place, about = (
+                short_place(shares),
+                f"{about}. {describe_concept(reading, int(concept))}",
+            )
         bars.append(
             Bar(
                 int(concept) if known else None,
@@ -126,8 +137,9 @@ def waterfall_bars(
                 float(scale[row + 1]),
                 f"{value:+.2f}",
                 (FOR if value >= 0 else AGAINST) if known else TOTAL,
-                f"{title}: {value:+.4f}, up to here {table['total'].iloc[row]:+.4f}",
+                about,
                 None if not known else concept not in left_out,
+                place,
             )
         )
     return bars

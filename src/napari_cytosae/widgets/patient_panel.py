@@ -23,6 +23,7 @@ from napari_cytosae.core.types import RESEARCH_USE
 from napari_cytosae.widgets._bars import BarTable
 from napari_cytosae.widgets._compare_page import ComparePage
 from napari_cytosae.widgets._count_page import CountPage
+from napari_cytosae.widgets._export_button import Choice, ExportButton
 from napari_cytosae.widgets._notes import note
 from napari_cytosae.widgets._why_page import WhyPage
 from napari_cytosae.widgets.empty_state import EmptyState
@@ -35,6 +36,30 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets._thumbnails import Thumbnail
 
 CLASS_LINES = 4
+_TABLES = "Tables (*.csv)"
+EXPORTS = (
+    Choice(
+        "predictions",
+        "Predictions ...",
+        "A row a patient: the probability of each class, or why there is no answer",
+        "predictions.csv",
+        _TABLES,
+    ),
+    Choice(
+        "why",
+        "Why, concept by concept ...",
+        "What adds up to each score: contribution, place in the cell, patches a cell",
+        "why.csv",
+        _TABLES,
+    ),
+    Choice(
+        "barcodes",
+        "Barcodes ...",
+        "Patches a cell of all concepts with bootstrap intervals, as of `barcode`",
+        "barcodes.h5ad",
+        "Barcodes (*.h5ad)",
+    ),
+)
 
 
 class PatientPanel(QWidget):
@@ -47,7 +72,7 @@ class PatientPanel(QWidget):
     head_chosen : str
         A file, or the built-in head's name.
     class_picked : str
-    export_clicked : path of the table
+    export_clicked : key of `EXPORTS`, path
     """
 
     assign_clicked = Signal()
@@ -56,7 +81,7 @@ class PatientPanel(QWidget):
     patient_chosen = Signal(str)
     head_chosen = Signal(str)
     class_picked = Signal(object)
-    export_clicked = Signal(str)
+    export_clicked = Signal(str, str)
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -83,9 +108,11 @@ class PatientPanel(QWidget):
             "Encode this patient's images and let the head say which class they fit"
         )
         self._predict.clicked.connect(self.predict_clicked)
-        self._export = QPushButton("Export ...")
-        self._export.setToolTip("Save predictions.csv, of all patients that were predicted")
-        self._export.clicked.connect(self._on_export)
+        self._export = ExportButton(EXPORTS)
+        self._export.setToolTip(
+            "Save what is predicted, why, or the barcodes, of all predicted patients"
+        )
+        self._export.chosen.connect(self.export_clicked)
         self.classes = BarTable(CLASS_LINES)
         self.classes.setToolTip("How likely the head finds each class; a click asks why")
         self.classes.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -223,10 +250,3 @@ class PatientPanel(QWidget):
         path, _ = QFileDialog.getOpenFileName(self, "Open a head", "", "Heads (*.json)")
         if path:
             self.head_chosen.emit(path)
-
-    def _on_export(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save the predictions", "predictions.csv", "Tables (*.csv)"
-        )
-        if path:
-            self.export_clicked.emit(path)
