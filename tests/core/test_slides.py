@@ -4,8 +4,10 @@ import dask.array as da
 import numpy as np
 import pytest
 
+from napari_cytosae.core._level import Level
+from napari_cytosae.core.pyramid import Pyramid
 from napari_cytosae.core.segmentation import segment
-from napari_cytosae.core.slides import segment_tiles
+from napari_cytosae.core.slides import segment_slide, segment_tiles
 from napari_cytosae.core.types import CytoError, ImageError, PixelSize
 from napari_cytosae.synthetic import make_slide
 
@@ -105,3 +107,15 @@ def test_what_is_no_slide_is_refused(drawn):
         next(segment_tiles(np.zeros((100, 100, 3), np.uint16)))
     with pytest.raises(CytoError, match="correct the pixel size"):
         next(segment_tiles(drawn.rgb, PixelSize(2.5, "metadata")))
+
+
+def test_a_search_can_be_given_up_within_a_tile_and_keeps_no_tile(drawn):
+    slide = Pyramid.of([Level(drawn.rgb, "YXS")], "slide", PixelSize(UM, "user"))
+    steps = segment_slide(slide, tile=700)
+    first = [next(steps) for _ in range(4)]
+    assert [(step.done, step.total) for step in first] == [(0, 0), (0, 4), (0, 4), (0, 4)]
+    steps.close()
+    done = [step.done for step in segment_slide(slide, tile=700)]
+    assert done == sorted(done)
+    assert all(done.count(i) > 3 for i in range(4))
+    assert not any(step.partial for step in first)

@@ -11,18 +11,15 @@ from scipy import ndimage as ndi
 from napari_cytosae.core._level import read
 from napari_cytosae.core._shape import consecutive
 from napari_cytosae.core.label_blocks import LabelBlocks
-from napari_cytosae.core.morphometry import empty_table
+from napari_cytosae.core.morphometry import empty_table, moved
 from napari_cytosae.core.segmentation import measure_at, whole_labels
-from napari_cytosae.core.slides import TILE, scale_of
+from napari_cytosae.core.slides import MARGIN_UM, TILE, scale_of
 from napari_cytosae.core.types import Cells, CytoError, Image, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from napari_cytosae.core.pyramid import Pyramid
-
-_MARGIN_UM = 30.0
-"""How much around the cells tells what the glass and their stain look like."""
 
 Box = tuple[int, int, int, int]
 
@@ -80,7 +77,7 @@ def measure_slide(
         )
     kept, boxes = yield from _read(labels, slide.shape, tile)
     size, um = scale_of(slide, pixel_size)
-    margin = round(_MARGIN_UM / um)
+    margin = round(MARGIN_UM / um)
     groups: dict[tuple[int, int], list[int]] = {}
     for i, (y0, x0, y1, x1) in boxes.items():
         if max(y1 - y0, x1 - x0) > tile:
@@ -99,10 +96,7 @@ def measure_slide(
         own = np.where(np.isin(kept[where], ids), kept[where], 0).astype(np.int32)
         found = measure_at(Image(rgb, slide.name, size, ""), own, size, um)
         nuclei[where] = np.where(own > 0, np.asarray(found.nuclei), nuclei[where])
-        table = found.table
-        for axis, start in (("y", y0), ("x", x0)):
-            table[[f"centroid_{axis}", f"bbox_{axis}0", f"bbox_{axis}1"]] += start
-        tables.append(table)
+        tables.append(moved(found.table, y0, x0))
         yield Progress("Measuring", done, len(groups), "tiles")
     table = pd.concat(tables[1:] or tables).sort_values("cell_id", ignore_index=True)
     return Cells(kept, nuclei, table, size)

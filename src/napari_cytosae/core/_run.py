@@ -1,4 +1,4 @@
-"""A generator of `Progress` -> its result, for callers that do not watch."""
+"""A generator of `Progress` -> its result, for callers that do not watch its steps."""
 
 from __future__ import annotations
 
@@ -20,3 +20,16 @@ def run(job: Generator[Progress, None, Result]) -> Result:
         except StopIteration as finished:
             result: Result = finished.value
             return result
+
+
+def told_as(
+    now: Progress, job: Generator[Progress, None, Result]
+) -> Generator[Progress, None, Result]:
+    """Run a job within a longer one: after each of its steps, how far that one is."""
+    while True:
+        try:
+            next(job)
+        except StopIteration as finished:
+            result: Result = finished.value
+            return result
+        yield now

@@ -10,11 +10,25 @@ import pandas as pd
 from scipy import ndimage as ndi
 
 from napari_cytosae.core._shape import consecutive
+from napari_cytosae.core.detection import part_of
+from napari_cytosae.core.morphometry import moved
 from napari_cytosae.core.segmentation import measure_at, whole_labels
+from napari_cytosae.core.slides import MARGIN_UM, scale_of
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
-    from napari_cytosae.core.types import BoolArray, Cells, Image, Int32Array, Int64Array
+    from napari_cytosae.core.pyramid import Pyramid
+    from napari_cytosae.core.types import (
+        BoolArray,
+        Cells,
+        Image,
+        Int32Array,
+        Int64Array,
+        LabelImage,
+    )
+
+Box = tuple[int, int, int, int]
+"""``y0, x0, y1, x1`` in pixels of the image, half-open."""
 
 _CRUMB = 0.05
 """Pieces below this share of a cell's largest are slips of the brush, no cells."""
@@ -39,7 +53,12 @@ class Correction:
     removed: Int64Array
 
 
-def corrected(image: Image, former: Cells, labels: np.ndarray) -> Correction:
+def corrected(
+    image: Image | Pyramid,
+    former: Cells,
+    labels: np.ndarray,
+    corner: tuple[int, int] | None = None,
+) -> Correction:
     """Take over what was painted, erased, merged, split and deleted in a label image.
 
     Ids stay with their cells: of a cell that was cut into pieces the one that keeps most of
@@ -49,52 +68,121 @@ def corrected(image: Image, former: Cells, labels: np.ndarray) -> Correction:
 
     Parameters
     ----------
-    image : Image
-        That both label images belong to.
+    image : Image or Pyramid
+        That the cells belong to; of a slide what lies around the changed cells is read.
     former : Cells
         Before; its pixel size is kept.
-    labels : ndarray of int, (H, W)
+    labels : ndarray of int, (h, w)
         After; any ids, 0 is background.
+    corner : (int, int), optional
+        Row and column of the image where `labels`, a part of it, begin; without, they are
+        of the whole image. Cells that the part's edges cut keep what lies outside, and
+        ids that were not in the part before are new cells, whoever has them elsewhere.
 
     Raises
     ------
     CytoError
-        If the labels have another shape than the image or hold other than whole numbers,
-        or the image is a slide.
+        If the labels have another shape than the image, reach beyond it or hold other than
+        whole numbers; if they are of the whole of a slide.
     """
-    before = former.labels
-    if not isinstance(before, np.ndarray):
-        raise CytoError(
-            "Cells of a slide cannot be corrected on the whole of it: cut out a region of "
-            "at most 4096 x 4096 px."
-        )
-    after = _pieces_apart(whole_labels(labels, before.shape), before)
-    edge = after != before
-    touched = np.setdiff1d(np.union1d(before[edge], after[edge]), [0])
+    if corner is None:
+        if not isinstance(former.labels, np.ndarray):
+            raise CytoError(
+                "Cells of a slide are not corrected on the whole of it: cut out a region."
+            )
+        box, um = (0, 0, *former.labels.shape), None
+        given = whole_labels(labels, former.labels.shape)
+    else:
+        um = former.pixel_size.um or scale_of(image)[1]
+        box, given = _with_surroundings(former, labels, corner, round(MARGIN_UM / um))
+    here = slice(box[0], box[2]), slice(box[1], box[3])
+    before = np.asarray(former.labels[here])
+    after = _pieces_apart(given, before, _last_id(former))
+    touched = _changed_ids(before, after)
+    if not len(touched):
+        return Correction(former, touched, touched)
     part = np.where(np.isin(after, touched), after, 0).astype(np.int32)
     changed = np.setdiff1d(np.unique(part), [0])
-    measured = measure_at(image, part, former.pixel_size)
+    measured = measure_at(part_of(image, *box), part, former.pixel_size, um)
     kept = former.table[~former.table["cell_id"].isin(touched)]
-    tables = [table for table in (kept, measured.table) if len(table)]
-    table = pd.concat(tables or [measured.table]).sort_values("cell_id", ignore_index=True)
-    nuclei = np.where(part > 0, np.asarray(measured.nuclei), np.asarray(former.nuclei))
+    found = moved(measured.table, *box[:2])
+    tables = [table for table in (kept, found) if len(table)]
+    table = pd.concat(tables or [found]).sort_values("cell_id", ignore_index=True)
+    nuclei = np.where(part > 0, np.asarray(measured.nuclei), former.nuclei[here])
     nuclei = np.where(nuclei == after, nuclei, 0).astype(np.int32)
-    single = former.single_cell and len(table) == 1
-    return Correction(
-        replace(former, labels=after, nuclei=nuclei, table=table, single_cell=single),
-        changed.astype(np.int64),
-        np.setdiff1d(touched, changed).astype(np.int64),
+    cells = replace(
+        former,
+        labels=_written(former.labels, here, after),
+        nuclei=_written(former.nuclei, here, nuclei),
+        table=table,
+        single_cell=former.single_cell and len(table) == 1,
     )
+    removed = np.setdiff1d(touched, changed).astype(np.int64)
+    return Correction(cells, changed.astype(np.int64), removed)
 
 
-def _pieces_apart(given: Int32Array, before: Int32Array) -> Int32Array:
-    """New ids for the pieces of cells that are in more pieces than before."""
-    edge = given != before
-    touched = np.setdiff1d(given[edge], [0])
-    touched = np.union1d(touched, np.setdiff1d(before[edge], [0]))
+def _written(labels: LabelImage, where: tuple[slice, slice], new: Int32Array) -> LabelImage:
+    """A copy with other labels in one place."""
+    twin = labels.copy()
+    twin[where] = new
+    return twin
+
+
+def _with_surroundings(
+    former: Cells, labels: np.ndarray, corner: tuple[int, int], margin: int
+) -> tuple[Box, Int32Array]:
+    """Where the cells lie that were changed in a part, with a margin; the labels there."""
+    (y, x), (height, width) = corner, labels.shape
+    part = slice(y, y + height), slice(x, x + width)
+    before = np.asarray(former.labels[part])
+    given = _own_ids(whole_labels(labels, before.shape), before, former)
+    ids = _changed_ids(before, given)
+    if not len(ids):
+        return (y, x, y + height, x + width), given
+    # Of a cell that the part's edge cuts, the whole.
+    table = former.table[former.table["cell_id"].isin(ids)]
+    painted = np.argwhere(np.isin(given, ids)) + corner
+    low = np.vstack([table[["bbox_y0", "bbox_x0"]].to_numpy(), painted]).min(axis=0)
+    high = np.vstack([table[["bbox_y1", "bbox_x1"]].to_numpy(), painted + 1]).max(axis=0)
+    y0, x0 = np.maximum(low - margin, 0).tolist()
+    y1, x1 = np.minimum(high + margin, former.labels.shape).tolist()
+    after = _written(former.labels, part, given)
+    return (y0, x0, y1, x1), np.asarray(after[y0:y1, x0:x1])
+
+
+def _own_ids(given: Int32Array, before: Int32Array, former: Cells) -> Int32Array:
+    """New ids for cells that were painted with that of one elsewhere on the slide.
+
+    napari's own next label is the next in the part only.
+    """
+    elsewhere = np.setdiff1d(former.table["cell_id"], before)
+    borrowed = np.intersect1d(given, elsewhere)
+    if not len(borrowed):
+        return given
+    first = 1 + max(_last_id(former), int(given.max()))
+    own = given.copy()
+    for fresh, i in enumerate(borrowed.tolist(), first):
+        own[given == i] = fresh
+    return own
+
+
+def _last_id(cells: Cells) -> int:
+    return int(cells.table["cell_id"].max()) if len(cells) else 0
+
+
+def _changed_ids(before: Int32Array, after: Int32Array) -> Int64Array:
+    """Ids that have other pixels than before, or had."""
+    edge = after != before
+    ids = np.setdiff1d(np.union1d(before[edge], after[edge]), [0])
+    return ids.astype(np.int64)
+
+
+def _pieces_apart(given: Int32Array, before: Int32Array, last: int) -> Int32Array:
+    """New ids, above `last`, for the pieces of cells in more pieces than before."""
+    touched = _changed_ids(before, given)
     ids, own = consecutive(np.where(np.isin(given, touched), given, 0).astype(np.int32))
     after = given.copy()
-    fresh = int(max(given.max(initial=0), before.max(initial=0))) + 1
+    fresh = int(max(given.max(initial=0), before.max(initial=0), last)) + 1
     for i, box in zip(ids.tolist(), ndi.find_objects(own), strict=True):
         pieces = _pieces(given[box] == i)
         former = before == i

@@ -148,6 +148,16 @@ def empty_table() -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(dtype=_DTYPES[name]) for name in CELL_COLUMNS})
 
 
+def moved(table: pd.DataFrame, y: int, x: int) -> pd.DataFrame:
+    """The table of a part of an image, with positions of the image it begins in at y, x."""
+    shifts = {
+        f"{column}_{axis}{end}": start
+        for axis, start in (("y", y), ("x", x))
+        for column, end in (("centroid", ""), ("bbox", "0"), ("bbox", "1"))
+    }
+    return table.assign(**{name: table[name] + by for name, by in shifts.items()})
+
+
 def edge_sharpness(density: Float32Array, cell: BoolArray, um: float) -> float:
     """Steepest edges of a cell in 1/um: gradient of the density over its range.
 

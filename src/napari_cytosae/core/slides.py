@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from napari_cytosae.core._run import run
+from napari_cytosae.core._run import told_as
 from napari_cytosae.core._seams import Seam, own_cells
 from napari_cytosae.core._search import search_at
+from napari_cytosae.core.crops import pixels_of
 from napari_cytosae.core.label_blocks import LabelBlocks
-from napari_cytosae.core.morphometry import empty_table
+from napari_cytosae.core.morphometry import empty_table, moved
 from napari_cytosae.core.segmentation import settled_scale
 from napari_cytosae.core.types import (
     Cells,
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 TILE = 2048
 """Side of the part (px) that one tile adds to the slide."""
 
-_MARGIN_UM = 30.0
-"""How far a tile looks beyond its part: the largest cell is 20 um wide, and its
-surroundings decide on its outline."""
+MARGIN_UM = 30.0
+"""How far to look beyond a part: the largest cell is 20 um wide, and what is around it
+tells what the glass and the stain look like and decides on its outline."""
 _SEAM_UM = 3.0
 """How far two tiles may disagree on the centre of a cell they both see."""
 _PROBES = 3
@@ -126,38 +127,9 @@ def segment_tiles(
     CytoError
         If the pixel size is implausible or at odds with the red cells.
     """
-    if len(pixels.shape) != 3 or pixels.shape[2] != 3 or 0 in pixels.shape or tile < 1:
-        raise ImageError(
-            f"{name} has the shape {tuple(pixels.shape)}, not height x width x 3: give its "
-            "RGB image at full resolution."
-        )
-    height, width = pixels.shape[:2]
-    size, um = _scale(pixels, pixel_size, name)
-    margin, reach = round(_MARGIN_UM / um), round(_SEAM_UM / um)
-    parts = [
-        (y, x, min(y + tile, height), min(x + tile, width))
-        for y in range(0, height, tile)
-        for x in range(0, width, tile)
-    ]
-    seam = Seam()
-    count = 0
-    for done, part in enumerate(parts, 1):
-        y0, x0 = max(0, part[0] - margin), max(0, part[1] - margin)
-        y1, x1 = min(height, part[2] + margin), min(width, part[3] + margin)
-        rgb, note = _read(pixels, y0, x0, y1, x1, name), ""
-        try:
-            found = run(search_at(rgb, size, um, kinds, name))
-        except ImageError as error:
-            # Outside the glass, or without light: nothing to find, and no reason to stop.
-            note = str(error)
-            nothing = np.zeros((y1 - y0, x1 - x0), np.int32)
-            found = Cells(nothing, nothing, empty_table(), size)
-        seam.forget_above(y0)
-        own = own_cells(found, part, (y0, x0), reach, seam)
-        yield SlideTile(
-            y0, x0, _on_slide(found, own, (y0, x0), count), done, len(parts), note
-        )
-        count += len(own)
+    for step in _tiles(pixels, pixel_size, kinds, name, tile):
+        if step.partial is not None:
+            yield step.partial
 
 
 def segment_slide(
@@ -181,7 +153,7 @@ def segment_slide(
     Yields
     ------
     Progress
-        After each tile, with its `SlideTile` as `partial`.
+        After each step of a tile, so that the search can be given up there.
 
     Returns
     -------
@@ -194,25 +166,69 @@ def segment_slide(
         As `segment_tiles`.
     """
     labels, nuclei = LabelBlocks(slide.shape), LabelBlocks(slide.shape)
-    tables, left_out = [empty_table()], 0
+    tables, left_out, total = [empty_table()], 0, 0
     size = slide.pixel_size
     yield Progress("Segmenting", 0, 0, "tiles")
-    for part in segment_tiles(
-        slide.levels[0], pixel_size or size, kinds, name=slide.name, tile=tile
-    ):
-        part.paste(labels, nuclei)
-        size = part.cells.pixel_size
-        tables += [part.cells.table] if len(part.cells) else []
-        left_out += bool(part.note)
-        yield Progress("Segmenting", part.done, part.total, "tiles", partial=part)
+    for step in _tiles(slide.levels[0], pixel_size or size, kinds, slide.name, tile):
+        part: SlideTile | None = step.partial
+        if part is not None:
+            part.paste(labels, nuclei)
+            size, total = part.cells.pixel_size, part.total
+            tables += [part.cells.table] if len(part.cells) else []
+            left_out += bool(part.note)
+        # Not the tile itself: who keeps what was finished would keep the whole slide.
+        yield replace(step, partial=None)
     table = pd.concat(tables[1:] or tables, ignore_index=True)
     notes: tuple[str, ...] = ()
     if left_out:
-        notes = (f"{left_out} of {part.total} tiles left out: no bright background there",)
+        notes = (f"{left_out} of {total} tiles left out: no bright background there",)
     return Cells(labels, nuclei, table, size, notes=notes)
 
 
-def scale_of(slide: Pyramid, user: float | None = None) -> tuple[PixelSize, float]:
+def _tiles(
+    pixels: Pixels,
+    pixel_size: PixelSize | float | None,
+    kinds: Sequence[CellKind],
+    name: str,
+    tile: int,
+) -> Iterator[Progress]:
+    """Work of `segment_tiles`: each step, and after each tile its `SlideTile`."""
+    if len(pixels.shape) != 3 or pixels.shape[2] != 3 or 0 in pixels.shape or tile < 1:
+        raise ImageError(
+            f"{name} has the shape {tuple(pixels.shape)}, not height x width x 3: give its "
+            "RGB image at full resolution."
+        )
+    height, width = pixels.shape[:2]
+    size, um = _scale(pixels, pixel_size, name)
+    margin, reach = round(MARGIN_UM / um), round(_SEAM_UM / um)
+    parts = [
+        (y, x, min(y + tile, height), min(x + tile, width))
+        for y in range(0, height, tile)
+        for x in range(0, width, tile)
+    ]
+    seam = Seam()
+    count = 0
+    for done, part in enumerate(parts, 1):
+        y0, x0 = max(0, part[0] - margin), max(0, part[1] - margin)
+        y1, x1 = min(height, part[2] + margin), min(width, part[3] + margin)
+        now = Progress("Segmenting", done - 1, len(parts), "tiles")
+        rgb, note = _read(pixels, y0, x0, y1, x1, name), ""
+        try:
+            found = yield from told_as(now, search_at(rgb, size, um, kinds, name))
+        except ImageError as error:
+            # Outside the glass, or without light: nothing to find, and no reason to stop.
+            note = str(error)
+            nothing = np.zeros((y1 - y0, x1 - x0), np.int32)
+            found = Cells(nothing, nothing, empty_table(), size)
+        seam.forget_above(y0)
+        own = own_cells(found, part, (y0, x0), reach, seam)
+        cells = _on_slide(found, own, (y0, x0), count)
+        added = SlideTile(y0, x0, cells, done, len(parts), note)
+        yield replace(now, done=done, partial=added)
+        count += len(own)
+
+
+def scale_of(slide: Image | Pyramid, user: float | None = None) -> tuple[PixelSize, float]:
     """Pixel size of a slide, and the one (um) that size rules use, as `segment_slide`.
 
     The user's (um) overrides what the slide says.
@@ -222,7 +238,7 @@ def scale_of(slide: Pyramid, user: float | None = None) -> tuple[PixelSize, floa
     ImageError, CytoError
         As `segment_tiles`.
     """
-    return _scale(slide.levels[0], user or slide.pixel_size, slide.name)
+    return _scale(pixels_of(slide), user or slide.pixel_size, slide.name)
 
 
 def _read(pixels: Pixels, y0: int, x0: int, y1: int, x1: int, name: str) -> UInt8Array:
@@ -271,7 +287,4 @@ def _on_slide(found: Cells, own: list[int], origin: tuple[int, int], count: int)
     new[own] = np.arange(count + 1, count + 1 + len(own))
     table = found.table[found.table.cell_id.isin(own)].reset_index(drop=True)
     table["cell_id"] = new[table.cell_id].astype(np.int64)
-    for axis, start in zip("yx", origin, strict=True):
-        for column in (f"centroid_{axis}", f"bbox_{axis}0", f"bbox_{axis}1"):
-            table[column] += start
-    return Cells(new[labels], new[nuclei], table, found.pixel_size)
+    return Cells(new[labels], new[nuclei], moved(table, *origin), found.pixel_size)
