@@ -9,7 +9,7 @@ import pytest
 from napari_cytosae.core._given import measure_slide
 from napari_cytosae.core._level import Level
 from napari_cytosae.core._run import run
-from napari_cytosae.core.correction import corrected
+from napari_cytosae.core.correction import corrected, cut_out
 from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.core.pyramid import Pyramid
 from napari_cytosae.core.types import LARGE_PIXELS, CytoError, PixelSize
@@ -158,6 +158,18 @@ def test_what_is_erased_in_a_part_is_gone_there_only(slide, cells, white):
     gone = edit(slide, cells, wide, erase)
     assert gone.removed.tolist() == [white[0]]
     assert len(gone.cells) == len(cells) - 1
+
+
+def test_cells_in_a_part_that_is_cut_out_are_whole(cells, white):
+    row, box = middle(cells, white[0])
+    assert row.bbox_x0 < box[3] < row.bbox_x1
+    (y0, x0, y1, x1), labels = cut_out(cells, box)
+    assert y0 <= box[0] <= box[2] <= y1
+    assert x0 <= box[1]
+    assert x1 == row.bbox_x1
+    np.testing.assert_array_equal(labels, cells.labels[y0:y1, x0:x1])
+    nowhere = (0, 0, 1, 1)
+    assert cut_out(cells, nowhere)[0] == nowhere
 
 
 def test_nothing_edited_measures_nothing(slide, cells, pixels):

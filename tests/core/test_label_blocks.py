@@ -34,6 +34,8 @@ def test_what_was_written_is_read(pair):
             np.testing.assert_array_equal(blocks[part], array[part])
     for y, x in ((0, 0), (699, 1099), (255, 256), (-1, -2)):
         assert blocks[y, x] == array[y, x]
+    np.testing.assert_array_equal(blocks[300, 5:900], array[300, 5:900])
+    np.testing.assert_array_equal(blocks[5:600:7, -4], array[5:600:7, -4])
     with pytest.raises(IndexError):
         blocks[700, 0]
 
@@ -53,6 +55,9 @@ def test_pyramid_halves_and_its_first_level_is_exact(pair):
     for exponent, level in enumerate(levels):
         step = 2**exponent
         np.testing.assert_array_equal(level.compute(), array[::step, ::step])
+        np.testing.assert_array_equal(level[7].compute(), array[7 * step, ::step])
+        part = level[3:200:3, 10:9:-1], array[::step, ::step][3:200:3, 10:9:-1]
+        np.testing.assert_array_equal(part[0].compute(), part[1])
 
 
 def test_written_tile_by_tile_as_others_read_it(pair, tmp_path):

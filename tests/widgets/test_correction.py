@@ -119,7 +119,7 @@ def test_a_slide_is_segmented_encoded_and_overlaid_lazily(slide, viewer, until):
     until(lambda: slide.session.encoded is not None)
     assert len(slide.session.encoded) == 5
     button(slide.cells_panel, "Use edited cells").click()
-    until(lambda: "too large" in slide.strip.text)
+    until(lambda: "press 'Correct here'" in slide.strip.text)
 
 
 def test_a_slide_opened_again_is_not_encoded_again(

@@ -12,7 +12,7 @@ from napari_cytosae.core.segmentation import segment
 from napari_cytosae.core.types import Image, PixelSize
 from napari_cytosae.widgets import _tasks
 from napari_cytosae.widgets._colours import PREVIEW_OUTLINE
-from napari_cytosae.widgets._layers_preview import SIDE_PX
+from napari_cytosae.widgets._layers_view import SIDE_PX
 
 KINDS = ("wbc", "rbc")
 

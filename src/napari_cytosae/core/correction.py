@@ -53,6 +53,19 @@ class Correction:
     removed: Int64Array
 
 
+def cut_out(cells: Cells, box: Box) -> tuple[Box, Int32Array]:
+    """The labels (h, w) of a part, and where it lies.
+
+    It is `box`, grown so that the cells in it are whole: what is done to one of them there
+    can be undone there.
+    """
+    table = cells.reaching_into(box)
+    ends = table[["bbox_y0", "bbox_x0", "bbox_y1", "bbox_x1"]].to_numpy(np.int64)
+    ends = np.vstack([ends, box])
+    (y0, x0), (y1, x1) = ends[:, :2].min(axis=0).tolist(), ends[:, 2:].max(axis=0).tolist()
+    return (y0, x0, y1, x1), np.asarray(cells.labels[y0:y1, x0:x1])
+
+
 def corrected(
     image: Image | Pyramid,
     former: Cells,

@@ -42,17 +42,16 @@ class LabelBlocks:
         self._blocks: dict[tuple[int, int], bytes] = {}
 
     def __getitem__(self, key: tuple[Any, Any]) -> Any:
-        """Labels of a pixel, or of a region as int32; both parts ints or both slices."""
+        """Labels of a pixel, a line or a region, int32."""
+        sides = [range(length)[part] for part, length in zip(key, self.shape, strict=True)]
         rows, columns = (
-            range(length)[part] for part, length in zip(key, self.shape, strict=True)
+            range(side, side + 1) if isinstance(side, int) else side for side in sides
         )
-        if isinstance(rows, int) or isinstance(columns, int):
-            return self[rows : rows + 1, columns : columns + 1][0, 0]
         found = np.zeros((len(rows), len(columns)), np.int32)
         for block, (r, y), (c, x) in _pieces(rows, columns):
             if block in self._blocks:
                 found[r, c] = self._read(block)[y, x]
-        return found
+        return found[tuple(0 if isinstance(side, int) else slice(None) for side in sides)]
 
     def __setitem__(self, key: tuple[slice, slice], labels: Int32Array) -> None:
         rows, columns = (
@@ -118,14 +117,17 @@ class _Thinned:
         height, width = blocks.shape
         self.shape = (-(-height // step), -(-width // step))
 
-    def __getitem__(self, key: tuple[slice, slice]) -> Int32Array:
+    def __getitem__(self, key: tuple[Any, Any]) -> Any:
+        step = self._step
         y, x = (
-            slice(part.start * self._step, part.stop * self._step, self._step)
-            for part, length in zip(key, self.shape, strict=True)
-            for part in (slice(*part.indices(length)),)
+            side * step
+            if isinstance(side, int)
+            else slice(side.start * step, side.stop * step, side.step * step)
+            for side in (
+                range(length)[part] for part, length in zip(key, self.shape, strict=True)
+            )
         )
-        labels: Int32Array = self._blocks[y, x]
-        return labels
+        return self._blocks[y, x]
 
 
 def _pieces(

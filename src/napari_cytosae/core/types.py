@@ -220,6 +220,13 @@ class Cells:
     def __len__(self) -> int:
         return len(self.table)
 
+    def reaching_into(self, box: tuple[int, int, int, int]) -> pd.DataFrame:
+        """Rows of the cells whose own boxes overlap ``y0, x0, y1, x1`` (half-open)."""
+        y0, x0, y1, x1 = box
+        table = self.table
+        there = (table["bbox_y1"] > y0) & (table["bbox_y0"] < y1)
+        return table[there & (table["bbox_x1"] > x0) & (table["bbox_x0"] < x1)]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crops(Sequence["UInt8Array"]):

@@ -10,6 +10,7 @@ from napari_cytosae.widgets._catalogue_browser import CatalogueBrowser
 from napari_cytosae.widgets._cells_controller import CellsController
 from napari_cytosae.widgets._compare_controller import CompareController
 from napari_cytosae.widgets._concepts_controller import ConceptsController
+from napari_cytosae.widgets._correction_controller import CorrectionController
 from napari_cytosae.widgets._count_controller import CountController
 from napari_cytosae.widgets._encoding_controller import EncodingController
 from napari_cytosae.widgets._explorer_windows import ExplorerWindows
@@ -17,6 +18,7 @@ from napari_cytosae.widgets._gallery_controller import GalleryController
 from napari_cytosae.widgets._inspector_controller import InspectorController
 from napari_cytosae.widgets._models_controller import ModelsController
 from napari_cytosae.widgets._notes_controller import NotesController
+from napari_cytosae.widgets._outlines_controller import OutlinesController
 from napari_cytosae.widgets._overlays_controller import OverlaysController
 from napari_cytosae.widgets._patient_cells import PatientCells
 from napari_cytosae.widgets._patient_controller import PatientController
@@ -62,6 +64,8 @@ def connect(dock: CytoSAEWidget, viewer: napari.Viewer) -> Controllers:
         training,
         CacheController(session, desk, jobs, dock.models_panel.cache),
         cells,
+        OutlinesController(session, desk, jobs, layers),
+        CorrectionController(session, desk, layers, dock.cells_panel),
         PreviewController(session, jobs, layers, dock.cells_panel),
     ]
     shared += _of_concepts(dock, cells)

@@ -1,4 +1,4 @@
-"""Connects step 2 with the session and the canvas: image, pixel size, cells."""
+"""Connects step 2 with the session and the canvas: image, pixel size, search."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
+from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.widgets import _tasks
 from napari_cytosae.widgets._layer_facts import layer_pixels, stated_pixel_size
-from napari_cytosae.widgets.cells_panel import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._jobs import Ended, JobError, Jobs
     from napari_cytosae.widgets._layers import CanvasLayers
-    from napari_cytosae.widgets._tasks import Corrected
     from napari_cytosae.widgets.cells_panel import CellsPanel
 
-_LANE, _OUTLINES, _SHAPES = "image", "outlines", "shapes"
+_LANE = "image"
 _KIND_NAMES = {"wbc": "WBC", "rbc": "RBC", "platelet": "platelets"}
 
 
@@ -50,13 +49,11 @@ class CellsController:
         self._layer_of: WeakValueDictionary[str, ImageLayer] = WeakValueDictionary()
         self._marks: Labels | None = None
         self._marks_chosen = False
-        self._described: Cells | None = None
         panel.image_chosen.connect(self._on_image_chosen)
         panel.labels_chosen.connect(self._on_labels_chosen)
         panel.settings_changed.connect(session.set_settings)
         panel.pixel_size_edited.connect(self._on_pixel_size)
         panel.segment_clicked.connect(self.segment)
-        panel.use_edited_clicked.connect(self.use_edited)
         panel.hide_flagged_toggled.connect(session.set_hide_flagged)
         desk.busy_changed.connect(self._show_ready)
         layers.choices_changed.connect(self._on_choices)
@@ -66,7 +63,7 @@ class CellsController:
         session.settings_changed.connect(self._show_settings)
         session.image_changed.connect(self._show_image)
         session.cells_changed.connect(self._show_cells)
-        session.hide_flagged_changed.connect(self._show_flagged)
+        session.hide_flagged_changed.connect(panel.set_hide_flagged)
         self._on_choices()
         self._show_settings(session.settings)
 
@@ -79,7 +76,7 @@ class CellsController:
         self._session.settings_changed.disconnect(self._show_settings)
         self._session.image_changed.disconnect(self._show_image)
         self._session.cells_changed.disconnect(self._show_cells)
-        self._session.hide_flagged_changed.disconnect(self._show_flagged)
+        self._session.hide_flagged_changed.disconnect(self._panel.set_hide_flagged)
 
     # --- the image --------------------------------------------------------------------
 
@@ -249,33 +246,6 @@ class CellsController:
             "Segmenting", lambda: _tasks.find_cells(image, settings, labels), done
         )
 
-    def use_edited(self) -> None:
-        """Take over what was corrected by hand in the layer that outlines the cells."""
-        image, cells = self._session.image, self._session.cells
-        layer = self._layers.outlines.layer()
-        if image is None or cells is None or layer is None:
-            self._desk.fail("Segment the cells first, then correct them in their layer.")
-            return
-        data = layer.data[0] if layer.multiscale else layer.data
-
-        def done(result: Corrected) -> str:
-            if self._session.cells is not cells:
-                return "Other cells were found meanwhile; the correction was dropped."
-            correction = result.correction
-            changed, removed = len(correction.changed), len(correction.removed)
-            if not changed and not removed:
-                return f"No cell differs in the layer {layer.name}."
-            self._layers.outlines.adopt(layer, result.painted, correction.cells)
-            self._session.correct_cells(correction.cells)
-            said = f"{counted(changed, 'cell')} measured again, {removed:,} removed"
-            return f"{said}; Encode leaves the others as they are."
-
-        self._desk.run(
-            "Measuring the edited cells",
-            lambda: _tasks.correct_cells(image, cells, data),
-            done,
-        )
-
     # --- session -> panel and canvas --------------------------------------------------
 
     def _show_settings(self, settings: CellSettings) -> None:
@@ -289,50 +259,14 @@ class CellsController:
         self._panel.set_ready(self._session.image is not None, busy=self._desk.busy)
 
     def _show_cells(self, cells: Cells | None) -> None:
-        self._jobs.abandon(_OUTLINES)
-        self._jobs.abandon(_SHAPES)
-        self._described = None
         if cells is None:
             self._panel.set_cells("", flagged=0, count=0)
             return
-        self._outline()
-        flagged = int((cells.table["qc"] != "ok").sum())
-        self._panel.set_cells(describe_cells(cells), flagged=flagged, count=len(cells))
-
-    def _show_flagged(self, hide: bool) -> None:
-        self._panel.set_hide_flagged(hide)
-        self._outline()
-
-    def _outline(self) -> None:
-        cells = self._session.cells
-        if cells is None or self._layers.source is None:
-            return
-
-        def ended(end: Ended) -> None:
-            if not self._layers.outlines.show(end.value):
-                self._outline()
-            elif self._described is not cells:
-                self._describe(cells)
-
-        self._jobs.run(
-            _OUTLINES,
-            "Outlining the cells",
-            self._layers.outlines.work(cells, self._session.hidden_cells()),
-            on_ended=ended,
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
-        )
-
-    def _describe(self, cells: Cells) -> None:
-        """Add to the outlines' features what takes longer than outlining."""
-        image, self._described = self._session.image, cells
-        if image is None:
-            return
-        self._jobs.run(
-            _SHAPES,
-            "Measuring shapes and colours",
-            lambda: _tasks.describe_shapes(image, cells),
-            on_ended=lambda end: self._layers.outlines.add_features(cells, end.value),
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
+        self._panel.set_cells(
+            describe_cells(cells),
+            flagged=int((cells.table["qc"] != "ok").sum()),
+            count=len(cells),
+            slide=isinstance(cells.labels, LabelBlocks),
         )
 
 

@@ -17,6 +17,7 @@ OUTLINES = {"wbc": "#10217a", "rbc": "#7a1030", "platelet": "#5b0f7a"}
 """Dark, so that they are seen on a bright field and never taken for an overlay."""
 FLAGGED_OUTLINE = "#ff8c00"
 PREVIEW_OUTLINE = "#00853e"
+OUTLINE_PX = 2
 
 _STEP = 1e-6
 

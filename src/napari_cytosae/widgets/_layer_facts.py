@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TAG = "cytosae"
 """Key of our entry in ``layer.metadata``."""
 
+Box = tuple[int, int, int, int]
+"""``y0, x0, y1, x1`` in pixels of the source image, half-open."""
+
 _MICROMETRES = (0.005, 20.0)
 
 
@@ -26,6 +29,11 @@ def role_of(layer: Layer) -> dict[str, Any]:
     """The tag of a layer of ours; empty for a layer of others."""
     tag = layer.metadata.get(TAG)
     return tag if isinstance(tag, dict) and "role" in tag else {}
+
+
+def let_go(layer: Layer) -> None:
+    """Leave a layer of ours to the analyst."""
+    layer.metadata = {k: v for k, v in layer.metadata.items() if k != TAG}
 
 
 def layer_pixel_size(layer: Layer) -> float | None:

@@ -1,8 +1,8 @@
 """The only place that touches the viewer's layers.
 
-`_layers_cells`, `_layers_overlays` and `_layers_preview` go through it. Layers of ours
-carry a tag in ``layer.metadata["cytosae"]`` and are found by it, so they may be renamed,
-reordered or deleted at any time. Layers of others are read, never changed; camera and
+The other modules ``_layers_*`` go through it. Layers of ours carry a tag in
+``layer.metadata["cytosae"]`` and are found by it, so they may be renamed, reordered or
+deleted at any time. Layers of others are read, never changed; camera and
 selection are left as they are unless the analyst asks to go somewhere.
 """
 
@@ -18,18 +18,20 @@ from psygnal import Signal
 
 from napari_cytosae.widgets._layer_facts import MOVES, TAG, placement, role_of
 from napari_cytosae.widgets._layers_cells import CellOutlines
+from napari_cytosae.widgets._layers_correction import CorrectionLayer
 from napari_cytosae.widgets._layers_overlays import OverlayLayers
+from napari_cytosae.widgets._layers_pointer import Pointer
 from napari_cytosae.widgets._layers_preview import PreviewLayer
+from napari_cytosae.widgets._layers_view import View
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
     from napari.components import ViewerModel
 
     from napari_cytosae.core.types import Image as ReadImage
 
 SELECTION_COLOUR = "white"
-_CLICK_PX = 4
 _CELL_PX_ON_SCREEN = 60
 
 
@@ -65,12 +67,13 @@ class CanvasLayers:
         self._removing = False
         self.outlines = CellOutlines(self)
         self.overlays = OverlayLayers(self)
-        self.preview = PreviewLayer(self, viewer)
+        self.preview = PreviewLayer(self)
+        self.correction = CorrectionLayer(self)
+        self.view = View(self, viewer)
+        self._pointer = Pointer(self, viewer)
         viewer.layers.events.inserted.connect(self._on_layers)
         viewer.layers.events.reordered.connect(self._on_layers)
         viewer.layers.events.removed.connect(self._on_removed)
-        viewer.mouse_drag_callbacks.append(self._on_drag)
-        viewer.mouse_move_callbacks.append(self._on_move)
         self._watch_names()
 
     def close(self) -> None:
@@ -78,16 +81,18 @@ class CanvasLayers:
         self._viewer.layers.events.inserted.disconnect(self._on_layers)
         self._viewer.layers.events.reordered.disconnect(self._on_layers)
         self._viewer.layers.events.removed.disconnect(self._on_removed)
-        if self._on_drag in self._viewer.mouse_drag_callbacks:
-            self._viewer.mouse_drag_callbacks.remove(self._on_drag)
-        if self._on_move in self._viewer.mouse_move_callbacks:
-            self._viewer.mouse_move_callbacks.remove(self._on_move)
         for layer in self._named:
             layer.events.name.disconnect(self._on_name)
         self._named = []
         self.set_source(None)
-        self.overlays.close()
-        self.preview.close()
+        for part in (
+            self._pointer,
+            self.view,
+            self.overlays,
+            self.preview,
+            self.correction,
+        ):
+            part.close()
 
     # --- layers of others -------------------------------------------------------------
 
@@ -108,10 +113,11 @@ class CanvasLayers:
 
     def labels(self) -> list[Labels]:
         """Labels layers, our own cells included: they may have been corrected by hand."""
+        parts = ("preview", "correction")
         return [
             layer
             for layer in self._viewer.layers
-            if isinstance(layer, Labels) and role_of(layer).get("role") != "preview"
+            if isinstance(layer, Labels) and role_of(layer).get("role") not in parts
         ]
 
     def covers_source(self, layer: Layer) -> bool:
@@ -225,9 +231,9 @@ class CanvasLayers:
             if not _same(getattr(layer, key), value):
                 setattr(layer, key, value)
 
-    def add(self, layer: Layer) -> None:
-        """Add a layer of ours; the active layer stays the active one."""
-        with self._same_active_layer():
+    def add(self, layer: Layer, *, select: bool = False) -> None:
+        """Add a layer of ours; unless to `select` it, the active layer stays active."""
+        with nullcontext() if select else self._same_active_layer():
             self._viewer.add_layer(layer)
 
     def remove(self, layer: Layer) -> None:
@@ -283,31 +289,10 @@ class CanvasLayers:
             self.source_changed.emit()
 
     def _on_source_moved(self, event: Any = None) -> None:
-        for role in ("cells", "overlay", "selection", "preview"):
+        for role in ("cells", "overlay", "selection", "preview", "correction"):
             for layer in self.of_source(role):
                 self.place(layer)
         self.source_moved.emit()
-
-    def _on_move(self, viewer: ViewerModel, event: Any) -> None:
-        if self._source is not None:
-            y, x = self._source.world_to_data(event.position)[-2:]
-            self.hovered.emit(float(y), float(x))
-
-    def _on_drag(self, viewer: ViewerModel, event: Any) -> Generator[None, None, None]:
-        if event.button != 1 or self._source is None:
-            return
-        active = viewer.layers.selection.active
-        if active is not None and str(active.mode) != "pan_zoom":
-            return
-        start = np.asarray(event.pos, dtype=float)
-        patch = "Shift" in {str(getattr(m, "name", m)) for m in event.modifiers}
-        yield
-        while event.type == "mouse_move":
-            if np.abs(np.asarray(event.pos) - start).max() > _CLICK_PX:
-                return
-            yield
-        y, x = self._source.world_to_data(event.position)[-2:]
-        self.clicked.emit(float(y), float(x), patch)
 
 
 def _same(here: Any, wanted: Any) -> bool:

@@ -14,8 +14,16 @@ from napari.layers import Labels
 
 from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.core.types import Progress
-from napari_cytosae.widgets._colours import outline_colormap
-from napari_cytosae.widgets._layer_facts import TAG, merge_features, placement, role_of
+from napari_cytosae.widgets._colours import OUTLINE_PX, outline_colormap
+from napari_cytosae.widgets._layer_facts import (
+    TAG,
+    Box,
+    let_go,
+    merge_features,
+    placement,
+    role_of,
+)
+from napari_cytosae.widgets._layers_correction import write_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
@@ -27,8 +35,6 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.types import Cells, LabelImage
     from napari_cytosae.widgets._layers import CanvasLayers
-
-_CONTOUR_PX = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +56,8 @@ class Outlines:
     colormap : DirectLabelColormap
     shown : ndarray of int32, (H, W), or LabelBlocks
         The cells' own label image.
+    without : Box or None
+        Where no cell is shown: another layer shows them there.
     """
 
     layer: Labels
@@ -59,6 +67,7 @@ class Outlines:
     table: pd.DataFrame
     colormap: DirectLabelColormap
     shown: LabelImage
+    without: Box | None
 
 
 class CellOutlines:
@@ -77,9 +86,13 @@ class CellOutlines:
     def work(
         self, cells: Cells, hidden: Collection[int] = ()
     ) -> Callable[[], Generator[Progress, None, Outlines]]:
-        """What a worker has to do before `show`; `hidden` cells get no outline."""
+        """What a worker has to do before `show`; `hidden` cells get no outline.
+
+        Where cells of a slide are being corrected, that layer shows them.
+        """
         source, layer = self._canvas.source, self.layer()
-        return lambda: _prepare(cells, frozenset(hidden), source, layer)
+        without = self._canvas.correction.box()
+        return lambda: _prepare(cells, frozenset(hidden), source, layer, without)
 
     def show(self, outlines: Outlines) -> bool:
         """Outline the cells; False where the layer is not as it was at `work`.
@@ -92,8 +105,7 @@ class CellOutlines:
         if present is not None and outlines.labels is not None and _edited(present):
             return False
         if outlines.former is not None:
-            metadata = outlines.former.metadata
-            outlines.former.metadata = {k: v for k, v in metadata.items() if k != TAG}
+            let_go(outlines.former)
         if outlines.present is None:
             layer.metadata[TAG] = {"role": "cells", "source": self._canvas.source_id()}
             self._canvas.place(layer)
@@ -103,7 +115,7 @@ class CellOutlines:
                 layer.data = outlines.labels
             layer.features = merge_features(layer.features, outlines.table)
             layer.colormap = outlines.colormap
-        layer.metadata[TAG]["shown"] = outlines.shown
+        layer.metadata[TAG] |= {"shown": outlines.shown, "without": outlines.without}
         return True
 
     def add_features(self, cells: Cells, features: pd.DataFrame) -> None:
@@ -119,46 +131,56 @@ class CellOutlines:
         New ids of pieces are written as one more edit, so its own undo goes on working.
         """
         layer.metadata[TAG]["shown"] = cells.labels
-        renamed = np.nonzero(painted != cells.labels)
-        if renamed[0].size:
-            layer.data_setitem(renamed, np.asarray(cells.labels)[renamed])
+        write_ids(layer, painted, np.asarray(cells.labels))
 
 
 def _prepare(
-    cells: Cells, hidden: frozenset[int], source: Image | None, layer: Labels | None
+    cells: Cells,
+    hidden: frozenset[int],
+    source: Image | None,
+    layer: Labels | None,
+    without: Box | None,
 ) -> Generator[Progress, None, Outlines]:
     yield Progress("Outlining the cells", 0, 0)
     colormap = outline_colormap(cells, hidden)
     former = None
-    same = layer is not None and _shows(layer, cells.labels)
+    same = layer is not None and _shows(layer, cells.labels, without)
     if layer is not None and not same and _edited(layer):
         former, layer = layer, None
     if layer is not None:
-        labels = None if same else _editable(cells.labels)
-        return Outlines(layer, layer, None, labels, cells.table, colormap, cells.labels)
+        labels = None if same else _editable(cells.labels, without)
+        return Outlines(
+            layer, layer, None, labels, cells.table, colormap, cells.labels, without
+        )
     present = None if former is None else former.features
     where: dict[str, Any] = {} if source is None else placement(source)
     layer = Labels(
-        _editable(cells.labels),
+        _editable(cells.labels, without),
         name="Cells",
         opacity=0.9,
         features=merge_features(present, cells.table),
         colormap=colormap,
         **where,
     )
-    layer.contour = _CONTOUR_PX
-    return Outlines(layer, None, former, None, cells.table, colormap, cells.labels)
+    layer.contour = OUTLINE_PX
+    return Outlines(layer, None, former, None, cells.table, colormap, cells.labels, without)
 
 
-def _editable(labels: LabelImage) -> Any:
+def _editable(labels: LabelImage, without: Box | None) -> Any:
     """What a layer is to hold: a copy to paint in, or a slide's lazy pyramid."""
-    return labels.pyramid() if isinstance(labels, LabelBlocks) else labels.copy()
+    if not isinstance(labels, LabelBlocks):
+        return labels.copy()
+    if without is not None:
+        y0, x0, y1, x1 = without
+        labels = labels.copy()
+        labels[y0:y1, x0:x1] = np.zeros((y1 - y0, x1 - x0), np.int32)
+    return labels.pyramid()
 
 
-def _shows(layer: Labels, labels: LabelImage) -> bool:
+def _shows(layer: Labels, labels: LabelImage, without: Box | None) -> bool:
     """Whether a layer is there for these labels already, corrected since or not."""
     if role_of(layer).get("shown") is labels:
-        return True
+        return bool(role_of(layer).get("without") == without)
     return _holds(layer, labels)
 
 

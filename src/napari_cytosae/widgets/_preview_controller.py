@@ -36,7 +36,7 @@ class PreviewController:
         self._pause.timeout.connect(self._look)
         panel.preview_toggled.connect(self._switch)
         panel.segment_clicked.connect(self._switch_off)
-        layers.preview.view_moved.connect(self._later)
+        layers.view.moved.connect(self._later)
         layers.preview.deleted.connect(self._switch_off)
         session.settings_changed.connect(self._on_settings)
         session.image_changed.connect(self._later)
@@ -46,7 +46,7 @@ class PreviewController:
     def close(self) -> None:
         """Leave session and canvas."""
         self._switch_off()
-        self._layers.preview.view_moved.disconnect(self._later)
+        self._layers.view.moved.disconnect(self._later)
         self._layers.preview.deleted.disconnect(self._switch_off)
         self._session.settings_changed.disconnect(self._on_settings)
         self._session.image_changed.disconnect(self._later)
@@ -55,7 +55,7 @@ class PreviewController:
 
     def _switch(self, on: bool) -> None:
         self._on, self._again = on, False
-        self._layers.preview.watch(on)
+        self._layers.view.watch(on)
         self._panel.set_preview(on, "looking at the view ..." if on else "")
         if on:
             self._pause.start(0)
@@ -87,7 +87,7 @@ class PreviewController:
             # One at a time: a step under way cannot be stopped, and would pile up.
             self._again = True
             return
-        image, box = self._session.image, self._layers.preview.box()
+        image, box = self._session.image, self._layers.view.box()
         if image is None or box is None:
             self._nothing(
                 "nothing of the image is in view." if image else "reading the image ..."

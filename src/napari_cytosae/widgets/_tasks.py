@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_cytosae.core.concepts import ConceptNames
-    from napari_cytosae.core.correction import Correction
+    from napari_cytosae.core.correction import Box, Correction
     from napari_cytosae.core.image_training import TrainedSae
     from napari_cytosae.core.inventory import FoundModel
     from napari_cytosae.core.models import Models
@@ -210,19 +210,33 @@ def describe_shapes(
     return cell_features(image, cells)
 
 
+def cut_out(
+    cells: Cells, view: Box
+) -> Generator[Progress, None, tuple[Box, npt.NDArray[Any]]]:
+    """The part of a slide's labels in `view` that can be corrected, and its box."""
+    yield Progress("Cutting out the view", 0, 0)
+    from napari_cytosae.core import correction
+
+    return correction.cut_out(cells, view)
+
+
 def correct_cells(
-    image: Image | Pyramid, cells: Cells, labels: Any
+    image: Image | Pyramid,
+    cells: Cells,
+    labels: Any,
+    corner: tuple[int, int] | None = None,
 ) -> Generator[Progress, None, Corrected]:
-    """Take over what was painted in `labels`, the data of the layer that shows `cells`."""
+    """Take over what was painted in `labels`, the data of the layer that shows `cells`.
+
+    Of a slide it shows the part that begins in row and column `corner`.
+    """
     yield Progress("Measuring the edited cells", 0, 0)
     import numpy as np
 
     from napari_cytosae.core.correction import corrected
-    from napari_cytosae.core.detection import require_whole
 
-    whole = require_whole(image)
     painted = np.array(labels)
-    return Corrected(painted, corrected(whole, cells, painted))
+    return Corrected(painted, corrected(image, cells, painted, corner))
 
 
 def load(choice: ModelChoice) -> Generator[Progress, None, tuple[Models, ConceptNames]]:

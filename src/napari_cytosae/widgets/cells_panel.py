@@ -54,7 +54,8 @@ class CellsPanel(QWidget):
     labels_chosen : index in the list given to `set_labels`
     settings_changed : CellSettings
     pixel_size_edited : float, um
-    segment_clicked, use_edited_clicked, encode_clicked, sample_clicked
+    segment_clicked, encode_clicked, sample_clicked
+    correct_here_clicked, use_edited_clicked
     preview_toggled, hide_flagged_toggled : bool
     """
 
@@ -63,6 +64,7 @@ class CellsPanel(QWidget):
     settings_changed = Signal(object)
     pixel_size_edited = Signal(float)
     segment_clicked = Signal()
+    correct_here_clicked = Signal()
     use_edited_clicked = Signal()
     encode_clicked = Signal()
     sample_clicked = Signal()
@@ -114,12 +116,15 @@ class CellsPanel(QWidget):
         )
         self._preview.toggled.connect(self.preview_toggled)
         self._preview_text = _text()
+        self._correct = QPushButton("Correct here")
+        self._correct.clicked.connect(self.correct_here_clicked)
+        self._correct.setToolTip(
+            "Lay the cells in view over the slide as the layer 'Correction', in which they "
+            "can be painted, erased, merged, split and deleted. Zoom in first."
+        )
         self._edited = QPushButton("Use edited cells")
         self._edited.clicked.connect(self.use_edited_clicked)
-        self._edited.setToolTip(
-            "Paint, erase, merge, split or delete cells in the layer 'Cells', then take "
-            "that over: only what changed is measured and encoded again, ids stay."
-        )
+        self._how_to_edit = _text()
         self._encode = QPushButton("Encode")
         self._encode.setToolTip("Have the models look at every cell that was found")
         self._encode.clicked.connect(self.encode_clicked)
@@ -168,10 +173,12 @@ class CellsPanel(QWidget):
         column.addWidget(self._preview_text)
         column.addWidget(self._count)
         row = QHBoxLayout()
-        row.addWidget(self._hide)
         row.addStretch(1)
+        row.addWidget(self._correct)
         row.addWidget(self._edited)
+        column.addWidget(self._hide)
         column.addLayout(row)
+        column.addWidget(self._how_to_edit)
         column.addStretch(1)
         self._empty = EmptyState(
             "Drag a smear into napari, or",
@@ -226,7 +233,9 @@ class CellsPanel(QWidget):
         self._pixel_source.setText("looking at the image ...")
         _set_warning(self._pixel_source, False)
 
-    def set_cells(self, text: str, *, flagged: int, count: int) -> None:
+    def set_cells(
+        self, text: str, *, flagged: int, count: int, slide: bool = False
+    ) -> None:
         """Show what was found.
 
         Parameters
@@ -237,11 +246,24 @@ class CellsPanel(QWidget):
             Cells that could be hidden.
         count : int
             Cells that can be encoded.
+        slide : bool
+            They are corrected part by part, in a layer of its own.
         """
         self._count.setText(text)
         self._hide.setVisible(flagged > 0)
         self._encode.setVisible(count > 0)
-        self._edited.setVisible(count > 0)
+        self._correct.setVisible(count > 0 and slide)
+        layer = "Correction" if slide else "Cells"
+        for widget in (self._edited, self._how_to_edit):
+            widget.setVisible(count > 0)
+        first = "zoom in, press Correct here, " if slide else ""
+        self._how_to_edit.setText(
+            f"To correct cells: {first}paint in the layer '{layer}', then Use edited cells."
+        )
+        self._edited.setToolTip(
+            f"Paint, erase, merge, split or delete cells in the layer '{layer}', then take "
+            "that over: only what changed is measured and encoded again, ids stay."
+        )
         self._encode.setText(encode_label(count))
 
     def set_preview(self, on: bool, text: str) -> None:
@@ -261,6 +283,7 @@ class CellsPanel(QWidget):
         self._segment.setEnabled(ready and not busy)
         self._preview.setEnabled(ready)
         self._encode.setEnabled(not busy)
+        self._correct.setEnabled(not busy)
         self._edited.setEnabled(not busy)
         for widget in (self._image, self._labels, self._pixel, self._field):
             widget.setProperty("busy", busy)

@@ -1,0 +1,139 @@
+"""The Labels layer in which a part of a slide's cells is corrected by hand.
+
+A slide's own cells are a lazy pyramid, which napari cannot edit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from psygnal import Signal
+
+from napari_cytosae.widgets._colours import OUTLINE_PX, outline_colormap
+from napari_cytosae.widgets._layer_facts import (
+    TAG,
+    Box,
+    let_go,
+    merge_features,
+    role_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import numpy.typing as npt
+    from napari.layers import Layer
+
+    from napari_cytosae.core.types import Cells, Int32Array
+    from napari_cytosae.widgets._layers import CanvasLayers
+
+
+class CorrectionLayer:
+    """Our layer for corrections of the source image's cells.
+
+    Signals
+    -------
+    changed
+        The layer came or went.
+    """
+
+    changed = Signal()
+
+    def __init__(self, canvas: CanvasLayers) -> None:
+        self._canvas = canvas
+        canvas.removed.connect(self._on_removed)
+
+    def close(self) -> None:
+        """Hear nothing more of layers."""
+        self._canvas.removed.disconnect(self._on_removed)
+
+    def layer(self) -> Labels | None:
+        """The layer, or None."""
+        found = next(iter(self._canvas.of_source("correction")), None)
+        return found if isinstance(found, Labels) else None
+
+    def box(self) -> Box | None:
+        """What of the source image the layer covers; None without one."""
+        layer = self.layer()
+        if layer is None:
+            return None
+        (y, x), (height, width) = role_of(layer)["offset"], layer.data.shape
+        return y, x, y + height, x + width
+
+    def edited(self) -> bool:
+        """Whether there is something in the layer that the cells do not have yet."""
+        layer = self.layer()
+        return layer is not None and not np.array_equal(layer.data, role_of(layer)["shown"])
+
+    def open(
+        self, cells: Cells, box: Box, labels: Int32Array, hidden: Collection[int] = ()
+    ) -> None:
+        """Show `labels`, those of `cells` in `box`, ready to be painted in."""
+        self.remove()
+        tag = {
+            "role": "correction",
+            "source": self._canvas.source_id(),
+            "offset": box[:2],
+            "cells": cells,
+            "shown": labels.copy(),
+        }
+        layer = Labels(labels, name="Correction", opacity=0.9, metadata={TAG: tag})
+        layer.contour = OUTLINE_PX
+        # napari would begin with a label that some cell has.
+        layer.selected_label = 1 + (int(cells.table["cell_id"].max()) if len(cells) else 0)
+        self._canvas.place(layer)
+        self._canvas.add(layer, select=True)
+        self.dress(cells, hidden)
+        self.changed.emit()
+
+    def adopt(self, layer: Labels, painted: npt.NDArray[Any], cells: Cells) -> None:
+        """Take `layer` for a part of `cells`, made of what was painted in it.
+
+        Other ids than were painted are written as one more edit, so that its own undo goes
+        on working.
+        """
+        tag = layer.metadata[TAG]
+        (y, x), (height, width) = tag["offset"], painted.shape
+        shown = np.asarray(cells.labels[y : y + height, x : x + width])
+        tag |= {"cells": cells, "shown": shown}
+        write_ids(layer, painted, shown)
+
+    def dress(self, cells: Cells, hidden: Collection[int] = ()) -> None:
+        """Colours and features for the cells in view of the layer.
+
+        A layer that was cut out of other cells is taken away, or where it was painted in,
+        left to the analyst.
+        """
+        layer, box = self.layer(), self.box()
+        if layer is None or box is None:
+            return
+        if role_of(layer)["cells"] is not cells:
+            if self.edited():
+                let_go(layer)
+                self.changed.emit()
+            else:
+                self.remove()
+            return
+        here = replace(cells, table=cells.reaching_into(box))
+        layer.features = merge_features(layer.features, here.table)
+        layer.colormap = outline_colormap(here, hidden)
+
+    def remove(self) -> None:
+        """Take the layer away."""
+        layer = self.layer()
+        if layer is not None:
+            self._canvas.remove(layer)
+
+    def _on_removed(self, layer: Layer, by_us: bool) -> None:
+        if role_of(layer).get("role") == "correction":
+            self.changed.emit()
+
+
+def write_ids(layer: Labels, painted: npt.NDArray[Any], labels: Int32Array) -> None:
+    """Write where `labels` differ from what was `painted` in a layer, as one edit."""
+    renamed = np.nonzero(painted != labels)
+    if renamed[0].size:
+        layer.data_setitem(renamed, labels[renamed])

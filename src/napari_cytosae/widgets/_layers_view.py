@@ -1,0 +1,75 @@
+"""What the canvas shows of the source image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from psygnal import Signal
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_cytosae.widgets._layer_facts import Box
+    from napari_cytosae.widgets._layers import CanvasLayers
+
+SIDE_PX = 1500
+"""Most of each side that is previewed, a second of work, or corrected at once."""
+
+
+class View:
+    """The camera over the source image.
+
+    Signals
+    -------
+    moved
+        The camera moved, while watched.
+    """
+
+    moved = Signal()
+
+    def __init__(self, canvas: CanvasLayers, viewer: ViewerModel) -> None:
+        self._canvas, self._viewer = canvas, viewer
+        self._watched = False
+
+    def close(self) -> None:
+        """Hear nothing more of the camera."""
+        self.watch(False)
+
+    def watch(self, on: bool) -> None:
+        """Announce the camera's moves, or do not."""
+        if on == self._watched:
+            return
+        self._watched = on
+        events = self._viewer.scene.camera.events
+        for event in (events.center, events.zoom):
+            (event.connect if on else event.disconnect)(self._on_camera)
+
+    def box(self) -> Box | None:
+        """What of the source image is in view, at most `SIDE_PX` a side in the middle.
+
+        None where nothing of it is; of a slide in a pyramid, of which napari then keeps
+        what it drew last, the nearest part of that.
+        """
+        source = self._canvas.source
+        if source is None:
+            return None
+        corners = source.corner_pixels[:, -2:].astype(float)
+        shape = source.data[0].shape if source.multiscale else source.data.shape
+        if source.multiscale:
+            # They are those of the level that is drawn.
+            corners *= np.asarray(source.downsample_factors)[source.data_level][-2:]
+        last = shape[:2] if source.rgb else shape[-2:]
+        low = np.maximum(corners[0].round().astype(int), 0)
+        high = np.minimum(corners[1].round().astype(int) + 1, last)
+        world = np.zeros(source.ndim)
+        world[-2:] = self._viewer.scene.camera.center[-2:]
+        middle = np.asarray(source.world_to_data(world))[-2:].round().astype(int)
+        start = np.clip(middle - SIDE_PX // 2, low, np.maximum(low, high - SIDE_PX))
+        end = np.minimum(start + SIDE_PX, high)
+        if (end - start).min() <= 1:
+            return None
+        return int(start[0]), int(start[1]), int(end[0]), int(end[1])
+
+    def _on_camera(self, event: object = None) -> None:
+        self.moved.emit()

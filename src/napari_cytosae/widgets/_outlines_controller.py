@@ -1,0 +1,79 @@
+"""Connects the cells of the session with their outlines on the canvas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_cytosae.widgets import _tasks
+
+if TYPE_CHECKING:
+    from napari_cytosae.core.types import Cells
+    from napari_cytosae.session import Session
+    from napari_cytosae.widgets._desk import Desk
+    from napari_cytosae.widgets._jobs import Ended, JobError, Jobs
+    from napari_cytosae.widgets._layers import CanvasLayers
+
+_OUTLINES, _SHAPES = "outlines", "shapes"
+
+
+class OutlinesController:
+    """Has the session's cells outlined and described in their layers."""
+
+    def __init__(
+        self, session: Session, desk: Desk, jobs: Jobs, layers: CanvasLayers
+    ) -> None:
+        self._session, self._desk, self._jobs = session, desk, jobs
+        self._layers = layers
+        self._described: Cells | None = None
+        layers.correction.changed.connect(self._outline)
+        session.cells_changed.connect(self._show_cells)
+        session.hide_flagged_changed.connect(self._outline)
+
+    def close(self) -> None:
+        """Leave session and canvas."""
+        self._layers.correction.changed.disconnect(self._outline)
+        self._session.cells_changed.disconnect(self._show_cells)
+        self._session.hide_flagged_changed.disconnect(self._outline)
+
+    def _show_cells(self, cells: Cells | None) -> None:
+        self._jobs.abandon(_OUTLINES)
+        self._jobs.abandon(_SHAPES)
+        self._described = None
+        self._outline()
+
+    def _outline(self) -> None:
+        cells, hidden = self._session.cells, self._session.hidden_cells()
+        if cells is None or self._layers.source is None:
+            return
+
+        def ended(end: Ended) -> None:
+            if not self._layers.outlines.show(end.value):
+                self._outline()
+                return
+            self._layers.correction.dress(cells, hidden)
+            if self._described is not cells:
+                self._describe(cells)
+
+        self._jobs.run(
+            _OUTLINES,
+            "Outlining the cells",
+            self._layers.outlines.work(cells, hidden),
+            on_ended=ended,
+            on_failed=self._failed,
+        )
+
+    def _describe(self, cells: Cells) -> None:
+        """Add to the outlines' features what takes longer than outlining."""
+        image, self._described = self._session.image, cells
+        if image is None:
+            return
+        self._jobs.run(
+            _SHAPES,
+            "Measuring shapes and colours",
+            lambda: _tasks.describe_shapes(image, cells),
+            on_ended=lambda end: self._layers.outlines.add_features(cells, end.value),
+            on_failed=self._failed,
+        )
+
+    def _failed(self, error: JobError) -> None:
+        self._desk.fail(str(error), error.details)
