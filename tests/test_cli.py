@@ -36,11 +36,15 @@ from napari_cytosae.cli import app
 from napari_cytosae.core import image_training, known_models, registry
 from napari_cytosae.core.checkpoints import open_sae, save_sae
 from napari_cytosae.core.export import write_labels
+from napari_cytosae.core.geojson import write_geojson
 from napari_cytosae.core.models import Models
+from napari_cytosae.core.segmentation import measure
 from napari_cytosae.core.types import (
     CELL_COLUMNS,
     CONCEPT_COLUMNS,
     RESEARCH_USE,
+    Image,
+    PixelSize,
     Progress,
 )
 
@@ -436,6 +440,76 @@ def test_labels_of_a_slide_are_read_lazily(
         record["parameters"]["labels_sha256"]
         == hashlib.sha256(labels.tobytes()).hexdigest()
     )
+
+
+def write_zarr_labels(folder: Path, names: dict[str, np.ndarray]) -> None:
+    """An OME-Zarr image's folder, with label images of one time point."""
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(str(folder), mode="w", zarr_format=2)
+    group.create_group("labels").attrs["labels"] = list(names)
+    for name, labels in names.items():
+        inner = group.create_group(f"labels/{name}")
+        inner.create_array("0", data=labels[None])
+        axes = [{"name": "t", "type": "time"}]
+        axes += [{"name": axis, "type": "space"} for axis in "yx"]
+        inner.attrs["multiscales"] = [{"axes": axes, "datasets": [{"path": "0"}]}]
+        inner.attrs["image-label"] = {}
+
+
+@pytest.mark.parametrize("kind", ["geojson", "zarr"])
+def test_cells_of_a_slide_as_outlines_or_ome_zarr(
+    smear: Path,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    rgb = np.asarray(Pillow.open(smear).convert("RGB"))
+    slide, out = tmp_path / "slide.tif", tmp_path / "out"
+    tifffile.imwrite(slide, rgb, tile=(256, 256), photometric="rgb", compression="zlib")
+    labels = np.zeros(rgb.shape[:2], np.int32)
+    y, x = np.mgrid[: rgb.shape[0], : rgb.shape[1]]
+    labels[np.hypot(y - 256, x - 512) < 40] = 7  # where tiles of 256 px meet
+    labels[400:460, 300:360] = 4000
+    path = tmp_path / f"labels.{kind}"
+    if kind == "zarr":
+        write_zarr_labels(path, {"cells": labels})
+    else:
+        image = Image(rgb, "slide.tif", PixelSize(0.1, "user"), "")
+        write_geojson(path, measure(image, labels), "ab" * 32)
+    for module in ("core.pyramid", "_cli_images"):
+        monkeypatch.setattr(f"napari_cytosae.{module}.LARGE_PIXELS", 100_000)
+    options = ("--pixel-size", "0.1", *with_models(weights))
+    result = run("analyze", slide, "--labels", path, "-o", out, *options)
+    assert result.exit_code == 0, result.stderr
+    assert np.array_equal(tifffile.imread(out / "slide" / "cells.tif"), labels)
+    assert list(pd.read_csv(out / "slide" / "cells.csv")["cell_id"]) == [7, 4000]
+    record = json.loads((out / "slide" / "run.json").read_text("utf-8"))
+    assert record["parameters"]["labels"] == path.name
+    assert (
+        record["parameters"]["labels_sha256"]
+        == hashlib.sha256(labels.tobytes()).hexdigest()
+    )
+
+
+def test_ome_zarr_labels_of_a_small_image_and_several(
+    smear: Path, weights: Path, tmp_path: Path
+) -> None:
+    labels = np.zeros((768, 1024), np.uint16)
+    labels[100:160, 700:760] = 7
+    path, out = tmp_path / "image.zarr", tmp_path / "out"
+    write_zarr_labels(path, {"cells": labels, "nuclei": labels // 7})
+    one = path / "labels" / "cells"
+    result = run("analyze", smear, "--labels", one, "-o", out, *with_models(weights))
+    assert result.exit_code == 0, result.stderr
+    assert np.array_equal(tifffile.imread(out / "smear" / "cells.tif"), labels)
+    for given in (path, path / "labels"):
+        line = one_line(run("analyze", smear, "--labels", given, "-o", out))
+        assert "2 label images (cells, nuclei)" in line
+    nothing = tmp_path / "empty"
+    nothing.mkdir()
+    line = one_line(run("analyze", smear, "--labels", nothing, "-o", out))
+    assert "cannot be read as OME-Zarr" in line
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ class CellSource:
     labels : ndarray of int32, (H, W), or GivenLabels, or None
         Cells as somebody outlined them; of a slide read lazily.
     outlines : tuple of Outline
-        The same as polygons; drawn when the image is there.
+        The same as polygons; drawn when the image is there, on a slide piece by piece.
     labels_name : str
         File of `labels` or `outlines`.
     single_cell : bool
@@ -57,10 +57,11 @@ class CellSource:
         """Draw the outlines, if there are any, on the pixels of `image`."""
         if not self.outlines:
             return self
-        from napari_cytosae.core.detection import require_whole
-        from napari_cytosae.core.geojson import draw_outlines
+        from napari_cytosae.core.geojson import DrawnOutlines
+        from napari_cytosae.core.pyramid import Pyramid
 
-        labels = draw_outlines(self.outlines, require_whole(image).shape)
+        drawn = DrawnOutlines(self.outlines, image.shape)
+        labels = drawn if isinstance(image, Pyramid) else drawn[:, :]
         return replace(self, labels=labels, outlines=())
 
     def find(self, image: Image | Pyramid) -> Generator[Progress, None, Cells]:

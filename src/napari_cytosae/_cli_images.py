@@ -132,34 +132,59 @@ def each_image(
 def read_labels(path: Path) -> npt.NDArray[np.int32] | GivenLabels:
     """Read a label image as somebody drew or corrected it; that of a slide lazily.
 
+    Parameters
+    ----------
+    path : Path
+        A TIFF; the folder of an OME-Zarr label image, or of an image with one.
+
     Raises
     ------
     ImageError
-        If it is missing, no TIFF, or holds no whole numbers of one plane.
+        If it is missing, neither of these, or holds no whole numbers of one plane.
     """
     import numpy as np
-    import tifffile
 
+    if not path.exists():
+        raise ImageError(f"There is no file {path}: check the path.")
     try:
-        with tifffile.TiffFile(path) as tif:
-            large = math.prod(tif.series[0].shape) > LARGE_PIXELS
-        # Those of a slide are read where they are looked at.
-        labels: Any = _LabelFile(path) if large else np.squeeze(tifffile.imread(path))
-    except FileNotFoundError as error:
-        raise ImageError(f"There is no file {path}: check the path.") from error
+        labels: Any = _zarr_labels(path) if path.is_dir() else _tiff_labels(path)
+    except ImageError:
+        raise
     except Exception as error:  # parsers of damaged bytes raise nearly anything
-        raise ImageError(f"{path} cannot be read as a TIFF of cell labels.") from error
+        kind = "OME-Zarr" if path.is_dir() else "a TIFF"
+        raise ImageError(f"{path} cannot be read as {kind} of cell labels.") from error
     if labels.ndim != 2 or labels.dtype.kind not in "uib":
         raise ImageError(
             f"{path} holds {labels.dtype} values of shape {labels.shape}: cell labels are "
             "whole numbers, one for each pixel of the image."
         )
-    if isinstance(labels, _LabelFile):
-        return labels  # its numbers are checked as they are read
+    if not isinstance(labels, np.ndarray):
+        # Its numbers are checked as they are read.
+        lazy: GivenLabels = labels
+        return lazy
     if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < 2**31:
         raise ImageError(f"{path} holds cell ids below 0 or above 2,147,483,647.")
     whole: npt.NDArray[np.int32] = labels.astype(np.int32)
     return whole
+
+
+def _tiff_labels(path: Path) -> Any:
+    """Labels of a TIFF; of a slide read where they are looked at."""
+    import numpy as np
+    import tifffile
+
+    with tifffile.TiffFile(path) as tif:
+        large = math.prod(tif.series[0].shape) > LARGE_PIXELS
+    return _LabelFile(path) if large else np.squeeze(tifffile.imread(path))
+
+
+def _zarr_labels(path: Path) -> Any:
+    """Labels of OME-Zarr; of a slide read where they are looked at."""
+    from napari_cytosae.core._zarr import zarr_labels
+
+    labels = zarr_labels(path)
+    height, width = labels.shape
+    return labels if height * width > LARGE_PIXELS else labels[0:height, 0:width]
 
 
 class _LabelFile:

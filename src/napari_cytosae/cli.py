@@ -142,8 +142,8 @@ def analyze(
         Path | None,
         typer.Option(
             metavar="TIF",
-            help="Cells as outlined by hand or elsewhere: whole numbers, 0 is background; "
-            "or GeoJSON, as QuPath exports it.",
+            help="Cells as outlined by hand or elsewhere: whole numbers, 0 is background, "
+            "as TIFF or OME-Zarr; or GeoJSON, as QuPath exports it.",
             show_default=False,
         ),
     ] = None,

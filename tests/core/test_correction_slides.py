@@ -1,4 +1,4 @@
-"""A slide of 4,500 px, drawn with its truth: its cells corrected part by part."""
+"""A slide of 4,500 px, drawn with its truth: cells corrected, and given as outlines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from napari_cytosae.core._given import measure_slide
 from napari_cytosae.core._level import Level
 from napari_cytosae.core._run import run
 from napari_cytosae.core.correction import corrected, cut_out
+from napari_cytosae.core.geojson import DrawnOutlines, read_geojson, write_geojson
 from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.core.pyramid import Pyramid
 from napari_cytosae.core.types import LARGE_PIXELS, CytoError, PixelSize
@@ -196,3 +197,13 @@ def test_a_slide_without_a_scale_keeps_its_own(slide, cells, white, drawn):
 def test_parts_that_reach_beyond_the_slide_are_refused(slide, cells):
     with pytest.raises(CytoError, match="shape"):
         corrected(slide, cells, np.zeros((100, 100), np.int32), (SIDE - 50, 0))
+
+
+def test_outlines_are_drawn_piece_by_piece_and_come_back(slide, cells, tmp_path):
+    write_geojson(tmp_path / "cells.geojson", cells, "ab" * 32)
+    drawn = DrawnOutlines(read_geojson(tmp_path / "cells.geojson"), slide.shape)
+    for y0, x0, y1, x1 in ((0, 0, 300, 4500), (2000, 1990, 2100, 2100)):
+        np.testing.assert_array_equal(drawn[y0:y1, x0:x1], cells.labels[y0:y1, x0:x1])
+    back = run(measure_slide(slide, drawn))
+    np.testing.assert_array_equal(back.labels, cells.labels)
+    pd.testing.assert_frame_equal(back.table, cells.table)

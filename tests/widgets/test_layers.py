@@ -255,7 +255,7 @@ class Event:
 def click(canvas, source, point, *, move=0, modifiers=()):
     world = source.data_to_world(point)
     press = Event("mouse_press", (100, 100), world, modifiers)
-    gesture = canvas._on_drag(canvas._viewer, press)
+    gesture = canvas._pointer._on_drag(canvas._viewer, press)
     next(gesture, None)
     if move:
         press.type, press.pos = "mouse_move", (100 + move, 100)

@@ -1,4 +1,4 @@
-"""OME-Zarr: the full-resolution plane of an image folder, and the size of a pixel."""
+"""OME-Zarr: the plane of an image folder, the size of a pixel, and labels of cells."""
 
 from __future__ import annotations
 
@@ -87,6 +87,67 @@ def zarr_levels(path: Path) -> Iterator[Levels | None]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ZarrLabels:
+    """The label image (H, W) of an OME-Zarr folder, read where it is sliced.
+
+    Attributes
+    ----------
+    array : array-like of int
+    axes : str
+        A letter an axis; of others than ``y`` and ``x`` there is one plane.
+    """
+
+    array: Any
+    axes: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        sizes = dict(zip(self.axes, self.array.shape, strict=True))
+        return sizes["y"], sizes["x"]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the labels."""
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        return dtype
+
+    @property
+    def ndim(self) -> int:
+        """2."""
+        return 2
+
+    def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray[Any, Any]:
+        """Labels of a region."""
+        inside = dict(zip("yx", key, strict=True))
+        return np.asarray(self.array[tuple(inside.get(axis, 0) for axis in self.axes)])
+
+
+def zarr_labels(path: Path) -> ZarrLabels:
+    """The labels in an OME-Zarr folder: of the label image itself, or of its image.
+
+    Raises
+    ------
+    ImageError
+        Without the extra ``[wsi]``; where there are no labels or several, and for stacks.
+    """
+    group = _group(path)
+    inside = _inside(group.get("labels", group)).get("labels")
+    if inside is not None:
+        folder = path / "labels" if "labels" in group else path
+        if len(inside) != 1:
+            raise ImageError(
+                f"{path} holds {len(inside)} label images ({', '.join(map(str, inside))}): "
+                f"give the folder of one, {folder}/NAME."
+            )
+        path = folder / str(inside[0])
+    stored = _image(path)
+    if stored.sizes.get("c", 1) > 1:
+        raise ImageError(f"{path} has channels: cell labels are one number a pixel.")
+    return ZarrLabels(stored.arrays[0], "".join(stored.axes))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Stored:
     """The arrays of an OME-Zarr image, the finest first."""
 
@@ -99,8 +160,7 @@ class _Stored:
         return dict(zip(self.axes, self.arrays[0].shape, strict=True))
 
 
-def _image(path: Path) -> _Stored:
-    """Open an image group that holds one plane."""
+def _group(path: Path) -> Any:
     try:
         import zarr
     except ImportError as error:
@@ -108,9 +168,20 @@ def _image(path: Path) -> _Stored:
             f"{path.name} is OME-Zarr: install what reads it with "
             "pip install 'napari-cytosae[wsi]'."
         ) from error
-    group: Any = zarr.open_group(str(path), mode="r")
+    return zarr.open_group(str(path), mode="r")
+
+
+def _inside(group: Any) -> dict[str, Any]:
+    """What OME-Zarr says of a group, in version 0.4 or 0.5."""
     attributes = dict(group.attrs)
-    multiscales = attributes.get("ome", attributes).get("multiscales")
+    said: dict[str, Any] = attributes.get("ome", attributes)
+    return said
+
+
+def _image(path: Path) -> _Stored:
+    """Open an image group that holds one plane."""
+    group = _group(path)
+    multiscales = _inside(group).get("multiscales")
     if not multiscales:
         raise ImageError(
             f"{path.name} holds no OME-Zarr image: give the image's own folder."

@@ -91,12 +91,10 @@ def require_whole(image: Whole | Pyramid) -> Whole:
     Raises
     ------
     CytoError
-        For a slide: it is no single cell, and its cells are neither drawn nor corrected.
+        For a slide: it is no single cell.
     """
     if isinstance(image, Pyramid):
         raise CytoError(
-            f"{image.name} is too large to be one cell, or for outlines and corrections "
-            "by hand: cut out a region of at most 4096 x 4096 px, or give its cells as a "
-            "label image of the slide's size."
+            f"{image.name} is too large to be one cell: cut it out, at most 4096 x 4096 px."
         )
     return image

@@ -142,44 +142,69 @@ def read_geojson(path: Path | str) -> list[Outline]:
     return outlines
 
 
-def draw_outlines(outlines: Sequence[Outline], shape: tuple[int, int]) -> Int32Array:
-    """Outlines as a label image; where they overlap, the later one wins.
+class DrawnOutlines:
+    """Outlines as a label image (H, W), int32, that is drawn where it is sliced.
+
+    A pixel belongs to an outline that its centre lies in; where outlines overlap, the
+    later one wins. They keep their ids; new ones, and those whose id was given twice
+    (cells that were split), get the next free numbers.
 
     Parameters
     ----------
     outlines : sequence of Outline
-        Of `read_geojson`. They keep their ids; new ones, and those whose id was given
-        twice (cells that were split), get the next free numbers.
+        Of `read_geojson`.
     shape : (int, int)
         Of the image.
-
-    Returns
-    -------
-    ndarray of int32, (H, W)
-        A pixel belongs to an outline that its centre lies in.
     """
-    from skimage.draw import polygon
 
-    labels = np.zeros(shape, np.int32)
-    taken: set[int] = set()
-    following = max((o.cell_id or 0 for o in outlines), default=0) + 1
-    for outline in outlines:
-        number = outline.cell_id
-        if number is None or number in taken:
-            number, following = following, following + 1
-        taken.add(number)
-        for outer, *holes in outline.polygons:
-            # Only the rows and columns around it: outlines are many, images large.
-            low = np.maximum(np.floor(outer.min(axis=0)).astype(int), 0)
-            high = np.minimum(np.ceil(outer.max(axis=0)).astype(int), shape[::-1])
-            if (high <= low).any():
-                continue
+    def __init__(self, outlines: Sequence[Outline], shape: tuple[int, int]) -> None:
+        self.shape = shape
+        self._numbers: list[int] = []
+        self._polygons: list[tuple[Float64Array, ...]] = []
+        taken: set[int] = set()
+        following = max((o.cell_id or 0 for o in outlines), default=0) + 1
+        for outline in outlines:
+            number = outline.cell_id
+            if number is None or number in taken:
+                number, following = following, following + 1
+            taken.add(number)
+            self._polygons += outline.polygons
+            self._numbers += [number] * len(outline.polygons)
+        # Of each polygon the columns and rows around it, x before y.
+        self._low = np.array(
+            [np.floor(outer.min(axis=0)) for outer, *_ in self._polygons], np.int64
+        ).reshape(-1, 2)
+        self._high = np.array(
+            [np.ceil(outer.max(axis=0)) for outer, *_ in self._polygons], np.int64
+        ).reshape(-1, 2)
+
+    def __getitem__(self, key: tuple[slice, slice]) -> Int32Array:
+        """Labels of a region; both slices of step 1."""
+        from skimage.draw import polygon
+
+        rows, columns = (
+            range(length)[part] for part, length in zip(key, self.shape, strict=True)
+        )
+        labels = np.zeros((len(rows), len(columns)), np.int32)
+        corner = np.array([columns.start, rows.start])
+        lows = np.maximum(self._low, corner)
+        highs = np.minimum(self._high, [columns.stop, rows.stop])
+        for i in np.flatnonzero((highs > lows).all(axis=1)).tolist():
+            # Only what is around the polygon: outlines are many, images large.
+            low, high = lows[i], highs[i]
             inside = np.zeros((high - low)[::-1], bool)
+            outer, *holes = self._polygons[i]
             for ring, value in ((outer, True), *((hole, False) for hole in holes)):
                 x, y = (ring - low - 0.5).T
                 inside[polygon(y, x, inside.shape)] = value
-            labels[low[1] : high[1], low[0] : high[0]][inside] = number
-    return labels
+            (x0, y0), (x1, y1) = low - corner, high - corner
+            labels[y0:y1, x0:x1][inside] = self._numbers[i]
+        return labels
+
+
+def draw_outlines(outlines: Sequence[Outline], shape: tuple[int, int]) -> Int32Array:
+    """Outlines as a label image (H, W): all of `DrawnOutlines`."""
+    return DrawnOutlines(outlines, shape)[:, :]
 
 
 def outline_rings(cells: Cells) -> Iterator[tuple[int, list[Rings]]]:
