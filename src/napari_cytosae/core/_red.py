@@ -91,7 +91,7 @@ def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:
     holes = label(~(mask | other), connectivity=1)
     pallor = np.bincount(holes.ravel()) * um**2 < _PALLOR_UM2
     pallor[0] = False
-    mask = (mask | pallor[holes]) & ~other
+    mask = (mask | pallor.take(holes)) & ~other
     mask = opened(mask, max(1, round(0.4 / um)))
     labels = split(mask, _NECK, 0.3 / um)
     areas = np.bincount(labels.ravel())
@@ -102,7 +102,7 @@ def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:
     typical = min(max(median, _NORMAL_UM2[0] / um**2), _NORMAL_UM2[1] / um**2)
     large = areas > _TOO_LARGE * typical
     large[0] = False
-    finer = split(large[labels], _FINE_NECK, 0.3 / um)
+    finer = split(large.take(labels), _FINE_NECK, 0.3 / um)
     heaps = np.sort(single)
     if heaps[np.searchsorted(heaps.cumsum(), heaps.sum() / 2)] < _HEAPS * typical:
         finer = divide(finer, typical)

@@ -64,24 +64,18 @@ def _flooded(inside: Float32Array, seeds: Int32Array, mask: BoolArray) -> Int32A
 
 def _saddles(parts: Int32Array, inside: Float32Array) -> list[tuple[float, int, int]]:
     """Half the width of the widest passage between neighbours, the widest first."""
-    y, x = slice(1, None), slice(1, None)
-    y_, x_ = slice(None, -1), slice(None, -1)
-    every = slice(None)
+    # In one line, with a column of background between the rows.
+    line, depth = (np.pad(plane, ((0, 0), (0, 1))).ravel() for plane in (parts, inside))
+    row = parts.shape[1] + 1
     pairs: list[Int32Array] = []
     widths: list[Float32Array] = []
-    for here, there in (
-        ((every, x), (every, x_)),
-        ((y, every), (y_, every)),
-        ((y, x), (y_, x_)),
-        ((y, x_), (y_, x)),
-    ):
-        a, b = parts[here], parts[there]
-        meet = np.nonzero(a != b)
-        a, b = a[meet], b[meet]
-        width = np.minimum(inside[here][meet], inside[there][meet])
+    for step in (1, row, row + 1, row - 1):
+        here = np.flatnonzero(line[step:] != line[:-step])
+        a, b = line[here], line[here + step]
         both = (a > 0) & (b > 0)
-        pairs.append(np.stack([np.minimum(a, b), np.maximum(a, b)], axis=1)[both])
-        widths.append(width[both])
+        here, a, b = here[both], a[both], b[both]
+        pairs.append(np.stack([np.minimum(a, b), np.maximum(a, b)], axis=1))
+        widths.append(np.minimum(depth[here], depth[here + step]))
     pair, width = np.concatenate(pairs), np.concatenate(widths)
     order = np.lexsort((-width, pair[:, 1], pair[:, 0]))
     pair, width = pair[order], width[order]

@@ -108,10 +108,11 @@ def stain(rgb: Float32Array) -> Stain:
     """
     background, noise = _background(rgb)
     # A plane a colour: most of what follows looks at one at a time.
-    planes = np.ascontiguousarray(np.moveaxis(rgb, -1, 0))
+    planes = np.array(np.moveaxis(rgb, -1, 0), np.float32, order="C")
     void = np.logical_and.reduce(planes < _DARK)
     planes += np.float32(_OFFSET)
-    for plane, glass in zip(planes, np.moveaxis(background, -1, 0), strict=True):
+    for plane, terms in zip(planes, background.T, strict=True):
+        glass = np.clip(_surface(terms, *plane.shape), 1, 255)
         np.divide(glass + np.float32(_OFFSET), plane, out=plane)
     density = np.moveaxis(np.log10(planes, out=planes), 0, -1)
     density[void] = 0
@@ -146,6 +147,7 @@ def _basic(density: Float32Array) -> Float32Array:
 
 
 def _background(rgb: Float32Array) -> tuple[Float32Array, float]:
+    """Light through the bare glass, as terms of a quadratic surface (6, 3), and noise."""
     factor = max(1, round((rgb.shape[0] * rgb.shape[1] / 8000) ** 0.5))
     factor = min(factor, *rgb.shape[:2])
     small = shrink(rgb, factor)
@@ -176,9 +178,7 @@ def _background(rgb: Float32Array) -> tuple[Float32Array, float]:
             break
     level = np.log10((field + _OFFSET) / (small + _OFFSET))
     noise = float(np.abs(level[chosen]).sum(axis=-1).std()) if chosen.any() else 0.01
-    if not fit[1:].any():
-        return np.clip(fit[0], 1, 255), noise
-    return np.clip(_polynomial(*rgb.shape[:2]) @ fit, 1, 255), noise
+    return fit, noise
 
 
 def _brightest_mode(light: Float32Array) -> float:
@@ -198,6 +198,19 @@ def _polynomial(height: int, width: int) -> Float32Array:
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None] + np.zeros((1, width), "f4")
     x = np.linspace(-1, 1, width, dtype=np.float32)[None] + np.zeros((height, 1), "f4")
     return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=-1)
+
+
+def _surface(terms: Float32Array, height: int, width: int) -> Float32Array:
+    """A sum of the terms of `_polynomial` over the image, (H, W) or what spreads to it."""
+    if not terms[1:].any():
+        return terms[:1]
+    level, x, y, xx, yy, xy = terms
+    down = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    right = np.linspace(-1, 1, width, dtype=np.float32)
+    surface: Float32Array = xy * down * right
+    surface += level + y * down + yy * down * down
+    surface += x * right + xx * right * right
+    return surface
 
 
 def _covers(mask: BoolArray) -> bool:

@@ -89,7 +89,7 @@ def nucleus_mask(stained: Stain, um: float) -> BoolArray:
     pale = np.bincount(parts.ravel()) * um**2 >= _SPREAD_NUCLEUS_UM2
     pale[0] = False
     pale[parts[mask]] = False
-    return mask | pale[parts]
+    return mask | pale.take(parts)
 
 
 def nuclear_scale(stained: Stain) -> float | None:
@@ -175,7 +175,7 @@ def _without_specks(mask: BoolArray, area: float) -> BoolArray:
     parts, _ = ndi.label(mask)
     large = np.bincount(parts.ravel()) >= area
     large[0] = False
-    return large[parts]
+    return large.take(parts)
 
 
 def _joined(labels: Int32Array, um: float) -> Int32Array:
@@ -207,7 +207,7 @@ def _nuclei(mask: BoolArray, um: float) -> Int32Array:
     keep[0] = False
     if not keep.any():
         return np.zeros(mask.shape, np.int32)
-    mask = keep[lobes]
+    mask = keep.take(lobes)
     gap = _LOBE_GAP_UM / 2 / um
     grown = distance(~mask, gap) <= gap
     groups = label(grown) * mask
