@@ -88,6 +88,18 @@ def test_new_cells_let_go_of_what_the_old_ones_made(full):
     assert full.models is not None
 
 
+def test_a_correction_lets_go_of_the_verdicts_on_changed_cells_only(full):
+    full.judge(7, [1, 2, 3], "accept")
+    full.judge(9, [1], "reject")
+    settings = full.used_settings
+    full.correct_cells(cells(2), changed=[2])
+    assert full.review_list() == [(7, 1, "accept"), (9, 1, "reject")]
+    assert full.encoded is None
+    assert full.used_settings == settings
+    full.set_cells(cells(2), settings)
+    assert full.review_list() == []
+
+
 def test_other_models_let_go_of_what_the_former_made(full):
     full.choose(ModelChoice(sae="cytosae"))
     assert empty(full)

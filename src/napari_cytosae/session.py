@@ -191,9 +191,12 @@ class Session:
             self._settings = settings
             self.settings_changed.emit(settings)
 
-    def correct_cells(self, cells: Cells) -> None:
-        """Keep cells as they were corrected by hand; how they were found stays."""
-        self.set_cells(cells, self._found.settings, self._found.pixel_size)
+    def correct_cells(self, cells: Cells, changed: Iterable[int] = ()) -> None:
+        """Keep cells as they were corrected by hand; how they were found stays.
+
+        So do the verdicts on the cells that were not `changed`.
+        """
+        self.set_found(self._found.corrected(cells, changed))
 
     def set_cells(
         self, cells: Cells, settings: CellSettings, pixel_size: PixelSize | None = None
@@ -338,14 +341,7 @@ class Session:
         """
         elsewhere = sha256 if sha256 in self._elsewhere else None
         found = self._found if elsewhere is None else self._elsewhere[elsewhere]
-        verdicts = dict(found.verdicts)
-        for cell_id in cell_ids:
-            key = (concept, cell_id)
-            if verdicts.get(key) == verdict:
-                del verdicts[key]
-            else:
-                verdicts[key] = verdict
-        found = replace(found, verdicts=verdicts)
+        found = found.judged(concept, cell_ids, verdict)
         if elsewhere is None:
             self._found = found
         else:

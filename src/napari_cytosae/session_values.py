@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from napari_cytosae.core.types import PixelSize
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import CellKind, Cells, Crops, Encoded, Image
@@ -101,6 +101,22 @@ class Found:
         """The verdicts: concept, cell, verdict."""
         said = self.verdicts
         return sorted((concept, cell, said[concept, cell]) for concept, cell in said)
+
+    def judged(self, concept: int, cell_ids: Iterable[int], verdict: Verdict) -> Found:
+        """With a verdict on cells; the same again takes it back."""
+        verdicts = dict(self.verdicts)
+        for key in ((concept, cell_id) for cell_id in cell_ids):
+            if verdicts.get(key) == verdict:
+                del verdicts[key]
+            else:
+                verdicts[key] = verdict
+        return replace(self, verdicts=verdicts)
+
+    def corrected(self, cells: Cells, changed: Iterable[int]) -> Found:
+        """With other cells, not encoded; verdicts on those not `changed` stay."""
+        same = set(cells.table["cell_id"].tolist()).difference(changed)
+        verdicts = {key: said for key, said in self.verdicts.items() if key[1] in same}
+        return Found(cells, self.settings, self.pixel_size, verdicts=verdicts)
 
 
 @dataclass(frozen=True, slots=True)

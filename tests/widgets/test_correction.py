@@ -99,7 +99,7 @@ def slide(dock, viewer, smear, until, monkeypatch):
     """The dock with a lazy pyramid of two levels, as a plugin's reader gives it."""
     for module in ("pyramid", "types"):
         monkeypatch.setattr(f"napari_cytosae.core.{module}.LARGE_PIXELS", 50_000)
-    monkeypatch.setattr("napari_cytosae.widgets._tasks.LARGE_PIXELS", 50_000)
+    monkeypatch.setattr("napari_cytosae.widgets._image_tasks.LARGE_PIXELS", 50_000)
     levels = [da.from_array(smear, chunks=(128, 128, 3)), da.from_array(smear[::2, ::2])]
     viewer.add_image(levels, name="slide", multiscale=True, rgb=True, scale=(0.1, 0.1))
     until(lambda: dock.session.image is not None)

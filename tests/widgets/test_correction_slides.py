@@ -22,7 +22,7 @@ def viewer(make_napari_viewer):
 @pytest.fixture
 def slide(dock, viewer, smear, until, monkeypatch):
     """The dock with a slide of five cells; at most 200 px are corrected at once."""
-    for module in ("core.pyramid", "core.types", "widgets._tasks"):
+    for module in ("core.pyramid", "core.types", "widgets._image_tasks"):
         monkeypatch.setattr(f"napari_cytosae.{module}.LARGE_PIXELS", 50_000)
     monkeypatch.setattr("napari_cytosae.widgets._layers_view.SIDE_PX", 200)
     levels = [da.from_array(smear, chunks=(128, 128, 3)), smear[::2, ::2]]

@@ -9,7 +9,7 @@ import pytest
 
 from napari_cytosae.core.types import Image, PixelSize
 from napari_cytosae.widgets._export_tasks import result_folder
-from napari_cytosae.widgets._tasks import LayerPixels, open_image
+from napari_cytosae.widgets._image_tasks import LayerPixels, open_image
 
 
 def result(steps):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from napari_cytosae.core.label_blocks import LabelBlocks
-from napari_cytosae.widgets import _tasks
+from napari_cytosae.widgets import _image_tasks, _tasks
 from napari_cytosae.widgets._layer_facts import layer_pixels, stated_pixel_size
+from napari_cytosae.widgets._sentences import describe_cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets.cells_panel import CellsPanel
 
 _LANE = "image"
-_KIND_NAMES = {"wbc": "WBC", "rbc": "RBC", "platelet": "platelets"}
 
 
 class CellsController:
@@ -174,7 +173,7 @@ class CellsController:
         self._jobs.run(
             _LANE,
             f"Reading {layer.name}",
-            lambda: _tasks.open_image(pixels),
+            lambda: _image_tasks.open_image(pixels),
             on_ended=ended,
             on_failed=failed,
         )
@@ -273,22 +272,3 @@ class CellsController:
 def _place(layers: Sequence[Layer], layer: Layer | None) -> int:
     """Where a layer is in a list; -1 where it is not."""
     return next((i for i, one in enumerate(layers) if one is layer), -1)
-
-
-def counts_of(cells: Cells) -> str:
-    """E.g. ``7 WBC, 42 RBC``."""
-    counts = Counter(cells.table["kind"])
-    return ", ".join(f"{n:,} {_KIND_NAMES.get(kind, kind)}" for kind, n in counts.items())
-
-
-def describe_cells(cells: Cells) -> str:
-    """E.g. ``23 WBC, 4 platelets; 2 flagged (border 1, blurred 1)``."""
-    if not len(cells):
-        return "No cells were found; check the pixel size, or mark them in a Labels layer."
-    text = counts_of(cells)
-    flagged = cells.table.loc[cells.table["qc"] != "ok", "qc"]
-    if len(flagged):
-        reasons = Counter(r.strip() for qc in flagged for r in qc.split(";"))
-        why = ", ".join(f"{reason} {n:,}" for reason, n in reasons.most_common())
-        text += f"; {len(flagged):,} flagged ({why})"
-    return text

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.widgets import _compare_tasks
 from napari_cytosae.widgets._bars import AGAINST, FOR, Bar
-from napari_cytosae.widgets.cells_panel import counted
+from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.widgets import _tasks
-from napari_cytosae.widgets.cells_panel import counted
+from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
     from napari_cytosae.session import Session
@@ -94,7 +94,7 @@ class CorrectionController:
             if not changed and not removed:
                 return f"No cell differs in the layer {layer.name}."
             painted_in.adopt(layer, result.painted, correction.cells)
-            self._session.correct_cells(correction.cells)
+            self._session.correct_cells(correction.cells, correction.changed.tolist())
             said = f"{counted(changed, 'cell')} measured again, {removed:,} removed"
             return f"{said}; Encode leaves the others as they are."
 

@@ -9,7 +9,7 @@ from qtpy.QtCore import QEvent, QObject, Qt
 
 from napari_cytosae.widgets import _patient_tasks
 from napari_cytosae.widgets._bars import FOR, TOTAL, Bar
-from napari_cytosae.widgets.cells_panel import counted
+from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

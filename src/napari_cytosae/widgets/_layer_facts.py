@@ -8,7 +8,7 @@ import numpy as np
 from napari.utils.transforms import Affine
 
 from napari_cytosae.core.types import PixelSize
-from napari_cytosae.widgets._tasks import LayerPixels
+from napari_cytosae.widgets._image_tasks import LayerPixels
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -85,13 +85,8 @@ class CanvasLayers:
             layer.events.name.disconnect(self._on_name)
         self._named = []
         self.set_source(None)
-        for part in (
-            self._pointer,
-            self.view,
-            self.overlays,
-            self.preview,
-            self.correction,
-        ):
+        ours = (self.view, self.overlays, self.preview, self.correction)
+        for part in (self._pointer, *ours):
             part.close()
 
     # --- layers of others -------------------------------------------------------------

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cytosae.widgets._sentences import counted
 from napari_cytosae.widgets._thumbnails import Thumbnail
-from napari_cytosae.widgets.cells_panel import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,8 +13,8 @@ from napari_cytosae.widgets._patient_texts import (
     describe_case,
     describe_set,
 )
+from napari_cytosae.widgets._sentences import counted
 from napari_cytosae.widgets.assign_dialog import AssignDialog
-from napari_cytosae.widgets.cells_panel import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
-    from napari_cytosae.widgets._tasks import LayerPixels
+    from napari_cytosae.widgets._image_tasks import LayerPixels
 
 
 class PatientLayers:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cytosae.core.types import CytoError, Progress
-from napari_cytosae.widgets import _tasks
+from napari_cytosae.widgets import _image_tasks, _tasks
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -49,7 +49,7 @@ class PatientWork:
     loaded: tuple[Models, ConceptNames] | None
     head: Head | str
     case: Case | None
-    sources: Sequence[Path | _tasks.LayerPixels]
+    sources: Sequence[Path | _image_tasks.LayerPixels]
     absent: str
     single_cell: bool
     field_of_view_um: float
@@ -108,7 +108,7 @@ def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
             if isinstance(source, Path):
                 sources.append(source)
             else:
-                sources.append((yield from _tasks.open_image(source)))
+                sources.append((yield from _image_tasks.open_image(source)))
         found = yield from case.examine(
             models,
             work.patient,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_cytosae.core.types import RESEARCH_USE
 from napari_cytosae.widgets._bars import AGAINST, FOR, TOTAL, Bar
-from napari_cytosae.widgets.cells_panel import counted
+from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

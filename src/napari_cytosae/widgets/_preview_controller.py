@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QTimer
 
 from napari_cytosae.widgets import _tasks
-from napari_cytosae.widgets._cells_controller import counts_of
+from napari_cytosae.widgets._sentences import counts_of
 
 if TYPE_CHECKING:
     from napari_cytosae.core.types import Cells

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.types import CytoError
 from napari_cytosae.widgets import _explorer_tasks, _scopes, _session_tasks
-from napari_cytosae.widgets.cells_panel import counted
+from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

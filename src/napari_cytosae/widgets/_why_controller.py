@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_cytosae.widgets._bars import AGAINST, FOR, TOTAL, Bar
 from napari_cytosae.widgets._patient_texts import describe_concept, short_place
-from napari_cytosae.widgets.cells_panel import counted
+from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

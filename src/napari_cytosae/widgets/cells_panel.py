@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
-    QComboBox,
-    QDoubleSpinBox,
     QFormLayout,
     QGridLayout,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QRadioButton,
-    QSizePolicy,
     QStackedLayout,
     QVBoxLayout,
     QWidget,
@@ -24,6 +20,18 @@ from qtpy.QtWidgets import (
 
 from napari_cytosae.session_values import CellSettings
 from napari_cytosae.widgets._colours import FLAGGED_OUTLINE, OUTLINES, PREVIEW_OUTLINE
+from napari_cytosae.widgets._fields import (
+    choice_of_layer,
+    fill,
+    micrometres,
+    set_warning,
+    wrapped_text,
+)
+from napari_cytosae.widgets._sentences import (
+    describe_pixel_size,
+    encode_label,
+    is_plausible,
+)
 from napari_cytosae.widgets._swatch import swatch
 from napari_cytosae.widgets.empty_state import EmptyState
 
@@ -34,8 +42,6 @@ if TYPE_CHECKING:
     from napari_cytosae.session_values import Shows
 
 KINDS = {"wbc": "WBC", "rbc": "RBC", "platelet": "Platelets"}
-PLAUSIBLE_UM = (0.03, 0.6)
-"""Pixels of light-microscope smears: 100x oil with binning up to a 20x scan."""
 _WAYS: dict[Shows, tuple[str, str]] = {
     "smear": ("a smear", "Many cells, which are looked for"),
     "single_cell": ("one cell", "A picture cut around one cell, which is taken as a whole"),
@@ -73,9 +79,9 @@ class CellsPanel(QWidget):
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._image = _combo(_IMAGE)
+        self._image = choice_of_layer(_IMAGE)
         self._image.currentIndexChanged.connect(self.image_chosen)
-        self._labels = _combo(_LABELS)
+        self._labels = choice_of_layer(_LABELS)
         self._labels.currentIndexChanged.connect(self.labels_chosen)
         self._ways: dict[Shows, QRadioButton] = {
             way: QRadioButton(text) for way, (text, _) in _WAYS.items()
@@ -90,15 +96,15 @@ class CellsPanel(QWidget):
             box.toggled.connect(self._on_settings)
             box.setIcon(swatch(OUTLINES[kind]))
             box.setToolTip("Look for them; the square is the colour of their outlines")
-        self._pixel = _micrometres(0.0, 20.0, 4)
+        self._pixel = micrometres(0.0, 20.0, 4)
         self._pixel.setSpecialValueText("unknown")
         self._pixel.setToolTip(
             "Size of one pixel on the slide. All cells are shown to the model at the same "
             "physical size, so this matters. Type your own if you know better."
         )
         self._pixel.valueChanged.connect(self.pixel_size_edited)
-        self._pixel_source = _text()
-        self._field = _micrometres(5.0, 100.0, 1)
+        self._pixel_source = wrapped_text()
+        self._field = micrometres(5.0, 100.0, 1)
         self._field.setToolTip(
             "Side of the square around each cell that the model sees; 25 um is what the "
             "models were made for."
@@ -115,7 +121,7 @@ class CellsPanel(QWidget):
             "change; nothing is kept. Zoom in where it matters, then segment."
         )
         self._preview.toggled.connect(self.preview_toggled)
-        self._preview_text = _text()
+        self._preview_text = wrapped_text()
         self._correct = QPushButton("Correct here")
         self._correct.clicked.connect(self.correct_here_clicked)
         self._correct.setToolTip(
@@ -124,11 +130,11 @@ class CellsPanel(QWidget):
         )
         self._edited = QPushButton("Use edited cells")
         self._edited.clicked.connect(self.use_edited_clicked)
-        self._how_to_edit = _text()
+        self._how_to_edit = wrapped_text()
         self._encode = QPushButton("Encode")
         self._encode.setToolTip("Have the models look at every cell that was found")
         self._encode.clicked.connect(self.encode_clicked)
-        self._count = _text()
+        self._count = wrapped_text()
         self._hide = QCheckBox("Hide flagged cells")
         self._hide.setToolTip(
             "Leave cells that touch the border, are out of focus or otherwise doubtful "
@@ -194,12 +200,12 @@ class CellsPanel(QWidget):
 
     def set_images(self, names: Sequence[str], current: int) -> None:
         """List the image layers; `current` is -1 where none is chosen."""
-        _fill(self._image, _IMAGE, names, current)
+        fill(self._image, _IMAGE, names, current)
         self._stack.setCurrentIndex(1 if names else 0)
 
     def set_labels(self, names: Sequence[str], current: int) -> None:
         """List the Labels layers."""
-        _fill(self._labels, _LABELS, names, current)
+        fill(self._labels, _LABELS, names, current)
         self._ways["labels"].setEnabled(bool(names))
         self._labels.setEnabled(bool(names) and self._ways["labels"].isChecked())
 
@@ -224,14 +230,14 @@ class CellsPanel(QWidget):
             self._pixel.setValue(0.0 if size is None or size.um is None else size.um)
         self._pixel_source.setText("" if size is None else describe_pixel_size(size))
         odd = size is not None and size.um is not None and not is_plausible(size.um)
-        _set_warning(self._pixel_source, odd)
+        set_warning(self._pixel_source, odd)
 
     def set_reading(self) -> None:
         """Show that the image is being read and measured."""
         with QSignalBlocker(self._pixel):
             self._pixel.setValue(0.0)
         self._pixel_source.setText("looking at the image ...")
-        _set_warning(self._pixel_source, False)
+        set_warning(self._pixel_source, False)
 
     def set_cells(
         self, text: str, *, flagged: int, count: int, slide: bool = False
@@ -282,12 +288,8 @@ class CellsPanel(QWidget):
         """Enable what may be clicked: `ready` with an image, not while `busy`."""
         self._segment.setEnabled(ready and not busy)
         self._preview.setEnabled(ready)
-        self._encode.setEnabled(not busy)
-        self._correct.setEnabled(not busy)
-        self._edited.setEnabled(not busy)
-        for widget in (self._image, self._labels, self._pixel, self._field):
-            widget.setProperty("busy", busy)
-        self._image.setEnabled(not busy)
+        for widget in (self._encode, self._correct, self._edited, self._image):
+            widget.setEnabled(not busy)
         self._pixel.setEnabled(ready and not busy)
 
     def _on_settings(self) -> None:
@@ -296,88 +298,3 @@ class CellsPanel(QWidget):
         self.settings_changed.emit(
             CellSettings(checked, kinds or ("wbc",), self._field.value())  # type: ignore[arg-type]
         )
-
-
-def encode_label(count: int) -> str:
-    """What the button says that encodes `count` cells."""
-    return f"Encode {counted(count, 'cell')}"
-
-
-def counted(count: int, thing: str) -> str:
-    """E.g. ``1 cell``, ``1,200 cells``."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
-def is_plausible(um: float) -> bool:
-    """Whether a pixel of a stained smear can be that large."""
-    return PLAUSIBLE_UM[0] <= um <= PLAUSIBLE_UM[1]
-
-
-def describe_pixel_size(size: PixelSize) -> str:
-    """Where a pixel size came from, and a warning where it cannot be."""
-    if size.um is None:
-        return (
-            "Unknown: too few red cells in view to tell. Crops follow the size of the "
-            "white cells instead; type the size if you know it."
-        )
-    said = {
-        "metadata": "from the image's metadata",
-        "layer": "from the layer's scale",
-        "user": "typed by you",
-        "estimated": "estimated",
-    }.get(size.source, str(size.source))
-    if size.source == "estimated" and size.n_cells is not None:
-        said = f"estimated from {size.n_cells} red cells"
-        if size.spread is not None:
-            said += f", \N{PLUS-MINUS SIGN}{100 * size.spread:.0f} %"
-    if not is_plausible(size.um):
-        low, high = PLAUSIBLE_UM
-        said += f". Implausible for a smear (expected {low:g} to {high:g}); please check"
-    return said
-
-
-def _micrometres(low: float, high: float, decimals: int) -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
-    box.setRange(low, high)
-    box.setDecimals(decimals)
-    box.setSingleStep(10 ** (1 - decimals))
-    box.setSuffix(" \N{MICRO SIGN}m")
-    box.setKeyboardTracking(False)
-    return box
-
-
-def _combo(tip: str) -> QComboBox:
-    combo = QComboBox()
-    combo.setToolTip(tip)
-    # A long layer name must not make the dock wider.
-    combo.setSizeAdjustPolicy(
-        QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-    )
-    combo.setMinimumContentsLength(4)
-    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    return combo
-
-
-def _text() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    # A path without a space to break at must not make the dock wider.
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-    return label
-
-
-def _fill(combo: QComboBox, meaning: str, names: Sequence[str], current: int) -> None:
-    with QSignalBlocker(combo):
-        combo.clear()
-        combo.addItems(list(names))
-        combo.setCurrentIndex(current)
-    # The whole of a name that is too long for the dock.
-    combo.setToolTip(": ".join(filter(None, (meaning, combo.currentText()))))
-
-
-def _set_warning(label: QLabel, warn: bool) -> None:
-    font = label.font()
-    font.setBold(warn)
-    label.setFont(font)

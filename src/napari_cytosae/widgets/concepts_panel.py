@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 from napari_cytosae.session_values import OVERLAY_COLOURS
 from napari_cytosae.widgets._concept_rows import KEEP, ONLY
 from napari_cytosae.widgets._keys import typed
-from napari_cytosae.widgets.cells_panel import encode_label
+from napari_cytosae.widgets._sentences import encode_label
 from napari_cytosae.widgets.concept_model import ConceptTableModel
 from napari_cytosae.widgets.concept_table import ConceptTable
 from napari_cytosae.widgets.empty_state import EmptyState

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
@@ -19,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
+from napari_cytosae.widgets._fields import wrapped_text
 from napari_cytosae.widgets.cache_row import CacheRow
 from napari_cytosae.widgets.model_list import ModelList, describe_size
 from napari_cytosae.widgets.training_form import TrainingForm
@@ -117,7 +117,7 @@ class ModelsPanel(QWidget):
         self._load.setToolTip("Not needed: the first encoding loads them by itself")
         self._load.clicked.connect(self.load_clicked)
         self._backbone, self._sae, self._fits, self._memory, self._terms = (
-            _text() for _ in range(5)
+            wrapped_text() for _ in range(5)
         )
         self._device = _choices(DEVICES)
         self._device.setToolTip(
@@ -293,13 +293,3 @@ def _folded(title: str, tip: str, content: QWidget) -> QCollapsible:
     section.setDuration(0)
     section.addWidget(content)
     return section
-
-
-def _text() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    # A path without a space to break at must not make the dock wider.
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-    return label

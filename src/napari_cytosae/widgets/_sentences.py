@@ -1,0 +1,70 @@
+"""What the dock says of cells and pixel sizes; no Qt, no napari."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_cytosae.core.types import Cells, PixelSize
+
+PLAUSIBLE_UM = (0.03, 0.6)
+"""Pixels of light-microscope smears: 100x oil with binning up to a 20x scan."""
+_KIND_NAMES = {"wbc": "WBC", "rbc": "RBC", "platelet": "platelets"}
+
+
+def encode_label(count: int) -> str:
+    """What the button says that encodes `count` cells."""
+    return f"Encode {counted(count, 'cell')}"
+
+
+def counted(count: int, thing: str) -> str:
+    """E.g. ``1 cell``, ``1,200 cells``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def is_plausible(um: float) -> bool:
+    """Whether a pixel of a stained smear can be that large."""
+    return PLAUSIBLE_UM[0] <= um <= PLAUSIBLE_UM[1]
+
+
+def describe_pixel_size(size: PixelSize) -> str:
+    """Where a pixel size came from, and a warning where it cannot be."""
+    if size.um is None:
+        return (
+            "Unknown: too few red cells in view to tell. Crops follow the size of the "
+            "white cells instead; type the size if you know it."
+        )
+    said = {
+        "metadata": "from the image's metadata",
+        "layer": "from the layer's scale",
+        "user": "typed by you",
+        "estimated": "estimated",
+    }.get(size.source, str(size.source))
+    if size.source == "estimated" and size.n_cells is not None:
+        said = f"estimated from {size.n_cells} red cells"
+        if size.spread is not None:
+            said += f", \N{PLUS-MINUS SIGN}{100 * size.spread:.0f} %"
+    if not is_plausible(size.um):
+        low, high = PLAUSIBLE_UM
+        said += f". Implausible for a smear (expected {low:g} to {high:g}); please check"
+    return said
+
+
+def counts_of(cells: Cells) -> str:
+    """E.g. ``7 WBC, 42 RBC``."""
+    counts = Counter(cells.table["kind"])
+    return ", ".join(f"{n:,} {_KIND_NAMES.get(kind, kind)}" for kind, n in counts.items())
+
+
+def describe_cells(cells: Cells) -> str:
+    """E.g. ``23 WBC, 4 platelets; 2 flagged (border 1, blurred 1)``."""
+    if not len(cells):
+        return "No cells were found; check the pixel size, or mark them in a Labels layer."
+    text = counts_of(cells)
+    flagged = cells.table.loc[cells.table["qc"] != "ok", "qc"]
+    if len(flagged):
+        reasons = Counter(r.strip() for qc in flagged for r in qc.split(";"))
+        why = ", ".join(f"{reason} {n:,}" for reason, n in reasons.most_common())
+        text += f"; {len(flagged):,} flagged ({why})"
+    return text
