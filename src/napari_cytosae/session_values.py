@@ -116,7 +116,7 @@ class Found:
         """With other cells, not encoded; verdicts on those not `changed` stay."""
         same = set(cells.table["cell_id"].tolist()).difference(changed)
         verdicts = {key: said for key, said in self.verdicts.items() if key[1] in same}
-        return Found(cells, self.settings, self.pixel_size, verdicts=verdicts)
+        return replace(self, cells=cells, crops=None, encoded=None, verdicts=verdicts)
 
 
 @dataclass(frozen=True, slots=True)
