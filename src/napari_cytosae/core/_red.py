@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage as ndi
-from skimage.filters import threshold_otsu
 from skimage.measure import label
 
+from napari_cytosae.core._otsu import otsu
 from napari_cytosae.core._shape import cut, renumbered, shapes
 from napari_cytosae.core._split import divide, split
 from napari_cytosae.core._window import around, dilated, maximum, opened
@@ -64,7 +64,7 @@ def red_mask(stained: Stain, sigma: float, white: BoolArray) -> BoolArray:
     typical = typical[(typical > -0.1) & (typical < 0.6)]
     if typical.size < 20 or np.ptp(typical) < 0.03:
         return np.zeros(density.shape, bool)
-    middle = float(np.median(typical[typical > threshold_otsu(typical)]))
+    middle = float(np.median(typical[typical > otsu(typical)]))
     floor = max(_PALE * middle, 2 * stained.noise, 0.015)
     near = maximum(density, round(_BLUR * sigma))
     return density > np.maximum(floor, _HALF_TONE * np.minimum(near, middle))

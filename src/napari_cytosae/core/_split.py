@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from skimage.segmentation import watershed
 
 from napari_cytosae.core._distance import distance
 from napari_cytosae.core._shape import solidity
-from napari_cytosae.core._window import maximum
+from napari_cytosae.core._window import around, maximum
 
 if TYPE_CHECKING:
     from napari_cytosae.core.types import BoolArray, Float32Array, Int32Array
@@ -38,6 +39,16 @@ def split(mask: BoolArray, neck: float, sigma: float) -> Int32Array:
     sigma : float
         Smoothing of the distance map in pixels: rougher outlines make false maxima.
     """
+    labels = np.zeros(mask.shape, np.int32)
+    if not mask.any():
+        return labels
+    # Nothing is lost within a box whose margin is as wide as the smoothing reaches.
+    box = around(ndi.find_objects(mask.astype(np.int8))[0], ceil(4 * sigma) + 1)
+    labels[box] = _split(mask[box], neck, sigma)
+    return labels
+
+
+def _split(mask: BoolArray, neck: float, sigma: float) -> Int32Array:
     inside = ndi.gaussian_filter(distance(mask), sigma)
     peaks = (maximum(inside, 1) == inside) & (inside > 2) & mask
     seeds = label(peaks).astype(np.int32)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage as ndi
-from skimage.filters import threshold_otsu
 from skimage.measure import label
 from skimage.morphology import convex_hull_image, disk
 from skimage.segmentation import relabel_sequential, watershed
 
 from napari_cytosae.core._distance import distance
+from napari_cytosae.core._otsu import otsu
 from napari_cytosae.core._split import split
 from napari_cytosae.core._window import around
 
@@ -78,7 +78,7 @@ def nucleus_mask(stained: Stain, um: float) -> BoolArray:
     rich = basic[basic > 0.6 * _BASIC_FLOOR]
     if rich.size < 20:
         return np.zeros(basic.shape, bool)
-    threshold = max(_BASIC_FLOOR, min(0.35, float(threshold_otsu(rich))))
+    threshold = max(_BASIC_FLOOR, min(0.35, otsu(rich)))
     mask: BoolArray = basic > threshold
     # Smoothing moves dye but makes none: too little of it in view makes no burst nucleus.
     excess = np.maximum(basic - np.float32(_SPREAD_FLOOR / 2), 0)
@@ -155,7 +155,7 @@ def _refined_nuclei(
             continue  # type: ignore[unreachable]  # ids may have gaps
         own = labels[box] == i
         density = ndi.gaussian_filter(stained.nuclear[box], 0.25 / um)
-        dense = own & (density > threshold_otsu(density[own]))
+        dense = own & (density > otsu(density[own]))
         core = density[seeds[box] & own]
         if core.size:
             # A naked nucleus has no second class to part from.
