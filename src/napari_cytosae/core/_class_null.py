@@ -3,6 +3,9 @@
 A concept is absent in most patients: a t distribution takes the few that show it for a
 hundred findings. Each training patient against all others of his class tells how far one
 more patient lies; the concepts share that tail, as in SAM (Tusher et al., PNAS 2001).
+``benchmarks/class_null.py`` compares it with t tests (Crawford and Howell 1998): where
+concepts are rare and skewed those have findings in nearly all of the class's own patients;
+where they have not, they find hardly more.
 """
 
 from __future__ import annotations

@@ -48,6 +48,8 @@ class Profiles:
         Of `_class_null.null_tail`; None in a file without them.
     sizes : ndarray of int64, (n_classes,), or None
         Of the same.
+    root_means, root_deviations : ndarray of float64, (n_classes, k), or None
+        Of the square roots of the shares; None in a file without them.
     """
 
     means: Float64Array
@@ -55,6 +57,8 @@ class Profiles:
     counts: Int64Array
     tails: Float64Array | None = None
     sizes: Int64Array | None = None
+    root_means: Float64Array | None = None
+    root_deviations: Float64Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 _FORMAT = "napari-cytosae head"
+_ROOTS = ("root_means", "root_deviations")
 _LIMITS = ("limit", "fewest_cells", "similarity", "unseen")
 
 
@@ -60,6 +61,10 @@ def write_head(head: Head, path: Path | str) -> None:
         if head.profiles.tails is not None and head.profiles.sizes is not None:
             content["profiles"]["tails"] = [_short(row) for row in head.profiles.tails]
             content["profiles"]["sizes"] = head.profiles.sizes.tolist()
+        for name in _ROOTS:
+            rows = getattr(head.profiles, name)
+            if rows is not None:
+                content["profiles"][name] = [_short(row) for row in rows]
     with atomic_file(path) as temporary:
         text = json.dumps(content, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -133,6 +138,7 @@ def _profiles(content: dict[str, Any]) -> Profiles:
         np.asarray(content["counts"], dtype=np.int64),
         _array(content["tails"]) if "tails" in content else None,
         np.asarray(content["sizes"], dtype=np.int64) if "tails" in content else None,
+        *(_array(content[name]) if name in content else None for name in _ROOTS),
     )
 
 
@@ -143,7 +149,9 @@ def _fits(head: Head) -> bool:
         array for part in head.parts for array in (part.coefficients, part.reference)
     ]
     if head.profiles is not None:
-        kept = (head.profiles.means, head.profiles.deviations)
+        roots = (getattr(head.profiles, name) for name in _ROOTS)
+        kept = [head.profiles.means, head.profiles.deviations]
+        kept += [array for array in roots if array is not None]
         if any(array.shape != (c, k) for array in kept) or len(head.profiles.counts) != c:
             return False
         arrays += kept

@@ -191,13 +191,21 @@ def _profiles(table: Table, labels: Int64Array, n_classes: int) -> Profiles:
     shares = table.dense("fraction").astype(np.float64)
     of_class = [shares[labels == label] for label in range(n_classes)]
     tails, sizes = zip(*map(null_tail, of_class), strict=True)
+    roots = [np.sqrt(rows) for rows in of_class]
     return Profiles(
         np.array([rows.mean(axis=0) for rows in of_class]),
-        np.array([rows.std(axis=0, ddof=1 if len(rows) > 1 else 0) for rows in of_class]),
+        np.array([_deviation(rows) for rows in of_class]),
         np.array([len(rows) for rows in of_class]),
         np.array(tails),
         np.array(sizes),
+        np.array([rows.mean(axis=0) for rows in roots]),
+        np.array([_deviation(rows) for rows in roots]),
     )
+
+
+def _deviation(rows: Float64Array) -> Float64Array:
+    found: Float64Array = rows.std(axis=0, ddof=1 if len(rows) > 1 else 0)
+    return found
 
 
 def _limits(table: Table) -> tuple[Float64Array, float, float]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 FOR, AGAINST, TOTAL = "#2f8fd0", "#e08a2e", "#8a929c"
 """Blue and orange, told apart by colour-blind eyes, and a grey for sums."""
 
-_WIDE, _NARROW = 110, 80
+_WIDE, _NARROW = 110, 64
 """Of the bars' column, px; narrow where there are places beside the texts."""
 
 _ROOT = QModelIndex()
@@ -189,6 +189,7 @@ class BarTable(QTableView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.setWordWrap(False)
         self.setTabKeyNavigation(False)
         rows, columns = self.verticalHeader(), self.horizontalHeader()
         rows.hide()

@@ -106,7 +106,8 @@ class CompareController:
             self._file = table
             self._on_reading(self._patients.reading)
             said = f"{counted(len(table), 'patient')} to compare with."
-            return " ".join((said, *table.problems[:1]))
+            caveat = f"Note: {table.caveat}" if table.caveat else ""
+            return " ".join(filter(None, (said, *table.problems[:1], caveat)))
 
         self._desk.run(
             "Reading the barcodes", lambda: _compare_tasks.open_barcodes(path, head), done

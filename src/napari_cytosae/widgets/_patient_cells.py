@@ -198,8 +198,8 @@ class PatientCells:
             captions = [f"{patches[position]:.0f}" for position in order[:_CELLS]]
             value, low, high = reading.interval(concept)
             title = (
-                f"{counted(len(order), 'cell')} with {concept}, {value:.3g} patches a cell "
-                f"[{low:.3g}, {high:.3g}]; patches in each:"
+                f"{counted(len(order), 'cell')} with {concept}; patches a cell "
+                f"{value:.3g} [{low:.3g}, {high:.3g}]:"
             )
             if not len(order):
                 title = f"No cell shows {concept}: its absence counts."
