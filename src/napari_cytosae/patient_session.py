@@ -5,10 +5,12 @@ Like `session`, it knows neither Qt nor napari, and changes only through its met
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
+
+from napari_cytosae.patient_values import PatientImage, WhatIf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,41 +21,7 @@ if TYPE_CHECKING:
     from napari_cytosae.core.reading import Reading
     from napari_cytosae.session_values import StepState
 
-
-@dataclass(frozen=True, slots=True)
-class PatientImage:
-    """An image of a patient.
-
-    Attributes
-    ----------
-    name : str
-    path : str
-        Empty for a layer without a file.
-    layer : str
-        Identity of the layer, where it is open in the viewer and has no file.
-    """
-
-    name: str
-    path: str = ""
-    layer: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class WhatIf:
-    """What is left out to see what then.
-
-    Attributes
-    ----------
-    concepts : frozenset of int
-    cells : frozenset of int
-        Positions in `Reading.rows`.
-    """
-
-    concepts: frozenset[int] = frozenset()
-    cells: frozenset[int] = frozenset()
-
-    def __bool__(self) -> bool:
-        return bool(self.concepts or self.cells)
+__all__ = ["PatientImage", "PatientSession", "WhatIf"]
 
 
 class PatientSession:
