@@ -1,9 +1,8 @@
 """Walk through the explorer on real smears, check the numbers on screen, leave pictures.
 
 ``python scripts/walk.py IMAGE IMAGE... --catalogue DIR -o DIR [--theme light]``, under a
-display. The catalogue is shown in the atlas, whichever SAE it is of; its labels are not
-laid over the concepts of another one. What leaves the dock is walked by
-`walk_files.py`, the windows beside it by `walk_windows.py`.
+display. The catalogue is the published one, of another SAE than the one loaded. What leaves
+the dock is walked by `walk_files.py`, the windows beside it by `walk_windows.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 from screenshots import WINDOW, take, until, wait
 from walk_files import check, choose_source, walk_files
-from walk_windows import walk_atlas, walk_heatmap, walk_rating
+from walk_windows import walk_atlas, walk_heatmap, walk_published, walk_rating
 
 from napari_cytosae.core.concepts import Annotation, ranking
 from napari_cytosae.core.enrichment import enriched, likeness
@@ -61,6 +60,7 @@ class Walk:
         walk_rating(self)
         walk_files(self)
         walk_atlas(self)
+        walk_published(self)
         self.viewer.close()
         QApplication.processEvents()
 
@@ -178,6 +178,14 @@ class Walk:
         )
         rows = session.rows(chosen)
         score = np.delete(likeness(mean, rows, enriched(mean, rows)), rows)
+        panel.model.set_keep("all")
+        shared = list(enriched(mean, rows, limit=mean.shape[1]))
+        listed = range(len(shared))
+        until(
+            lambda: [panel.model.concept_at(row) for row in listed] == shared,
+            "the table in the order of what the examples share",
+        )
+        check(True, f"like these: {len(shared)} shared concepts, {shared[0]} first")
         wait(1500)
         gallery = panel.gallery.model()
         shown = [gallery.index(row).data() for row in range(gallery.rowCount())]
@@ -198,6 +206,7 @@ class Walk:
     def review(self) -> None:
         """Accept and reject with the keys."""
         session, panel = self.session, self.panel
+        panel.model.set_keep("background")
         panel.scope_chosen.emit("image")
         session.focus.select_concept(self.concept)
         choose_source(panel, "image")
@@ -206,9 +215,10 @@ class Walk:
         gallery = panel.gallery
         gallery.setCurrentIndex(gallery.model().index(0))
         cells = [gallery.model().cell_at(row)[1] for row in range(2)]
-        for key in "ar":
-            QTest.keyClick(gallery, key)
-            wait(300)
+        QTest.keyClick(gallery, "a")
+        wait(300)
+        QTest.keyClick(panel.table, "r")
+        wait(300)
         said = session.review_list()
         wanted = [(self.concept, cells[0], "accept"), (self.concept, cells[1], "reject")]
         check(said == sorted(wanted), f"review list: {said}")

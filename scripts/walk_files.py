@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +15,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from screenshots import until, wait
+from walk_reopen import content
 
 from napari_cytosae.core.catalogue import build, labelled_images, load
 from napari_cytosae.core.class_labels import describe_classes, load_all
@@ -93,7 +97,10 @@ def _passports(walk: Walk) -> None:
         walk.panel.tools.chosen.emit("passport", str(path))
         until(lambda p=path: p.exists() and not walk.dock.desk.busy, "the passport")
     text = (walk.folder / "passport.html").read_text(encoding="utf-8")
-    here = walk.session.encoded.activations.max[:, [walk.concept]].max()
+    images = walk.session.encoded_images().values()
+    here = max(e.activations.max[:, [walk.concept]].max() for _, _, e in images)
+    count = sum(len(e) for _, _, e in images)
+    check(f"of {count}</td>" in text, f"passport: {count} cells of {len(images)} images")
     check(f"Concept {walk.concept} granulated" in text, "passport: its name")
     check(f": {here:.2f}<" in text, f"passport: the strongest cell, {here:.2f}")
 
@@ -130,18 +137,34 @@ def _export(walk: Walk, folder: Path) -> None:
 
 
 def _session(walk: Walk, folder: Path) -> None:
-    """Saved, changed and opened again."""
+    """Saved, changed and opened again; then in a viewer of another process."""
     session, panel = walk.session, walk.panel
     panel.tools.chosen.emit("save", str(folder))
     until(lambda: (folder / "names.json").exists() and not walk.dock.desk.busy, "saving")
-    saved = (session.overlays.slots, session.review_list(), session.focus.selection)
+    saved = json.loads(json.dumps(content(session)))
+    check(len(saved["images"]) == len(walk.images), f"session: {len(walk.images)} images")
     session.overlays.hide(walk.concept)
-    session.judge(walk.concept, [saved[1][0][1]], "reject")
+    session.judge(walk.concept, [session.review_list()[0][1]], "reject")
     session.focus.select_concept(None)
     session.naming.undo()
     panel.tools.chosen.emit("open", str(folder))
-    until(lambda: session.overlays.slots == saved[0], "the overlay")
+    until(lambda: any(session.overlays.slots), "the overlay")
     wait(1000)
-    check(session.review_list() == saved[1], "session: the review list is back")
-    check(session.focus.selection == saved[2], "session: the selection is back")
-    check(session.naming.name_of(walk.concept) == "granulated", "session: the name is back")
+    _check_same(json.loads(json.dumps(content(session))), saved, "session")
+    environment = os.environ | {"CYTOSAE_HOME": str(folder.with_name("home"))}
+    opened = subprocess.run(
+        [
+            *(sys.executable, str(Path(__file__).with_name("walk_reopen.py"))),
+            *(str(folder), str(walk.folder / "session_in_new_viewer.png")),
+        ],
+        capture_output=True,
+        check=True,
+        text=True,
+        env=environment,
+    )
+    _check_same(json.loads(opened.stdout.splitlines()[-1]), saved, "session, new process")
+
+
+def _check_same(now: dict[str, Any], then: dict[str, Any], what: str) -> None:
+    for key, value in then.items():
+        check(now[key] == value, f"{what}: {key} as saved")

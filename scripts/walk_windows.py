@@ -71,27 +71,44 @@ def walk_rating(walk: Walk) -> None:
 
 
 def walk_atlas(walk: Walk) -> None:
-    """These cells, then the catalogue."""
-    panel, session = walk.panel, walk.session
-    panel.tools.chosen.emit("atlas", "")
-    atlas = None
-
-    def drawn() -> bool:
-        nonlocal atlas
-        atlas = _windows(walk).atlas
-        return atlas is not None and atlas._points is not None
-
-    until(drawn, "the atlas")
+    """All concepts of these cells at once."""
+    walk.panel.tools.chosen.emit("atlas", "")
+    until(lambda: _windows(walk).atlas is not None, "the atlas")
+    atlas = _windows(walk).atlas
+    until(lambda: atlas._points is not None, "the atlas")
     walk.take("atlas_cells", atlas)
+    atlas.close()
+
+
+def walk_published(walk: Walk) -> None:
+    """The published statistics, which are of another SAE than the one loaded."""
+    walk.panel.tools.chosen.emit("catalogue", str(walk.catalogue))
+    browser = next(c for c in walk.dock._controllers if hasattr(c, "_browser"))._browser
+    until(lambda: browser.window is not None, "the published catalogue")
+    window = browser.window
+    until(lambda: window.model.rowCount() > 0, "the published catalogue")
     found = load_all(walk.catalogue)
     name, catalogue = next(iter(found.items()))
-    session.exploration.set_catalogues(found, describe_classes(found))
-    panel.tools.chosen.emit("atlas", "")
-    until(lambda: atlas._points.title == name, "the catalogue")
-    fires = np.flatnonzero((catalogue.sparsity > 0) & (catalogue.mean_acts > 0))
-    check(
-        np.array_equal(atlas._points.concepts, fires),
-        f"atlas: {len(fires):,} of {name}",
-    )
-    walk.take("atlas_catalogue", atlas)
+    fires = np.flatnonzero(catalogue.sparsity > 0)
+    check(window.model.rowCount() == len(fires), f"{len(fires):,} concepts are listed")
+    window.search.setText("basophil")
+    classes = describe_classes(found)
+    hits = fires[classes["text"].iloc[fires].str.contains("basophil").to_numpy()]
+    until(lambda: window.model.rowCount() == len(hits), "basophil")
+    first = int(hits[np.argmax(catalogue.mean_acts[hits])])
+    check(window.model.concept_at(0) == first, f"basophil: {len(hits)}, {first} first")
+    window.table.selectRow(0)
+    until(lambda: f"Concept {first}: basophil" in window.about, "its page")
+    check(f"fires in {catalogue.sparsity[first]:.2%} of" in window.about, window.about)
+    walk.take("published", window)
+    window.atlas_clicked.emit()
+    until(lambda: browser.atlas is not None, "its atlas")
+    atlas = browser.atlas
+    until(lambda: atlas._points is not None, "its atlas")
+    check(np.array_equal(atlas._points.concepts, fires), f"atlas: {len(fires):,} of {name}")
+    for flag, where in catalogue.flags.items():
+        has = np.array([flag in flags for flags in atlas._points.flags])
+        check(np.array_equal(has, where[fires]), f"atlas: {has.sum():,} {flag}")
+    walk.take("atlas_published", atlas)
     atlas.close()
+    window.close()

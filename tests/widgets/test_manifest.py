@@ -29,3 +29,13 @@ def test_the_plugin_is_found_and_named():
 def test_the_link_at_the_top_is_the_manifest():
     link = ROOT / "napari.yaml"
     assert link.read_text("utf-8") == (PACKAGE / "napari.yaml").read_text("utf-8")
+
+
+def test_patterns_are_narrow():
+    manifest = PluginManifest.from_file(PACKAGE / "napari.yaml")
+    (reader,) = manifest.contributions.readers
+    assert reader.filename_patterns == ["*.geojson"]
+    assert not reader.accepts_directories
+    (writer,) = manifest.contributions.writers
+    assert writer.filename_extensions == [".geojson"]
+    assert [str(kind) for kind in writer.layer_types] == ["labels"]

@@ -54,11 +54,14 @@ class Outline:
         As it was exported.
     kind : str
         Its classification, empty where it has none.
+    object_type : str
+        ``detection``, ``cell``, ``annotation``; empty where QuPath's property is missing.
     """
 
     polygons: tuple[tuple[Float64Array, ...], ...]
     cell_id: int | None
     kind: str
+    object_type: str = ""
 
 
 def write_geojson(
@@ -74,7 +77,7 @@ def write_geojson(
     path : path-like
         Replaced only when the new file is complete.
     cells : Cells
-        All of them; the class is their kind, flagged ones also say why.
+        All of them; the class is their kind, where it is known, flagged ones say why.
     image_sha256 : str
         The same cell of the same image has the same UUID in every export.
     measurements : mapping of name to values, one a row of `cells.table`, optional
@@ -99,17 +102,19 @@ def write_geojson(
             for name, column in own.items()
             if math.isfinite(column[row])
         }
+        said = {
+            "objectType": "detection",
+            "name": f"cell {cell_id}" + ("" if qc == "ok" else f" ({qc})"),
+            "measurements": values,
+        }
+        if kind:
+            said["classification"] = {"name": kind, "color": list(COLOURS[kind])}
         features.append(
             {
                 "type": "Feature",
                 "id": str(uuid5(_NAMESPACE, f"{image_sha256}/{cell_id}")),
                 "geometry": _geometry(polygons),
-                "properties": {
-                    "objectType": "detection",
-                    "name": f"cell {cell_id}" + ("" if qc == "ok" else f" ({qc})"),
-                    "classification": {"name": kind, "color": list(COLOURS[kind])},
-                    "measurements": values,
-                },
+                "properties": said,
             }
         )
     with atomic_file(path) as temporary:
@@ -272,4 +277,5 @@ def _outline(feature: dict[str, Any]) -> Outline | None:
         ),
         int(cell_id) if cell_id and float(cell_id) > 0 else None,
         ": ".join(map(str, names)),
+        str(properties.get("objectType") or ""),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -129,8 +130,8 @@ def concept_page(
         line = f"{name}: fires in {known.sparsity:.2%} of the images"
         if known.top:
             line += f", mean activation {known.mean_act:.3g}"
-        if known.entropy >= 0:
-            line += f", label entropy {known.entropy:.2f}"
+        if not math.isnan(known.entropy):
+            line += f", label entropy {abs(known.entropy):.2f}"
         lines.append(f"{line}; {shown}" if shown else line)
     work = _catalogue_cells.CatalogueWork(catalogues, concept)
     images = yield from _catalogue_cells.fill_from_catalogues(work)

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.widgets import _image_tasks, _tasks
-from napari_cytosae.widgets._layer_facts import layer_pixels, stated_pixel_size
+from napari_cytosae.widgets._layer_facts import layer_pixels, marked, stated_pixel_size
 from napari_cytosae.widgets._sentences import describe_cells
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class CellsController:
             if layer is None:
                 self._desk.fail("Choose the Labels layer that marks the cells first.")
                 return
-            labels = layer.data[0] if layer.multiscale else layer.data
+            labels = marked(layer, image.shape)
             if not self._layers.covers_source(layer):
                 elsewhere = (
                     f"{layer.name} lies elsewhere on the canvas; its pixels were taken for "

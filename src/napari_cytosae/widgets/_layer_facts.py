@@ -12,7 +12,7 @@ from napari_cytosae.widgets._image_tasks import LayerPixels
 
 if TYPE_CHECKING:
     import pandas as pd
-    from napari.layers import Image, Layer
+    from napari.layers import Image, Labels, Layer
 
     from napari_cytosae.core.types import Image as ReadImage
 
@@ -89,6 +89,20 @@ def layer_pixels(layer: Image) -> LayerPixels:
         known=known_image(layer),
         drawn=bool(_note(layer, "synthetic")),
     )
+
+
+def marked(layer: Labels, shape: tuple[int, int]) -> Any:
+    """The labels of a layer at its finest, for an image of this shape.
+
+    What was drawn from a file of outlines ends where the last outline does; there is
+    background from there on.
+    """
+    labels = layer.data[0] if layer.multiscale else layer.data
+    tag = layer.metadata.get(TAG)
+    if isinstance(tag, dict) and tag.get("from_outlines") and labels.ndim == len(shape):
+        missing = [(0, max(0, n - m)) for n, m in zip(shape, labels.shape, strict=True)]
+        return np.pad(labels, missing)
+    return labels
 
 
 MOVES = ("scale", "translate", "rotate", "shear", "affine", "units")
