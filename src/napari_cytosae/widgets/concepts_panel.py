@@ -174,8 +174,10 @@ class ConceptsPanel(QWidget):
         top.addWidget(self._more)
         rank = QHBoxLayout()
         rank.addWidget(QLabel("Rank by"))
-        rank.addWidget(self._scope, 1)
-        rank.addWidget(self._keep, 1)
+        rank.setSpacing(4)
+        # As the longest texts of both need it in the narrowest dock.
+        rank.addWidget(self._scope, 43)
+        rank.addWidget(self._keep, 57)
         rank.addWidget(self._help)
         search = QHBoxLayout()
         search.addWidget(self._search, 1)
