@@ -203,7 +203,7 @@ class ConceptTableModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.EditRole:
             return name
         if role == Qt.ItemDataRole.ForegroundRole and said and not name:
-            return QColor(Qt.GlobalColor.gray)
+            return QColor(Qt.GlobalColor.darkGray)  # legible in both themes
         if role == Qt.ItemDataRole.ToolTipRole:
             return "\n".join(filter(None, (name, rows.tags.shown[row], said))) or None
         return None
