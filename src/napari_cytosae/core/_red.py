@@ -9,14 +9,17 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.measure import label
 
+from napari_cytosae.core._border import share_in_view
+from napari_cytosae.core._ghosts import with_ghosts
+from napari_cytosae.core._hidden import completed, hidden_mask
 from napari_cytosae.core._otsu import otsu
-from napari_cytosae.core._shape import cut, renumbered, shapes
+from napari_cytosae.core._shape import renumbered, shapes
 from napari_cytosae.core._split import divide, split
-from napari_cytosae.core._window import around, dilated, maximum, opened
+from napari_cytosae.core._window import around, maximum, opened
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
-    from napari_cytosae.core.types import BoolArray, Int32Array
+    from napari_cytosae.core.types import BoolArray, Int32Array, Int64Array
 
 _PALE = 0.2
 """Share of the typical haemoglobin that the palest red cell in view still has."""
@@ -32,17 +35,19 @@ _RING_UM = (0.4, 1.2)
 _NECK = 0.85
 _FINE_NECK = 0.95
 """For regions too large for one cell: cells that overlap have a shallow neck."""
-_TOO_LARGE = 1.4
+_TOO_LARGE = 1.25
+_ROUND, _ECCENTRICITY = 0.95, 0.75
+"""Fullness and eccentricity of cells that lie singly: they tell what one measures."""
+_FEW = 3
+"""Of those: where there are fewer, all that is larger than a speck tells it."""
 _NORMAL_UM2 = (32.0, 60.0)
 _SINGLE_UM2 = 20.0
-_IN_VIEW = 0.5
-"""Share of a cell that the border of the image has to leave for it to be one in view."""
+_IN_VIEW = 2 / 3
+"""Share of a cell that the border of the image has to leave for it to be one in view: most
+of it, well clear of the half that a neighbouring field might count as well."""
 _HEAPS = 10.0
 """Where half of the blood lies in regions of this many cells' area, the pixel size must be
 wrong, and what looks like heaps are single cells."""
-_GREY = 0.7
-"""Least share of the green density that a grey thing has in red and in blue, too; red cells
-have less than half of it."""
 
 
 def red_mask(stained: Stain, sigma: float, white: BoolArray) -> BoolArray:
@@ -86,7 +91,8 @@ def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:
     -------
     ndarray of int32, (H, W)
     """
-    other = other | _foreign(stained, um) | stained.void
+    hidden = hidden_mask(stained, um)
+    other = other | hidden | stained.void
     mask = red_mask(stained, 0.2 / um, other)
     holes = label(~(mask | other), connectivity=1)
     pallor = np.bincount(holes.ravel()) * um**2 < _PALLOR_UM2
@@ -98,8 +104,7 @@ def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:
     single = areas[1:][areas[1:] * um**2 > _SINGLE_UM2]
     if not single.size:
         return kept(labels, um, _RED_UM2)
-    median = float(np.median(single))
-    typical = min(max(median, _NORMAL_UM2[0] / um**2), _NORMAL_UM2[1] / um**2)
+    typical = _typical_area(labels, single, um)
     large = areas > _TOO_LARGE * typical
     large[0] = False
     finer = split(large.take(labels), _FINE_NECK, 0.3 / um)
@@ -107,19 +112,20 @@ def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:
     if heaps[np.searchsorted(heaps.cumsum(), heaps.sum() / 2)] < _HEAPS * typical:
         finer = divide(finer, typical)
     labels = np.where(finer > 0, finer + labels.max(), labels)
+    labels = completed(labels, hidden & ~stained.void, typical)
     labels = kept(labels, um, _RED_UM2)
-    areas = np.bincount(labels.ravel())
-    return renumbered(labels, ~cut(labels, len(areas)) | (areas >= _IN_VIEW * typical))
+    labels = renumbered(labels, share_in_view(labels, typical) >= _IN_VIEW)
+    return with_ghosts(stained, labels, other, um, typical)
 
 
-def _foreign(stained: Stain, um: float) -> BoolArray:
-    """Pen, pointer and dust with the blurred rim around: grey however faint."""
-    red, green, blue = (
-        ndi.gaussian_filter(stained.density[..., c], 0.3 / um) for c in range(3)
-    )
-    grey = (np.minimum(red, blue) > _GREY * green) & (green > max(0.04, 4 * stained.noise))
-    grey = opened(grey | stained.foreign, max(1, round(0.4 / um)))
-    return dilated(grey, max(1, round(0.6 / um)))
+def _typical_area(labels: Int32Array, single: Int64Array, um: float) -> float:
+    """Area in pixels of a red cell of this view, as far as it is a normal one's."""
+    shape = shapes(labels)
+    free = ~shape.cut & (shape.fullness > _ROUND) & (shape.eccentricity < _ECCENTRICITY)
+    free &= shape.area * um**2 > _SINGLE_UM2
+    free[0] = False
+    median = float(np.median(shape.area[free] if free.sum() >= _FEW else single))
+    return min(max(median, _NORMAL_UM2[0] / um**2), _NORMAL_UM2[1] / um**2)
 
 
 def platelets(stained: Stain, white: BoolArray, um: float) -> Int32Array:

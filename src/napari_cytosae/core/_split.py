@@ -120,13 +120,13 @@ def _joined(
 def divide(labels: Int32Array, area: float) -> Int32Array:
     """Divide each region of k things' area, where no neck shows, into k compact parts.
 
-    Things that lie over each other hide part of their area, hence the 1.1; heaps of more
-    than 40 are left whole, for the quality flag to name. What is convex is one large thing.
+    Heaps of more than 40 are left whole, for the quality flag to name. What is convex is
+    one large thing.
     """
     labels = labels.copy()
     areas = np.bincount(labels.ravel())
     new = len(areas)
-    counts = np.round(areas / (1.1 * area)).astype(np.intp)
+    counts = np.round(areas / area).astype(np.intp)
     heaps = np.flatnonzero((counts >= 2) & (counts <= _HEAP))
     heaps = heaps[heaps > 0]
     if not heaps.size:
