@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from napari_cytosae.widgets import _tasks
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from napari_cytosae.core.types import Cells
     from napari_cytosae.session import Session
     from napari_cytosae.widgets._desk import Desk
@@ -25,6 +27,7 @@ class OutlinesController:
         self._session, self._desk, self._jobs = session, desk, jobs
         self._layers = layers
         self._described: Cells | None = None
+        self._former: tuple[str, Cells, pd.DataFrame] | None = None
         layers.correction.changed.connect(self._outline)
         session.cells_changed.connect(self._show_cells)
         session.hide_flagged_changed.connect(self._outline)
@@ -67,11 +70,19 @@ class OutlinesController:
         image, self._described = self._session.image, cells
         if image is None:
             return
+        former = None
+        if self._former is not None and self._former[0] == image.sha256:
+            former = self._former[1:]
+
+        def ended(end: Ended) -> None:
+            self._former = (image.sha256, cells, end.value)
+            self._layers.outlines.add_features(cells, end.value)
+
         self._jobs.run(
             _SHAPES,
             "Measuring shapes and colours",
-            lambda: _tasks.describe_shapes(image, cells),
-            on_ended=lambda end: self._layers.outlines.add_features(cells, end.value),
+            lambda: _tasks.describe_shapes(image, cells, former),
+            on_ended=ended,
             on_failed=self._failed,
         )
 

@@ -92,13 +92,27 @@ def preview_cells(
 
 
 def describe_shapes(
-    image: Image | Pyramid, cells: Cells
+    image: Image | Pyramid, cells: Cells, former: tuple[Cells, pd.DataFrame] | None = None
 ) -> Generator[Progress, None, pd.DataFrame]:
-    """Features of the cells that ``cells.csv`` does not have."""
+    """Features of the cells that ``cells.csv`` does not have.
+
+    Those of `former` cells of the image, given with them, are kept where cells are as they
+    were in every column of their table.
+    """
     yield Progress("Measuring shapes and colours", 0, 0)
+    import pandas as pd
+
     from napari_cytosae.core.features import cell_features
 
-    return cell_features(image, cells)
+    if former is None:
+        return cell_features(image, cells)
+    before, described = former
+    same = cells.table.merge(before.table)["cell_id"]
+    kept = described[described["cell_id"].isin(same)]
+    others = cells.table[~cells.table["cell_id"].isin(kept["cell_id"])]
+    anew = cell_features(image, replace(cells, table=others))
+    tables = [table for table in (kept, anew) if len(table)] or [anew]
+    return pd.concat(tables).sort_values("cell_id", ignore_index=True)
 
 
 def cut_out(
