@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from napari_cytosae.core import checkpoints, models, precision
-from napari_cytosae.core._loading import pick_device
-from napari_cytosae.core._products import _fusable
+from napari_cytosae.core._loading import open_pair, pick_device
+from napari_cytosae.core._products import Product, _fusable
 from napari_cytosae.core.models import load_models
+from napari_cytosae.core.sae import slices
 from napari_cytosae.core.types import CheckpointError, CytoError, ModelMismatchError
 
 NUMBERS = ("001", "003", "005", "007", "008", "010", "011")
@@ -263,6 +264,29 @@ def test_weights_are_held_once(reference_dir, tmp_path, crops, precision):
     mapped = Path("/proc/self/maps").read_text()
     assert str(backbone) not in mapped
     assert str(sae) in mapped
+
+
+def test_borrowed_weights_are_those_of_the_files(reference_dir, tiny, crops):
+    """What `auto` compares with bfloat16 needs no memory of its own."""
+    files = open_pair(
+        reference_dir / "backbone_tiny_random.pth", reference_dir / "sae_tiny_random.pt"
+    )
+    lent = {tensor.data_ptr() for tensor in files[0].tensors.values()}
+    encoder = files[1].tensors["W_enc"]
+    borrower = models.Models(*files, torch.device("cpu"), "float32", borrowed=True)
+    np.testing.assert_allclose(
+        borrower.tokens(crops), tiny.tokens(crops), rtol=1e-4, atol=1e-4
+    )
+    ours, theirs = borrower.encode(crops), tiny.encode(crops)
+    assert precision.agree(ours, theirs)
+    assert abs(ours.mean - theirs.mean).max() < 1e-4
+    products = [m for m in borrower._backbone.modules() if isinstance(m, Product)]
+    assert len(products) == 4 * (borrower.layer + 1)
+    assert {product.weight.data_ptr() for product in products} <= lent
+    for latents, product in zip(
+        slices(encoder.shape[1]), borrower._sae._products, strict=True
+    ):
+        assert product.weight.data_ptr() == encoder[:, latents].data_ptr()
 
 
 @pytest.mark.parametrize("faster", [True, False])

@@ -43,6 +43,9 @@ class Product(nn.Module):
     scratch : Tensor of `dtype`, (at least outputs * inputs,), optional
         To rearrange the weight in, of which nothing is kept: memory that is asked for and
         given back for each of many products leaves holes as large as the weights.
+    borrowed : bool
+        In float32, read the weight where it lies, perhaps in a mapped file: slower, but
+        nothing is copied.
     """
 
     weight: torch.Tensor
@@ -55,11 +58,16 @@ class Product(nn.Module):
         dtype: torch.dtype = torch.float32,
         activation: Activation = "none",
         scratch: torch.Tensor | None = None,
+        *,
+        borrowed: bool = False,
     ) -> None:
         super().__init__()
         self.dtype, self.activation = dtype, activation
-        self.fused = weight.device.type == "cpu" and _fusable(dtype)
-        if self.fused:
+        self.fused = weight.device.type == "cpu" and _fusable(dtype) and not borrowed
+        if borrowed:
+            # As a parameter it would be copied with the others.
+            weight = weight.detach()
+        elif self.fused:
             weight = _laid_out(weight, dtype, scratch)
         elif dtype != torch.float32:
             weight, bias = _with_bias_inside(weight, bias, dtype)

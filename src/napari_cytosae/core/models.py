@@ -62,6 +62,8 @@ class Models(TokenReader):
         Where to compute.
     dtype : {"float32", "bfloat16"}
         Of the matrix products.
+    borrowed : bool
+        In float32, copy no weights of products, which is slower: for a few cells.
 
     Attributes
     ----------
@@ -76,7 +78,13 @@ class Models(TokenReader):
     """
 
     def __init__(
-        self, backbone: BackboneFile, sae: SaeFile, device: torch.device, dtype: Precision
+        self,
+        backbone: BackboneFile,
+        sae: SaeFile,
+        device: torch.device,
+        dtype: Precision,
+        *,
+        borrowed: bool = False,
     ) -> None:
         require_fit(backbone.info, sae.info)
         super().__init__(Sae(sae), backbone.info.grid)
@@ -87,7 +95,7 @@ class Models(TokenReader):
         self._backbone = Backbone(backbone.info, backbone.tensors, sae.info.layer)
         self._backbone.to(device)
         self._sae.to(device)
-        use(self._backbone, self._sae, dtype)
+        use(self._backbone, self._sae, dtype, borrowed=borrowed)
 
     @property
     def backbone_info(self) -> BackboneInfo:
@@ -281,9 +289,9 @@ def _fastest(backbone: str | Path, sae: str | Path, device: torch.device) -> Mod
     known = recall(here, folder)
     if known is None and faster_in_bfloat16(device):
         crops = probes()
-        exact = Models(*files, device, "float32").encode(crops)
-        # One after the other, from files mapped anew: what either has read or rearranged
-        # is as large as the weights.
+        # Never the weights of both precisions: those of one stay in the mapped files, which
+        # are mapped anew for the other, as what has been read is as large as the weights.
+        exact = Models(*files, device, "float32", borrowed=True).encode(crops)
         del files
         fast = Models(*open_pair(backbone, sae), device, "bfloat16")
         if agree(fast.encode(crops), exact):

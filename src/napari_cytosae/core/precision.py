@@ -35,7 +35,9 @@ TOP = 10
 _CHOICES = "precision.json"
 
 
-def use(backbone: Backbone, sae: Sae, precision: Precision) -> None:
+def use(
+    backbone: Backbone, sae: Sae, precision: Precision, *, borrowed: bool = False
+) -> None:
     """Run the products in one precision, in place; residual stream and norms are float32.
 
     Parameters
@@ -46,6 +48,8 @@ def use(backbone: Backbone, sae: Sae, precision: Precision) -> None:
         On the same device.
     precision : {"float32", "bfloat16"}
         Of the products.
+    borrowed : bool
+        In float32, leave the products' weights where they are, as `Product` takes them.
     """
     dtype = torch.float32 if precision == "float32" else torch.bfloat16
     largest = max(weights.numel() for weights in backbone.vit.blocks.parameters())
@@ -67,13 +71,14 @@ def use(backbone: Backbone, sae: Sae, precision: Precision) -> None:
                     dtype,
                     activations.get(name, "none"),
                     scratch,
+                    borrowed=borrowed,
                 )
                 block.set_submodule(name, product)
     # The products hold copies of their weights; with the rest, which is small, copied as
     # well, nobody holds the file they were mapped from.
     for parameter in backbone.parameters():
         parameter.data = parameter.data.clone()
-    sae.use(dtype)
+    sae.use(dtype, borrowed=borrowed)
 
 
 def recall(made_for: str, folder: Path | None) -> Precision | None:

@@ -56,7 +56,7 @@ class Sae(nn.Module):
     def __init__(self, file: SaeFile) -> None:
         super().__init__()
         self.info = file.info
-        self._dtype = torch.float32
+        self._dtype, self._borrowed = torch.float32, False
         for name, tensor in file.tensors.items():
             self.register_buffer(name, tensor)
         if "threshold" not in file.tensors:
@@ -77,9 +77,12 @@ class Sae(nn.Module):
                     f"{self.info.d_sae - 1}."
                 )
 
-    def use(self, dtype: torch.dtype) -> None:
-        """Encode in this precision from now on; float32 until then."""
-        self._dtype = dtype
+    def use(self, dtype: torch.dtype, *, borrowed: bool = False) -> None:
+        """Encode in this precision from now on; float32 until then.
+
+        `borrowed`: with the weights where they lie, as `Product` takes them.
+        """
+        self._dtype, self._borrowed = dtype, borrowed
         self.__dict__.pop("_products", None)
 
     @cached_property
@@ -94,6 +97,7 @@ class Sae(nn.Module):
                 self._dtype,
                 activation,
                 scratch,
+                borrowed=self._borrowed,
             )
             for latents in slices(self.info.d_sae)
         ]
@@ -201,7 +205,8 @@ class Sae(nn.Module):
                 gates = self.gates(tokens)
             if gates is None:
                 # So few latents are quick in float32, and read the tokens only once.
-                pre = tokens @ weights + uncentred
+                rows = tokens.reshape(-1, tokens.shape[-1])
+                pre = torch.addmm(uncentred, rows, weights).view(*tokens.shape[:-1], -1)
             else:
                 # Rounded as those that the gates were found among.
                 rows = (tokens - self.b_dec).to(self._dtype).float()
