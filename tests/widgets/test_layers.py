@@ -216,6 +216,64 @@ def test_a_large_slide_is_a_pyramid_and_the_layer_changes_kind(canvas):
     assert canvas.overlays.shown_concept(0) == 2
 
 
+def test_a_layer_that_waits_takes_the_next_concept(viewer, canvas, source):
+    lit = np.zeros((60, 80), np.float32)
+    lit[10, 20] = 2.0
+    gone = []
+    canvas.overlays.deleted.connect(gone.append)
+    canvas.overlays.expect(np.zeros((60, 80), np.float32))
+    canvas.overlays.expect(np.zeros((60, 80), np.float32))
+    (waiting,) = (layer for layer in viewer.layers if layer is not source)
+    assert not waiting.visible
+    assert canvas.images() == [source]
+    assert canvas.tagged("overlay") == []
+    viewer.add_image(np.ones((60, 80)), name="later")
+    canvas.overlays.show(3, "12 granules", lit, 2.0, Overlay(12, "lime", opacity=0.4))
+    assert canvas.overlays.layer(3) is waiting
+    assert [layer.name for layer in viewer.layers] == ["smear", "later", "12 granules"]
+    assert waiting.metadata["cytosae"] == {
+        "role": "overlay",
+        "slot": 3,
+        "concept": 12,
+        "source": source.unique_id,
+    }
+    anew = CanvasLayers(viewer)
+    anew.set_source(source)
+    anew.overlays.show(0, "12 granules", lit, 2.0, Overlay(12, "lime", opacity=0.4))
+    for what in ("visible", "opacity", "contrast_limits", "interpolation2d", "blending"):
+        assert getattr(waiting, what) == getattr(anew.overlays.layer(0), what)
+    assert waiting.colormap.name == anew.overlays.layer(0).colormap.name
+    assert waiting.get_value(source.data_to_world((10, 20)), world=True) == 2.0
+    same_place(waiting, source)
+    anew.close()
+    heard = []
+    canvas.overlays.restyled.connect(lambda *change: heard.append(change))
+    waiting.visible = False
+    assert heard == [(3, False, 0.4)]
+    assert gone == []
+
+
+def test_a_layer_that_waits_may_go_at_any_time(viewer, canvas, source):
+    gone = []
+    canvas.overlays.deleted.connect(gone.append)
+    zeros = np.zeros((60, 80), np.float32)
+    canvas.overlays.expect(zeros)
+    canvas.overlays.dismiss()
+    assert list(viewer.layers) == [source]
+    canvas.overlays.expect(zeros)
+    viewer.layers.remove(viewer.layers[-1])
+    canvas.overlays.show(0, "12", np.ones((60, 80), np.float32), 2.0, Overlay(12, "cyan"))
+    assert [layer.name for layer in viewer.layers] == ["smear", "12"]
+    # One that waits for maps of another kind is of no use.
+    canvas.overlays.expect([zeros, zeros[::2, ::2]])
+    canvas.overlays.show(1, "13", np.ones((60, 80), np.float32), 2.0, Overlay(13, "lime"))
+    assert not canvas.overlays.layer(1).multiscale
+    canvas.overlays.expect(zeros)
+    canvas.close()
+    assert [layer.name for layer in viewer.layers] == ["smear", "12", "13"]
+    assert gone == []
+
+
 def test_alpha_follows_activation_and_is_zero_at_zero():
     alpha = overlay_colormap("cyan").map(np.array([0.0, 0.25, 1.0]))
     np.testing.assert_allclose(alpha[:, 3], (0, 0.25, 1), atol=1e-6)

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -72,6 +72,36 @@ def test_three_clicks_from_smear_to_overlay(opened, viewer, until, qtbot):
     assert layer.data.max() == pytest.approx(top, rel=1e-3)  # tokens are kept in float16
     assert (camera.center, camera.zoom) == (centre, zoom)
     assert viewer.layers.selection.active.name == "smear.png"
+
+
+def test_a_layer_waits_while_the_pointer_rests_on_the_table(encoded, viewer, until, qtbot):
+    table, canvas = encoded.concepts_panel.table, encoded.layers
+    viewer.window._qt_window.show()
+    encoded.go_to_step("concepts")
+    before = list(viewer.layers)
+
+    def rest(row):
+        qtbot.mouseMove(
+            table.viewport(), table.visualRect(table.model().index(row, 1)).center()
+        )
+        until(lambda: bool(canvas.tagged("waiting")))
+
+    rest(1)
+    (waiting,) = canvas.tagged("waiting")
+    concept = tick(encoded, 1)
+    until(lambda: bool(overlays(viewer)))
+    assert overlays(viewer) == [waiting]
+    assert waiting.name.startswith(str(concept))
+    assert waiting.visible
+    assert waiting.data.max() > 0
+    tick(encoded, 1, UNTICK)
+    assert list(viewer.layers) == before
+    rest(2)
+    table.leaveEvent(QEvent(QEvent.Type.Leave))
+    assert list(viewer.layers) == before
+    rest(1)
+    encoded.session.set_cells(encoded.session.cells, encoded.session.settings)
+    assert not canvas.tagged("waiting")
 
 
 def test_opening_the_dock_loads_neither_torch_nor_skimage():

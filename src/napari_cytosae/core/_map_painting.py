@@ -92,8 +92,8 @@ def _paint_many(
     else:
         row = _nearest(rows[down], y0, y1, size)
         column = _nearest(columns[across], x0, x1, size)
-        which = np.arange(len(grids))[:, None, None]
-        values = grids[which, row[:, :, None], column[:, None, :]]
+        first = np.arange(len(grids))[:, None] * size + row
+        values = grids.take(first[:, :, None] * size + column[:, None, :])
     places = down[:, :, None] * out.shape[1] + across[:, None, :]
     np.maximum.at(out.reshape(-1), places.ravel(), values.ravel())
 

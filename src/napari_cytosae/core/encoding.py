@@ -31,8 +31,11 @@ if TYPE_CHECKING:
         SaeInfo,
     )
 
-CELLS_AT_ONCE = 16
-"""Cells whose kept tokens are widened to float32 at a time: 13 MB at CytoSAE's size."""
+WIDENED = {"cpu": 2**20, "cuda": 2**24, "mps": 2**24}
+"""Bytes of kept tokens that are widened to float32 at a time, at least those of one cell.
+
+On a CPU they stay in the cache of its core, which is 1.4 times as fast as 16 MB.
+"""
 
 DENSE_AT_ONCE = 4
 """Cells whose latents are all made dense at a time: 13 MB at CytoSAE's size."""
@@ -105,27 +108,34 @@ def columns(
     rows = np.arange(len(tokens)) if lit is None else lit
     read = sae.reader(concepts)
     # Filled again and again: it stays in the cache, and fresh pages cost more than sums.
-    buffer = torch.empty((CELLS_AT_ONCE, *tokens.shape[1:]), device=device)
-    for some in slices(len(rows), CELLS_AT_ONCE):
-        cells = rows[some]
-        _copy(tokens, cells, buffer)
+    each = max(4 * tokens[:1].size, 1)
+    at_once = max(WIDENED[device.type] // each, 1)
+    buffer = torch.empty((at_once, *tokens.shape[1:]), device=device)
+    for some in slices(len(rows), at_once):
+        cells = _together(rows[some])
+        wide = buffer[: some.stop - some.start]
+        _copy(tokens, cells, wide)
         those = None if gates is None else torch.from_numpy(gates[cells]).to(device)
-        f = read(buffer[: len(cells)], those)
-        result[:, cells] = f.permute(2, 0, 1).cpu()
+        result[:, cells] = read(wide, those).permute(2, 0, 1).cpu().numpy()
     return result
 
 
-def _copy(tokens: Float16Array, cells: Int64Array, into: torch.Tensor) -> None:
+def _together(cells: Int64Array) -> slice | Int64Array:
+    """The same cells as a slice where they lie together, ascending."""
+    first, last = int(cells[0]), int(cells[-1])
+    return slice(first, last + 1) if last - first + 1 == len(cells) else cells
+
+
+def _copy(tokens: Float16Array, cells: slice | Int64Array, into: torch.Tensor) -> None:
     """Copy rows, at once where they lie together.
 
     Torch's threads wait for each other at the end of each copy, which on a busy machine
     takes longer than the copy.
     """
-    first, last = int(cells[0]), int(cells[-1])
-    if last - first + 1 == len(cells):
-        into[: len(cells)].copy_(torch.from_numpy(tokens[first : last + 1]))
+    if isinstance(cells, slice):
+        into.copy_(torch.from_numpy(tokens[cells]))
         return
-    for row, cell in zip(into, cells.tolist(), strict=False):
+    for row, cell in zip(into, cells.tolist(), strict=True):
         row.copy_(torch.from_numpy(tokens[cell]))
 
 

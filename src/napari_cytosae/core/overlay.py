@@ -110,6 +110,11 @@ class OverlayMap:
         return self.pyramid() if large else self.full()
 
 
+def empty_map(shape: tuple[int, int]) -> OverlayMap:
+    """A map of no cells on a slide of this height and width in px."""
+    return OverlayMap(np.zeros((0, 1, 1), np.float32), np.zeros((0, 4), np.int64), shape)
+
+
 def robust_scale(
     activations: Float32Array | csr_array | csc_array, percentile: float = 99.5
 ) -> tuple[float, float]:

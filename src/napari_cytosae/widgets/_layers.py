@@ -231,6 +231,12 @@ class CanvasLayers:
         with nullcontext() if select else self._same_active_layer():
             self._viewer.add_layer(layer)
 
+    def put_on_top(self, layer: Layer) -> None:
+        """Bring a layer of ours where `add` would have put it."""
+        layers = self._viewer.layers
+        if layers[-1] is not layer:
+            layers.move(layers.index(layer), len(layers))
+
     def remove(self, layer: Layer) -> None:
         """Take a layer of ours away."""
         self._removing = True

@@ -1,4 +1,9 @@
-"""The layers that lay activation maps over the slide: one a slot, used again and again."""
+"""The layers that lay activation maps over the slide: one a slot, used again and again.
+
+napari takes 0.1 s to add a layer, more than all else that a tick needs. One may therefore
+be added ahead, hidden and empty, to take the next concept; it is there only as long as a
+tick is to be expected, so that nobody finds a layer that shows nothing.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +43,7 @@ class OverlayLayers:
     def close(self) -> None:
         """Hear nothing more of the layers; they stay where they are."""
         self._canvas.removed.disconnect(self._on_removed)
+        self.dismiss()
         for layer in self._canvas.tagged("overlay"):
             layer.events.visible.disconnect(self._on_restyled)
             layer.events.opacity.disconnect(self._on_restyled)
@@ -53,6 +59,25 @@ class OverlayLayers:
         """The concept whose map a slot's layer holds."""
         layer = self.layer(slot)
         return None if layer is None else role_of(layer).get("concept")
+
+    def expect(self, data: Any) -> None:
+        """Have a hidden layer wait for the next concept.
+
+        Parameters
+        ----------
+        data : array (H, W) or list of arrays
+            Zeros, of the kind and size of the maps to come.
+        """
+        if not self._canvas.tagged("waiting"):
+            tag: dict[str, Any] = {"role": "waiting"}
+            layer = self._new_layer(data, "Next concept", (0.0, 1.0), "white", 0.0, tag)
+            layer.visible = False
+            self._canvas.add(layer)
+
+    def dismiss(self) -> None:
+        """Take a layer away that waits for a concept."""
+        for layer in self._canvas.tagged("waiting"):
+            self._canvas.remove(layer)
 
     def show(self, slot: int, name: str, data: Any, top: float, overlay: Overlay) -> None:
         """Lay an activation map over the source image.
@@ -76,22 +101,19 @@ class OverlayLayers:
         if layer is not None and layer.multiscale != multiscale:
             self._canvas.remove(layer)
             layer = None
+        tag: dict[str, Any] = {"role": "overlay", "slot": slot}
         if layer is None:
-            layer = Image(
-                data,
-                name=name,
-                multiscale=multiscale,
-                rgb=False,
-                blending="translucent",
-                contrast_limits=limits,
-                colormap=overlay_colormap(overlay.colour, overlay.threshold),
-                metadata={TAG: {"role": "overlay", "slot": slot}},
-                **self._canvas.placement(),
-            )
+            layer = self._waiting(multiscale)
+            if layer is not None:
+                layer.metadata[TAG] = tag
+                self._canvas.put_on_top(layer)
+                self._listen(layer)
+        if layer is None:
+            look = overlay.colour, overlay.threshold
+            layer = self._new_layer(data, name, limits, *look, tag)
             self._style(layer, overlay)
             self._canvas.add(layer)
-            layer.events.visible.connect(self._on_restyled)
-            layer.events.opacity.connect(self._on_restyled)
+            self._listen(layer)
         else:
             layer.data = data
             layer.name = name
@@ -120,6 +142,38 @@ class OverlayLayers:
         layer = self.layer(slot)
         if layer is not None:
             self._canvas.remove(layer)
+
+    def _waiting(self, multiscale: bool) -> Image | None:
+        """A layer that waits for maps of this kind, or None."""
+        for layer in self._canvas.tagged("waiting"):
+            if isinstance(layer, Image) and layer.multiscale == multiscale:
+                return layer
+        return None
+
+    def _new_layer(
+        self,
+        data: Any,
+        name: str,
+        limits: tuple[float, float],
+        colour: str,
+        threshold: float,
+        tag: dict[str, Any],
+    ) -> Image:
+        return Image(
+            data,
+            name=name,
+            multiscale=isinstance(data, list),
+            rgb=False,
+            blending="translucent",
+            contrast_limits=limits,
+            colormap=overlay_colormap(colour, threshold),
+            metadata={TAG: tag},
+            **self._canvas.placement(),
+        )
+
+    def _listen(self, layer: Image) -> None:
+        layer.events.visible.connect(self._on_restyled)
+        layer.events.opacity.connect(self._on_restyled)
 
     def _style(self, layer: Image, overlay: Overlay) -> None:
         self._quiet = True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QTimer
+
 from napari_cytosae.session_values import Look
 from napari_cytosae.widgets import _concept_tasks
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 
 _LANE = "overlay"
+_REST_MS = 100
+"""A pointer that rests on a row of the table for so long may be about to tick it."""
 
 
 class OverlaysController:
@@ -36,6 +40,10 @@ class OverlaysController:
         self._layers, self._panel = layers, panel
         self._grids: dict[int, Any] = {}
         self._drawn: dict[int, tuple[int, bool]] = {}
+        self._rest = QTimer(panel, singleShot=True, interval=_REST_MS)
+        self._rest.timeout.connect(self._expect_tick)
+        panel.table.entered.connect(lambda _: self._rest.start())
+        panel.table.left.connect(self._expect_none)
         panel.toggle_clicked.connect(self._toggle_selected)
         panel.slot_chosen.connect(self._show_in_slot)
         panel.model.show_toggled.connect(self._show_or_hide)
@@ -58,11 +66,13 @@ class OverlaysController:
 
     def close(self) -> None:
         """Leave session and canvas."""
+        self._expect_none()
         for signal, slot in self._connections:
             signal.disconnect(slot)
 
     def _on_encoded(self, _: Any) -> None:
         self._grids, self._drawn = {}, {}
+        self._layers.overlays.dismiss()
         self._jobs.abandon(_LANE)
 
     def _on_names(self) -> None:
@@ -85,6 +95,19 @@ class OverlaysController:
                 self._layers.overlays.style(slot, overlay)
         self._show_controls()
         self._draw()
+
+    def _expect_tick(self) -> None:
+        from napari_cytosae.core.overlay import empty_map
+
+        session = self._session
+        if session.encoded is None or session.image is None or self._layers.source is None:
+            return
+        if None in session.overlays.slots:
+            self._layers.overlays.expect(empty_map(session.image.shape).layer_data())
+
+    def _expect_none(self) -> None:
+        self._rest.stop()
+        self._layers.overlays.dismiss()
 
     def _draw(self) -> None:
         session = self._session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QModelIndex, QPoint, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QEvent, QModelIndex, QPoint, QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -36,10 +36,13 @@ class ConceptTable(QTableView):
     concept_selected : concept
     columns_chosen : list of str
         Of `OPTIONAL`, by the analyst.
+    left
+        The pointer went elsewhere; Qt's own `entered` says when it comes to a row.
     """
 
     concept_selected = Signal(int)
     columns_chosen = Signal(object)
+    left = Signal()
 
     def __init__(self, model: ConceptTableModel, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -55,6 +58,7 @@ class ConceptTable(QTableView):
             | QAbstractItemView.EditTrigger.EditKeyPressed
         )
         self.setWordWrap(False)
+        self.setMouseTracking(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSortingEnabled(True)
         self.sortByColumn(3, Qt.SortOrder.DescendingOrder)
@@ -161,6 +165,11 @@ class ConceptTable(QTableView):
         row = max(self.currentIndex().row() + rows, 0)
         if row < self._concepts.rowCount():
             self.selectRow(row)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        """Say so."""
+        super().leaveEvent(event)
+        self.left.emit()
 
     def edit_name(self) -> None:
         """Start editing the selected concept's name."""
