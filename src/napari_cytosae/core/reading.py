@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,9 +61,9 @@ class Reading:
     contributions : ndarray of float64, (n_classes, k)
     changes : ndarray of float64, (n, n_classes)
         Score with a cell minus score without it; zeros where there is a single cell.
-    places : DataFrame or None
-        Where the strongest concepts of each class fire (`concepts.location`); None where
-        the cells' tokens were not kept.
+    places : dict of int to dict of str to float
+        Shares of `concepts.PLACES` in which the strongest concepts of each class fire;
+        empty where the cells' tokens were not kept.
     """
 
     head: Head
@@ -76,7 +76,7 @@ class Reading:
     counts: sparse.csr_array
     contributions: Float64Array
     changes: Float64Array
-    places: pd.DataFrame | None = None
+    places: Mapping[int, dict[str, float]] = field(default_factory=dict)
 
     @property
     def predicted(self) -> str:
@@ -122,19 +122,16 @@ class Reading:
 
     def place(self, concept: int) -> dict[str, float]:
         """Shares of `concepts.PLACES`, in which a concept fires; empty where unknown."""
-        if self.places is None or concept not in self.places.index:
-            return {}
-        shares = self.places.loc[concept, list(PLACES)].to_numpy(np.float64)
-        if np.isnan(shares).any():
-            return {}
-        return dict(zip(PLACES, map(float, shares), strict=True))
+        return self.places.get(concept, {})
 
     def interval(self, concept: int) -> tuple[float, float, float]:
         """Patches a cell, and the bootstrap interval over the cells."""
         column = np.flatnonzero(self.barcodes.concepts == concept)
         tables = (self.barcodes.values, self.barcodes.low, self.barcodes.high)
         value, low, high = (
-            np.nan if table is None else float(table[:, column].sum()) for table in tables
+            # Of a single row, as scipy takes its time with columns.
+            np.nan if table is None else float(table.data[table.indices == column].sum())
+            for table in tables
         )
         return value, low, high
 
@@ -212,7 +209,7 @@ def read(
     if counts.shape[0] > 1:
         changes = cell_changes(head, counts)
     rows, each = np.flatnonzero(kept), contributions(head, values)
-    places = None
+    places: dict[int, dict[str, float]] = {}
     if models is not None:
         strongest = np.argsort(-np.abs(each), axis=1, kind="stable")[:, :STRONGEST]
         places = yield from _places(models, case, rows, head.concepts[strongest])
@@ -233,18 +230,23 @@ def read(
 
 def _places(
     models: Models, case: Case, rows: Int64Array, concepts: Int64Array
-) -> Generator[Progress, None, pd.DataFrame | None]:
-    """Where concepts fire in the cells that count; None without their tokens."""
+) -> Generator[Progress, None, dict[int, dict[str, float]]]:
+    """Where concepts fire in the cells that count; nothing without their tokens."""
     parts, start = [], 0
     for image in case.images:
         inside = rows[(rows >= start) & (rows < start + len(image.encoded))] - start
         start += len(image.encoded)
         if image.encoded.tokens is None:
-            return None
+            return {}
         if len(inside):
             parts.append((encoded_rows(image.encoded, inside), image.cells))
     wanted = [int(concept) for concept in np.unique(concepts)]
-    return (yield from locate(models, parts, wanted))
+    found = (yield from locate(models, parts, wanted))[list(PLACES)].dropna()
+    shares = found.to_numpy(np.float64).tolist()
+    return {
+        int(concept): dict(zip(PLACES, row, strict=True))
+        for concept, row in zip(found.index, shares, strict=True)
+    }
 
 
 def check(head: Head) -> None:
