@@ -28,7 +28,7 @@ def test_the_sample_is_one_plain_image_layer_with_its_pixel_size():
     pixels, settings, kind = layer
     assert kind == "image"
     assert pixels.dtype == np.uint8
-    assert settings["metadata"]["cytosae"] == {"pixel_size_um": 0.1}
+    assert settings["metadata"]["cytosae"] == {"pixel_size_um": 0.1, "synthetic": True}
     assert "scale" not in settings
 
 
