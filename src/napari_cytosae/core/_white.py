@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import combinations
 from math import ceil
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from skimage.segmentation import relabel_sequential, watershed
 
 from napari_cytosae.core._distance import distance
 from napari_cytosae.core._otsu import otsu
+from napari_cytosae.core._ray import Ray
 from napari_cytosae.core._split import split
 from napari_cytosae.core._window import around
 
@@ -44,32 +44,6 @@ _RED_BLUE = 0.42
 """Least blue density of haemoglobin, relative to green; cytoplasm mostly has less."""
 _REACH_UM = 8.0
 """Widest cytoplasm, from the nucleus outwards."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ray:
-    """Optical densities of one tissue at any thickness: a ray from bare glass outwards."""
-
-    direction: Float32Array
-    spread: float
-
-    @classmethod
-    def through(cls, samples: Float32Array) -> Ray | None:
-        """Fit to samples (n, 3), None for fewer than 20."""
-        if len(samples) < 20:
-            return None
-        direction = np.median(_largest_mode(samples), axis=0)
-        ray = cls(direction, 1.0)
-        spread = 1.2 * float(np.median(np.sqrt(ray.distance(samples))))
-        return cls(direction, max(0.02, spread))
-
-    def distance(self, colour: Float32Array) -> Float32Array:
-        """Squared distance of each density in `colour` (..., 3) in units of the spread."""
-        length = max(float(self.direction @ self.direction), 1e-6)
-        thickness = np.clip(colour @ self.direction / length, 0, 1.8)
-        away = colour - thickness[..., None] * self.direction
-        squared: Float32Array = np.square(away).sum(axis=-1) / np.float32(self.spread**2)
-        return squared
 
 
 def nucleus_mask(stained: Stain, um: float) -> BoolArray:
@@ -292,15 +266,6 @@ def _odds(
         odds = ndi.gaussian_filter(0.5 * (red - like) + prior, 0.4 / um)
         ring = (odds > 0) & (away > 0.3) & (away < 4)
     return odds
-
-
-def _largest_mode(colours: Float32Array) -> Float32Array:
-    """The 70 % of the colours nearest to their median: robust against a second kind."""
-    if len(colours) < 50:
-        return colours
-    away = np.abs(colours - np.median(colours, axis=0)).sum(axis=1)
-    near: Float32Array = colours[away <= np.quantile(away, 0.7)]
-    return near
 
 
 def nuclei_within(
