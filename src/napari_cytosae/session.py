@@ -14,6 +14,7 @@ from psygnal import Signal
 from napari_cytosae.core.types import PixelSize
 from napari_cytosae.session_exploration import Exploration
 from napari_cytosae.session_focus import Focus
+from napari_cytosae.session_images import ImagesSeen
 from napari_cytosae.session_names import Naming
 from napari_cytosae.session_overlays import Overlays
 from napari_cytosae.session_values import (
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
 class Session:
     """Models, image, cells and activations of one dock.
 
-    What is selected is in `focus`, what is laid over the slide in `overlays`, what is said
-    of concepts in `naming`, and what was gathered about the SAE in `exploration`.
+    What is known of each image is in `session_images`, what is selected in `focus`, what is
+    laid over the slide in `overlays`, what is said of concepts in `naming`, and what was
+    gathered about the SAE in `exploration`.
 
     Each ``*_changed`` signal carries the new value. What depends on a changed value is
     cleared first, and every value is in place before the first signal goes out: nothing a
@@ -62,12 +64,9 @@ class Session:
         self.exploration = Exploration()
         self.overlays = Overlays()
         self.focus = Focus()
-        self._image: Image | Pyramid | None = None
         self._settings = CellSettings()
-        self._found = Found()
-        self._typed_sizes: dict[str, PixelSize] = {}
         self._hide_flagged = False
-        self._elsewhere: dict[str, Found] = {}
+        self._images = ImagesSeen()
 
     # --- models -----------------------------------------------------------------------
 
@@ -88,10 +87,7 @@ class Session:
         self._choice = choice
         self._models = None
         self.naming.set_names(None)
-        self._found = replace(self._found, encoded=None)
-        self._elsewhere = {
-            key: replace(found, encoded=None) for key, found in self._elsewhere.items()
-        }
+        self._images.forget_encoded()
         self._look_afresh()
         self.focus.forget_models()
         self.overlays.forget()
@@ -112,7 +108,7 @@ class Session:
     @property
     def image(self) -> Image | Pyramid | None:
         """The image being looked at."""
-        return self._image
+        return self._images.front
 
     @property
     def settings(self) -> CellSettings:
@@ -122,68 +118,52 @@ class Session:
     @property
     def used_settings(self) -> CellSettings:
         """How the present cells were found and cropped."""
-        return self._found.settings
+        return self._images.found.settings
 
     @property
     def used_pixel_size(self) -> PixelSize:
         """Of the image, when the search for the present cells began."""
-        return self._found.pixel_size
+        return self._images.found.pixel_size
 
     @property
     def cells(self) -> Cells | None:
         """The cells of the image."""
-        return self._found.cells
+        return self._images.found.cells
 
     @property
     def crops(self) -> Crops | None:
         """What the models saw of each encoded cell."""
-        return self._found.crops
+        return self._images.found.crops
 
     @property
     def encoded(self) -> Encoded | None:
         """Concept activations and kept tokens of the cells."""
-        return self._found.encoded
+        return self._images.found.encoded
 
     def set_image(self, image: Image | Pyramid | None) -> None:
         """Look at another image; what was found on the former one is kept for a return.
 
         So is the pixel size that the analyst typed for it.
         """
-        if image is not None and image.sha256 in self._typed_sizes:
-            image = replace(image, pixel_size=self._typed_sizes[image.sha256])
-        same = (
-            image is not None
-            and self._image is not None
-            and image.sha256 == self._image.sha256
-            and image.shape == self._image.shape
-        )
-        if not same:
-            self._leave_image()
-            if image is not None:
-                self._found = self._elsewhere.pop(image.sha256, self._found)
+        another = self._images.look_at(image)
+        if another:
             self._look_afresh()
-        self._image = image
-        self.image_changed.emit(image)
-        if not same:
+        self.image_changed.emit(self.image)
+        if another:
             if self.cells is not None:
-                self.set_settings(self._found.settings)
+                self.set_settings(self.used_settings)
             self.cells_changed.emit(self.cells)
             self._announce_results()
 
     @property
     def typed_sizes(self) -> Mapping[str, PixelSize]:
         """Pixel sizes that the analyst typed, by the image's sha256."""
-        return self._typed_sizes
+        return self._images.typed_sizes
 
     def type_pixel_size(self, um: float | None) -> None:
         """Take the analyst's pixel size for the image; None takes it back."""
-        if self._image is None:
-            return
-        if um is None:
-            self._typed_sizes.pop(self._image.sha256, None)
-            return
-        self._typed_sizes[self._image.sha256] = PixelSize(um, "user")
-        self.set_image(self._image)
+        if self._images.type_size(um):
+            self.set_image(self.image)
 
     def set_settings(self, settings: CellSettings) -> None:
         """Change how cells will be found; cells that are there stay until the next run."""
@@ -196,7 +176,7 @@ class Session:
 
         So do the verdicts on the cells that were not `changed`.
         """
-        self.set_found(self._found.corrected(cells, changed))
+        self.set_found(self._images.found.corrected(cells, changed))
 
     def set_cells(
         self, cells: Cells, settings: CellSettings, pixel_size: PixelSize | None = None
@@ -205,15 +185,16 @@ class Session:
 
         `pixel_size` is that of the image when the search began; by default, that of now.
         """
-        now = PixelSize() if self._image is None else self._image.pixel_size
-        self._found = Found(cells, settings, now if pixel_size is None else pixel_size)
+        now = PixelSize() if self.image is None else self.image.pixel_size
+        size = now if pixel_size is None else pixel_size
+        self._images.found = Found(cells, settings, size)
         self._look_afresh()
         self.cells_changed.emit(cells)
         self._announce_results()
 
     def set_found(self, found: Found) -> None:
         """Keep all that was found on the image looked at, as it was before."""
-        self._found = found
+        self._images.found = found
         self._look_afresh()
         self.cells_changed.emit(found.cells)
         self._announce_results()
@@ -221,18 +202,16 @@ class Session:
 
     def set_encoded(self, encoded: Encoded, crops: Crops, field_of_view_um: float) -> None:
         """Keep activations of (some of) the cells, and the field of view asked for."""
-        settings = replace(self._found.settings, field_of_view_um=field_of_view_um)
-        self._found = replace(self._found, settings=settings, crops=crops, encoded=encoded)
+        settings = replace(self.used_settings, field_of_view_um=field_of_view_um)
+        self._images.found = replace(
+            self._images.found, settings=settings, crops=crops, encoded=encoded
+        )
         self._look_afresh()
         self._announce_results()
 
     def keep(self, sha256: str, found: Found) -> None:
         """Keep what was found on an image elsewhere, for when it is looked at."""
-        if self._image is None or self._image.sha256 != sha256:
-            self._elsewhere[sha256] = found
-        size = None if found.image is None else found.image.pixel_size
-        if size is not None and size.source == "user":
-            self._typed_sizes[sha256] = size
+        self._images.keep(sha256, found)
 
     def close_image(self, sha256: str) -> None:
         """Let go of what the models saw of an image elsewhere, tokens and pixels.
@@ -240,17 +219,11 @@ class Session:
         Its cells, corrected or not, and the review list stay; encoding it again is a
         matter of reading the cache.
         """
-        found = self._elsewhere.get(sha256)
-        if found is not None:
-            closed = replace(found, crops=None, encoded=None, image=None)
-            self._elsewhere[sha256] = closed
+        self._images.close(sha256)
 
     def found_images(self) -> dict[str, Found]:
         """What is known of all images, by their sha256; that in front first."""
-        if self._image is None:
-            return dict(self._elsewhere)
-        here = replace(self._found, image=self._image)
-        return {self._image.sha256: here, **self._elsewhere}
+        return self._images.everything()
 
     def encoded_images(self) -> dict[str, tuple[Cells, Crops, Encoded]]:
         """All images whose cells are encoded completely, by their sha256."""
@@ -265,7 +238,6 @@ class Session:
 
     def take_over(self, former: Session) -> None:
         """Go on where another session, which nobody uses any more, was left."""
-        former._leave_image()
         self.choose(former._choice)
         if former._models is not None and former.naming.names is not None:
             self.set_models(former._models, former.naming.names)
@@ -274,15 +246,9 @@ class Session:
         gathered = former.exploration
         self.exploration.set_catalogues(gathered.catalogues, gathered.classes)
         self.overlays.take_over(former.overlays)
-        self._elsewhere = {**former._elsewhere, **self._elsewhere}
-        self._typed_sizes = {**former._typed_sizes, **self._typed_sizes}
-        image, self._image = self._image, None
+        self._images.take_over(former._images)
+        image, self._images.front = self.image, None
         self.set_image(image)
-
-    def _leave_image(self) -> None:
-        if self._image is not None and self._found.cells is not None:
-            self._elsewhere[self._image.sha256] = replace(self._found, image=self._image)
-        self._found = Found()
 
     def _look_afresh(self) -> None:
         """Other cells are there: none is selected; the concepts looked at stay the same."""
@@ -339,18 +305,12 @@ class Session:
 
         They are of the image with this `sha256`, by default of the one looked at.
         """
-        elsewhere = sha256 if sha256 in self._elsewhere else None
-        found = self._found if elsewhere is None else self._elsewhere[elsewhere]
-        found = found.judged(concept, cell_ids, verdict)
-        if elsewhere is None:
-            self._found = found
-        else:
-            self._elsewhere[elsewhere] = found
+        self._images.judge(concept, cell_ids, verdict, sha256)
         self.verdicts_changed.emit()
 
     def review_list(self) -> list[tuple[int, int, Verdict]]:
         """All verdicts on the cells of the image: concept, cell, verdict."""
-        return self._found.review_list()
+        return self._images.found.review_list()
 
     def review_lists(self) -> dict[str, tuple[Cells, list[tuple[int, int, Verdict]]]]:
         """Cells of all images and the verdicts on them, by sha256; that in front first."""
