@@ -253,6 +253,15 @@ def test_a_layer_that_waits_takes_the_next_concept(viewer, canvas, source):
     assert gone == []
 
 
+@pytest.mark.parametrize("selected", [True, False])
+def test_a_layer_that_waits_is_not_selected(viewer, canvas, source, selected):
+    viewer.layers.selection = {source} if selected else set()
+    canvas.overlays.expect(np.zeros((60, 80), np.float32))
+    assert viewer.layers.selection == ({source} if selected else set())
+    canvas.overlays.show(0, "12", np.ones((60, 80), np.float32), 2.0, Overlay(12, "cyan"))
+    assert viewer.layers.selection == ({source} if selected else set())
+
+
 def test_a_layer_that_waits_may_go_at_any_time(viewer, canvas, source):
     gone = []
     canvas.overlays.deleted.connect(gone.append)

@@ -256,7 +256,7 @@ class CanvasLayers:
         with unheard:
             yield
             kept = before & set(self._viewer.layers)
-            if kept:
+            if kept or not before:
                 self._viewer.layers.selection = kept
 
     # --- what the analyst does --------------------------------------------------------

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 _LANE = "overlay"
 _REST_MS = 100
-"""A pointer that rests on a row of the table for so long may be about to tick it."""
+"""A pointer that rests on a row of the table for so long may be about to tick it.
+
+napari takes a tenth of a second to add a layer: the one that then waits stays when the
+pointer leaves, so that this is paid once a tick and not at each rest.
+"""
 
 
 class OverlaysController:
@@ -43,7 +47,7 @@ class OverlaysController:
         self._rest = QTimer(panel, singleShot=True, interval=_REST_MS)
         self._rest.timeout.connect(self._expect_tick)
         panel.table.entered.connect(lambda _: self._rest.start())
-        panel.table.left.connect(self._expect_none)
+        panel.table.left.connect(self._rest.stop)
         panel.toggle_clicked.connect(self._toggle_selected)
         panel.slot_chosen.connect(self._show_in_slot)
         panel.model.show_toggled.connect(self._show_or_hide)
@@ -66,7 +70,8 @@ class OverlaysController:
 
     def close(self) -> None:
         """Leave session and canvas."""
-        self._expect_none()
+        self._rest.stop()
+        self._layers.overlays.dismiss()
         for signal, slot in self._connections:
             signal.disconnect(slot)
 
@@ -104,10 +109,6 @@ class OverlaysController:
             return
         if None in session.overlays.slots:
             self._layers.overlays.expect(empty_map(session.image.shape).layer_data())
-
-    def _expect_none(self) -> None:
-        self._rest.stop()
-        self._layers.overlays.dismiss()
 
     def _draw(self) -> None:
         session = self._session
