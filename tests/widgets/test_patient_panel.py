@@ -640,3 +640,30 @@ def test_cells_are_called_by_keys_and_the_rest_is_proposed(
     qtbot.keyClick(gallery, Qt.Key.Key_Backspace)
     assert "other" not in patients.types.values()
     until(lambda: patients.differential is not None)
+
+
+def test_a_proposal_is_for_the_patient_and_calls_it_was_made_of(predicted, qtbot, until):
+    panel, patients = predicted.patient_panel, predicted.patients
+    panel.patient_chosen.emit("Q")
+    panel.predict_clicked.emit()
+    until(lambda: patients.reading is not None and not predicted.desk.busy)
+    panel.patient_chosen.emit("P")
+    panel.pages.setCurrentWidget(panel.count)
+    rows = patients.reading.rows
+    assert len(rows) >= 8
+    assert len(patients.readings["Q"].rows) != len(rows)
+    patients.call(rows[:3].tolist(), "band")
+    patients.call(rows[3:6].tolist(), "blast")
+    panel.count.propose_clicked.emit()
+    patients.look_at("Q")
+    jobs = predicted.desk._jobs
+    until(lambda: jobs.running("differential") is None)
+    qtbot.wait(50)
+    assert patients.current == "Q"
+    assert patients.differential is None
+    patients.look_at("P")
+    panel.count.propose_clicked.emit()
+    patients.call([int(rows[6])], "band")
+    until(lambda: patients.differential is not None)
+    assert patients.differential.called.sum() == 7
+    assert patients.differential.proposed(6) == ("band", 1.0)

@@ -93,20 +93,27 @@ class CountController(QObject):
 
     def propose(self) -> None:
         """Let the called cells teach what the others are."""
-        reading = self._patients.reading
+        patients = self._patients
+        reading, types = patients.reading, dict(patients.types)
         if reading is None:
             return
         position = {int(row): i for i, row in enumerate(reading.rows)}
-        called = {
-            position[row]: name
-            for row, name in self._patients.types.items()
-            if row in position
-        }
+        called = {position[row]: name for row, name in types.items() if row in position}
+
+        def ended(end: Ended) -> None:
+            if end.value is None or patients.reading is not reading:
+                return
+            if patients.types == types:
+                self._on_proposed(end.value)
+            else:
+                # Cells were called meanwhile: they are to be learned from too.
+                self.propose()
+
         self._jobs.run(
             _LANE,
             "Proposing",
             lambda: _patient_tasks.propose(reading, called),
-            on_ended=self._on_proposed,
+            on_ended=ended,
             on_failed=self._on_failed,
         )
 
@@ -120,10 +127,7 @@ class CountController(QObject):
                 lambda written: f"Saved in {written}.",
             )
 
-    def _on_proposed(self, end: Ended) -> None:
-        found: Differential | None = end.value
-        if found is None:
-            return
+    def _on_proposed(self, found: Differential) -> None:
         self._patients.set_differential(found)
         doubtful = int(found.doubtful_first()[0])
         if all(found.called[cell] for cell in self._patients.selected):
