@@ -885,6 +885,16 @@ def test_names_go_to_colleagues_and_come_back(
     merged = run("names", "merge", tmp_path / "mine.json", given, "-o", both)
     assert merged.stdout.splitlines()[:1] == ["mine.json: 3 new."]
     assert "1 in conflict" in merged.stdout
+    # What the SAE does not have is refused, and nothing of the file is taken over.
+    own = home / "concept_names.json"
+    before = own.read_bytes()
+    for concept, said in (
+        ("-4", "whole numbers from 0 on"),
+        ("999999", "no concept 999999"),
+    ):
+        given.write_text(f"concept,name\n6,good\n{concept},x\n")
+        assert said in one_line(run("names", "import", given, "--sae", sae))
+        assert own.read_bytes() == before
     # Another SAE has other concepts.
     assert "nothing about this SAE" in one_line(run("names", "import", both))
     assert "no file" in one_line(run("names", "import", tmp_path / "nowhere.json"))

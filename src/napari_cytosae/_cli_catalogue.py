@@ -134,7 +134,8 @@ def _names(found: Mapping[str, Catalogue], sae: str | None) -> dict[int, str]:
     from napari_cytosae.core.concepts import ConceptNames
 
     if sae is not None:
-        return ConceptNames(*read_names(registry.resolve(sae, "sae"))).as_dict()
+        info, shipped = read_names(registry.resolve(sae, "sae"))
+        return ConceptNames(info.sha256, shipped).as_dict()
     known = {each.sae_sha256 for each in found.values()} - {""}
     return ConceptNames(known.pop()).as_dict() if len(known) == 1 else {}
 

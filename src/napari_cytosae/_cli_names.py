@@ -132,7 +132,8 @@ def _names_of(sae: str) -> ConceptNames:
     from napari_cytosae.core.checkpoints import read_names
     from napari_cytosae.core.concepts import ConceptNames
 
-    return ConceptNames(*read_names(registry.resolve(sae, "sae")))
+    info, shipped = read_names(registry.resolve(sae, "sae"))
+    return ConceptNames(info.sha256, shipped, d_sae=info.d_sae)
 
 
 def _text(table: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from napari_cytosae.core import _name_file
 from napari_cytosae.core.concepts import Annotation, ConceptNames
 from napari_cytosae.core.name_exchange import (
     export_names,
@@ -207,6 +208,50 @@ def test_files_that_are_no_names_are_refused(names, tmp_path):
     other.set(1, "x")
     with pytest.raises(CytoError, match=r"nothing about this SAE \(aaa\), only about: bbb"):
         merge_names(names, other.path)
+
+
+@pytest.mark.parametrize("number", ["-4", "1.5", "40", "99999999999999999999"])
+def test_concepts_that_an_sae_does_not_have_are_refused_before_anything_is_kept(
+    path, tmp_path, number
+):
+    names = ConceptNames("aaa", SHIPPED, path, d_sae=40)
+    names.set(1, "mine")
+    before = path.read_bytes()
+    table = tmp_path / "table.csv"
+    table.write_text(f"concept,name\n2,good\n{number},x\n")
+    with pytest.raises(CytoError, match=r"no concept \d+: .* 0 to 39|numbers from 0 on"):
+        merge_names(names, table)
+    theirs = ConceptNames("aaa", {}, tmp_path / "theirs.json")
+    theirs.set(2, "good")
+    theirs.rate("Bo", {40: "round"})
+    with pytest.raises(CytoError, match="no concept 40"):
+        merge_names(names, theirs.path)
+    for change in (
+        lambda: names.set(-4, "x"),
+        lambda: names.change([(2, "names", "good"), (40, "stars", True)]),
+        lambda: names.rate("Bo", {-1: "x"}),
+    ):
+        with pytest.raises(CytoError, match="no concept"):
+            change()
+    assert path.read_bytes() == before
+    assert names.annotations() == ConceptNames("aaa", SHIPPED, path).annotations()
+
+
+def test_what_could_not_be_read_again_is_not_written(path):
+    ConceptNames("aaa", {}, path).set(1, "mine")
+    before = path.read_bytes()
+    content = _name_file.read(path)
+    content["names"]["aaa"]["-4"] = "x"
+    with pytest.raises(CytoError, match="left as it is"):
+        _name_file.write(path, content)
+    assert path.read_bytes() == before
+
+
+def test_files_that_say_nothing_are_merged(path, tmp_path):
+    silent = export_names(ConceptNames("aaa", {}, path), tmp_path / "silent.json")
+    merged = merge_files([silent, silent], tmp_path / "both.json")
+    assert [each.added for each in merged.values()] == [0]
+    assert ConceptNames("aaa", path=tmp_path / "both.json").annotations() == {}
 
 
 # --- raters ---------------------------------------------------------------------------

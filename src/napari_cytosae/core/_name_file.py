@@ -9,18 +9,29 @@ next change.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import os
+from pathlib import Path
+from typing import Any
+
+import platformdirs
 
 from napari_cytosae.core.files import atomic_file
 from napari_cytosae.core.types import CytoError
 
-if TYPE_CHECKING:
-    from pathlib import Path
+HOME_VARIABLE = "CYTOSAE_HOME"
+"""Environment variable with the folder for the user's data, in place of the default."""
 
 SCHEMA = 2
 
 FIELDS: dict[str, Any] = {"names": "", "tags": [], "notes": "", "stars": False}
 """What is kept for each concept, and its value where nothing is."""
+
+
+def default_path() -> Path:
+    """The file with the names of all SAEs that this user has named concepts of."""
+    home = os.environ.get(HOME_VARIABLE)
+    folder = Path(home) if home else platformdirs.user_data_path("napari-cytosae", False)
+    return folder / "concept_names.json"
 
 
 def empty() -> dict[str, Any]:
@@ -62,12 +73,34 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
     Raises
     ------
+    CytoError
+        If `read` would refuse it: the former file stays.
     OutputError
         If it cannot be written.
     """
+    if not _is_valid(content):
+        raise CytoError(
+            f"{path} was left as it is: what is to be kept there is no file of names."
+        )
     with atomic_file(path) as temporary:
         text = json.dumps(content, indent=1, ensure_ascii=False)
         temporary.write_text(text, encoding="utf-8")
+
+
+def last_standing(content: dict[str, Any], sae: str) -> list[dict[str, Any]]:
+    """The last step of an SAE's history that was not taken back; empty without one."""
+    standing: list[int] = []
+    steps: dict[int, list[dict[str, Any]]] = {}
+    for entry in content["history"]:
+        if entry["sae"] == sae and "conflict" not in entry:
+            steps.setdefault(entry["step"], []).append(entry)
+    for step in sorted(steps):
+        undone = steps[step][0].get("undo")
+        if undone is None:
+            standing.append(step)
+        elif undone in standing:
+            standing.remove(undone)
+    return steps[standing[-1]] if standing else []
 
 
 def _damaged(path: Path) -> CytoError:
@@ -104,10 +137,15 @@ def _is_field(value: Any, kind: type) -> bool:
     """Whether it is {sae or rater: {concept: value}} with values of one kind."""
     return isinstance(value, dict) and all(
         isinstance(own, dict)
-        and all(key.isdigit() and isinstance(item, kind) for key, item in own.items())
+        and all(_is_concept(key) and isinstance(item, kind) for key, item in own.items())
         and (kind is not list or all(isinstance(t, str) for v in own.values() for t in v))
         for own in value.values()
     )
+
+
+def _is_concept(key: str) -> bool:
+    """Whether a key is the number of a concept, as we write it."""
+    return key.isascii() and key.isdigit()
 
 
 def _is_change(entry: Any) -> bool:

@@ -5,12 +5,9 @@ Names, tags, notes and stars are kept for each SAE, with their history.
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import platformdirs
 
 from napari_cytosae.core import _name_file
 from napari_cytosae.core._annotation import (
@@ -21,22 +18,13 @@ from napari_cytosae.core._annotation import (
     clean_name,
 )
 from napari_cytosae.core._name_file import FIELDS
+from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     Change = tuple[int, str, Any]
     """Concept, field and new value."""
-
-HOME_VARIABLE = "CYTOSAE_HOME"
-"""Environment variable with the folder for the user's data, in place of the default."""
-
-
-def names_path() -> Path:
-    """The file with the names of all SAEs that this user has named concepts of."""
-    home = os.environ.get(HOME_VARIABLE)
-    folder = Path(home) if home else platformdirs.user_data_path("napari-cytosae", False)
-    return folder / "concept_names.json"
 
 
 class ConceptNames:
@@ -52,7 +40,9 @@ class ConceptNames:
     shipped : mapping from concept to name, optional
         The SAE's own; the user's win.
     path : path-like, optional
-        Default `names_path`.
+        Default `default_path`.
+    d_sae : int, optional
+        How many concepts the SAE has; no other is named. None where it is not known.
 
     Raises
     ------
@@ -66,9 +56,11 @@ class ConceptNames:
         sae_sha256: str,
         shipped: Mapping[int, str] | None = None,
         path: Path | str | None = None,
+        d_sae: int | None = None,
     ) -> None:
         self.sae_sha256 = sae_sha256
-        self.path = Path(path) if path else names_path()
+        self.path = Path(path) if path else _name_file.default_path()
+        self.d_sae = d_sae
         self._shipped = dict(shipped or {})
         self._own: dict[str, dict[int, Any]] = {}
         self._as_shipped = {c: Annotation(name) for c, name in self._shipped.items()}
@@ -120,6 +112,21 @@ class ConceptNames:
             if entry["sae"] == self.sae_sha256 and concept in (None, entry["concept"])
         ]
 
+    def require(self, concepts: Iterable[int]) -> None:
+        """Check that the SAE has all these concepts, before anything is said of them.
+
+        Raises
+        ------
+        CytoError
+            If one is below 0, or beyond the last one where that is known.
+        """
+        for concept in concepts:
+            if concept < 0 or (self.d_sae is not None and concept >= self.d_sae):
+                last = "on" if self.d_sae is None else f"to {self.d_sae - 1}"
+                raise CytoError(
+                    f"There is no concept {concept}: this SAE's are numbered from 0 {last}."
+                )
+
     # --- changing ---------------------------------------------------------------------
 
     def set(self, concept: int, name: str) -> str:
@@ -167,11 +174,17 @@ class ConceptNames:
             Field is ``names``, ``tags``, ``notes`` or ``stars``.
         **remarks
             Kept with them in the history, for example where they came from.
+
+        Raises
+        ------
+        CytoError
+            As `require`, or if the file is damaged; nothing is changed then.
         """
         content = _name_file.read(self.path)
         cleaned = [
             (c, field, self._cleaned(c, field, value)) for c, field, value in changes
         ]
+        self.require(c for c, *_ in cleaned)
         if self._apply(content, cleaned, remarks):
             _name_file.write(self.path, content)
         self._keep(content)
@@ -202,22 +215,9 @@ class ConceptNames:
             The changes taken back, as in `history`; empty where there is none.
         """
         content = _name_file.read(self.path)
-        standing: list[int] = []
-        steps: dict[int, list[dict[str, Any]]] = {}
-        for entry in content["history"]:
-            if entry["sae"] == self.sae_sha256 and "conflict" not in entry:
-                steps.setdefault(entry["step"], []).append(entry)
-        for step in sorted(steps):
-            undone = steps[step][0].get("undo")
-            if undone is None:
-                standing.append(step)
-            elif undone in standing:
-                standing.remove(undone)
-        if not standing:
-            return []
-        last = steps[standing[-1]]
+        last = _name_file.last_standing(content, self.sae_sha256)
         back = [(e["concept"], e["field"], e["old"]) for e in reversed(last)]
-        if not self._apply(content, back, {"undo": standing[-1]}):
+        if not back or not self._apply(content, back, {"undo": last[0]["step"]}):
             return []
         _name_file.write(self.path, content)
         self._keep(content)
@@ -290,6 +290,7 @@ class ConceptNames:
 
         A label may be several tags, with ``; `` between them.
         """
+        self.require(labels)
         rater = clean_name(rater)
         content = _name_file.read(self.path)
         own = content["ratings"].setdefault(self.sae_sha256, {}).setdefault(rater, {})

@@ -122,8 +122,8 @@ def inspect(path: Path | str) -> BackboneInfo | SaeInfo:
     return source.backbone().info if source.role == "backbone" else source.sae().info
 
 
-def read_names(path: Path | str) -> tuple[str, dict[int, str]]:
-    """The sha256 of an SAE and the concept names in its file, without its weights.
+def read_names(path: Path | str) -> tuple[SaeInfo, dict[int, str]]:
+    """What an SAE is and the concept names in its file, without its weights.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def read_names(path: Path | str) -> tuple[str, dict[int, str]]:
         As `open_sae`; NaN and Inf are not looked for.
     """
     file = _Source.open(path, "sae").sae()
-    return file.info.sha256, file.names
+    return file.info, file.names
 
 
 def convert(source: Path | str, target: Path | str) -> BackboneInfo | SaeInfo:

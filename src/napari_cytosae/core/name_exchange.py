@@ -97,7 +97,8 @@ def merge_names(names: ConceptNames, path: Path | str) -> Merged:
     Raises
     ------
     CytoError
-        If the file is damaged, is no such file, or holds words about other SAEs only.
+        If the file is damaged, is no such file, holds words about other SAEs only, or
+        speaks of concepts that this one does not have; nothing is taken over then.
     """
     path = Path(path)
     if not path.is_file():
@@ -107,6 +108,7 @@ def merge_names(names: ConceptNames, path: Path | str) -> Merged:
         if path.suffix.lower() == ".csv"
         else _read_json(path, names.sae_sha256)
     )
+    names.require(c for said in (*theirs.values(), *ratings.values()) for c in said)
     changes: list[Change] = []
     conflicts: list[tuple[int, str, str, str]] = []
     for field, values in theirs.items():
@@ -199,6 +201,8 @@ def _common_sae(files: Sequence[Path]) -> str:
             raise CytoError(f"There is no file {path}: check the path.")
         if not _is_table(path):
             found = _saes_of(path)
+            if not found:
+                raise CytoError(f"{path.name} says nothing of any SAE: leave it out.")
             common = found if common is None else common & found
     if common is None:
         return ""
@@ -209,11 +213,11 @@ def _common_sae(files: Sequence[Path]) -> str:
 
 
 def _saes_of(path: Path) -> set[str]:
-    """Of which SAEs a file says anything."""
+    """Of which SAEs a file says anything; where it says nothing, those it is meant for."""
     content = _name_file.read(path)
-    return {
-        sae for field in (*FIELDS, "ratings") for sae, own in content[field].items() if own
-    }
+    fields = [content[field] for field in (*FIELDS, "ratings")]
+    said = {sae for field in fields for sae, own in field.items() if own}
+    return said or {sae for field in fields for sae in field}
 
 
 def _labels(said: Mapping[str, Mapping[int, Any]]) -> dict[int, str]:
@@ -248,11 +252,13 @@ def _read_json(
 def _read_csv(path: Path) -> tuple[dict[str, dict[int, Any]], dict[str, dict[int, str]]]:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        concepts = table["concept"].astype(int).tolist()
+        concepts = [int(text) for text in table["concept"]]
+        if min(concepts, default=0) < 0:
+            raise ValueError("a number below 0")
     except (KeyError, ValueError, OSError) as error:
         raise CytoError(
             f"{path.name} is no table of names: it needs the columns "
-            f"{', '.join(NAME_COLUMNS)}, with whole numbers in the first."
+            f"{', '.join(NAME_COLUMNS)}, with whole numbers from 0 on in the first."
         ) from error
     columns = {
         key: table[key].tolist() if key in table else [""] * len(table)

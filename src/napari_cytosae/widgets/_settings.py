@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSettings
 
-from napari_cytosae.core._names import names_path
+from napari_cytosae.core._name_file import default_path
 from napari_cytosae.core.types import EXTRAS
 from napari_cytosae.widgets.concept_model import OPTIONAL
 
@@ -24,7 +24,7 @@ class PanelSettings:
     """
 
     def __init__(self, panel: ConceptsPanel) -> None:
-        path = names_path().with_name(FILE)
+        path = default_path().with_name(FILE)
         self._store = QSettings(str(path), QSettings.Format.IniFormat)
         panel.table.show_columns(self._read("columns", OPTIONAL))
         panel.tools.set_extras(self._read("extras", tuple(EXTRAS)))

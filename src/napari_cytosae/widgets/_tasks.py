@@ -157,7 +157,8 @@ def load(choice: ModelChoice) -> Generator[Progress, None, tuple[Models, Concept
         device=choice.device,  # type: ignore[arg-type]
         precision=choice.precision,  # type: ignore[arg-type]
     )
-    return models, ConceptNames(models.sae_info.sha256, models.names)
+    sae = models.sae_info
+    return models, ConceptNames(sae.sha256, models.names, d_sae=sae.d_sae)
 
 
 def encode_cells(
