@@ -119,6 +119,7 @@ def passport_of(
         here,
         place,
         grids[0],
+        activations.strongest(concept),
         [crop for each in filled for crop in each.crops.images],
         [
             f"cell {cell}" if one else f"{each.image.name}, cell {cell}"

@@ -158,11 +158,12 @@ def patches_frame(results: Written) -> pd.DataFrame:
 
 def _measured(results: Written) -> dict[str, list[float]]:
     """Strongest patch of each chosen concept, for each row of the cells' table."""
-    position = {int(cell): i for i, cell in enumerate(results.encoded.cell_ids)}
-    rows = [position.get(int(cell)) for cell in results.cells.table["cell_id"]]
+    encoded, cells = results.encoded, results.cells.table["cell_id"]
     return {
-        results.title(concept): [
-            float("nan") if row is None else float(overlay.grids[row].max()) for row in rows
-        ]
-        for concept, overlay in results.overlays.items()
+        results.title(concept): pd.Series(
+            encoded.activations.strongest(concept), encoded.cell_ids
+        )
+        .reindex(cells)
+        .tolist()
+        for concept in results.overlays
     }

@@ -44,6 +44,9 @@ class Passport:
         Its row of `core.concepts.location`.
     grids : ndarray of float32, (n, grid, grid), optional
         Its activation in the patches of all cells.
+    strength : ndarray of float32, (n,), optional
+        Of each cell its `ConceptActivations.max`, as it is called everywhere; given with
+        `grids`, which are computed anew of kept tokens and differ in the last digits.
     crops : sequence of ndarray of uint8, (h, w, 3)
         The cells, in the order of `grids`.
     titles : sequence of str
@@ -64,6 +67,7 @@ class Passport:
     statistics: pd.Series[Any] | None = None
     location: pd.Series[Any] | None = None
     grids: Float32Array | None = None
+    strength: Float32Array | None = None
     crops: Sequence[UInt8Array] = ()
     titles: Sequence[str] = ()
     catalogues: Mapping[str, Catalogue] = field(default_factory=dict)
@@ -77,8 +81,8 @@ def passport_page(passport: Passport) -> str:
     said = passport.annotation
     title = f"Concept {passport.concept} {said.name}".rstrip()
     parts = [_words(said)]
-    if passport.grids is not None:
-        parts.append(_cells(passport.grids, passport.crops, passport.titles))
+    if passport.grids is not None and passport.strength is not None:
+        parts.append(_cells(passport, passport.grids, passport.strength))
     if passport.statistics is not None:
         numbers = html.facts(_named(passport.statistics))
         parts.append(html.section("In these cells", numbers))
@@ -114,8 +118,8 @@ def _words(said: Annotation) -> str:
     return html.paragraph("\n".join(lines))
 
 
-def _cells(grids: Float32Array, crops: Sequence[UInt8Array], titles: Sequence[str]) -> str:
-    strength = grids.max(axis=(1, 2), initial=0)
+def _cells(passport: Passport, grids: Float32Array, strength: Float32Array) -> str:
+    crops = passport.crops
     order = np.argsort(-strength, kind="stable")
     order = order[strength[order] > 0][:SHOWN_CELLS]
     if not len(order):
@@ -124,7 +128,7 @@ def _cells(grids: Float32Array, crops: Sequence[UInt8Array], titles: Sequence[st
     pictures = [
         html.picture(
             drawn_crop(crops[int(i)], grids[i], OVERLAY_COLOURS[0], vmax, _THUMBNAIL_PX),
-            f"{titles[i]}: {strength[i]:.2f}",
+            f"{passport.titles[i]}: {strength[i]:.2f}",
         )
         for i in order
     ]

@@ -74,7 +74,7 @@ def _methods(results: Written) -> str:
 
 def _concept(results: Written, shown: FigureConcept) -> str:
     grids = shown.overlay.grids
-    strength = grids.max(axis=(1, 2), initial=0)
+    strength = results.encoded.activations.strongest(shown.concept)
     order = np.argsort(-strength, kind="stable")[:_CELLS_SHOWN]
     thumbnails = [
         html.picture(

@@ -377,6 +377,11 @@ class ConceptActivations:
     def __len__(self) -> int:
         return int(self.n_patches.shape[0])
 
+    def strongest(self, concept: int) -> Float32Array:
+        """A concept's column of `max`: its strongest patch in each cell, (n,)."""
+        found: Float32Array = self.max[:, [concept]].toarray().ravel()
+        return found
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
