@@ -74,6 +74,18 @@ def test_a_folder_is_replaced_whole(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["results"]
 
 
+def test_what_a_folder_keeps_moves_along(tmp_path):
+    folder = tmp_path / "results"
+    (folder / "mine").mkdir(parents=True)
+    (folder / "mine" / "note.txt").write_text("mine")
+    (folder / "old.csv").write_text("old")
+    with atomic_folder(folder, ["mine"]) as temporary:
+        (temporary / "new.csv").write_text("new")
+    assert {p.name for p in folder.iterdir()} == {"mine", "new.csv"}
+    assert (folder / "mine" / "note.txt").read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == ["results"]
+
+
 def test_a_failure_keeps_the_former_folder(tmp_path):
     folder = tmp_path / "results"
     folder.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -58,6 +59,37 @@ def test_everything_comes_back_to_the_bit(saved, tmp_path):
     assert session.images[3].cells is None
     write(tmp_path / "s", session)  # over the former one
     assert load_session(tmp_path / "s").view == saved.view
+
+
+def test_what_is_not_the_sessions_own_stays(saved, tmp_path):
+    folder = write(tmp_path / "s", saved)
+    (folder / "notes.txt").write_text("mine")
+    (folder / "export").mkdir()
+    (folder / "export" / "concepts.csv").write_text("concept")
+    (folder / "names.json").write_text("{}")  # the session's: written anew by who saves
+    write(folder, replace(saved, images=saved.images[:2], view={"choice": "new"}))
+    assert {path.name for path in folder.iterdir()} == {
+        *("session.json", "1", "2", "notes.txt", "export")
+    }
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "export" / "concepts.csv").read_text() == "concept"
+    assert load_session(folder).view == {"choice": "new"}
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+    # Within the folder of an image nothing can be kept: it is said.
+    (folder / "2" / "figure.png").write_text("mine")
+    with pytest.raises(OccupiedError, match=r"2 holds files that are not the session's"):
+        write(folder, saved)
+    assert (folder / "2" / "figure.png").read_text() == "mine"
+    assert load_session(folder).view == {"choice": "new"}
+    one = write(folder, replace(saved, images=saved.images[:1]))
+    assert (one / "2" / "figure.png").read_text() == "mine"
+
+
+def test_a_session_of_another_program_is_not_replaced(saved, tmp_path):
+    (tmp_path / "session.json").write_text('{"schema": 2, "tabs": []}')
+    with pytest.raises(OccupiedError, match="other files"):
+        write(tmp_path, saved)
+    assert (tmp_path / "session.json").read_text() == '{"schema": 2, "tabs": []}'
 
 
 def assert_same(back, saved):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from napari_cytosae.core.types import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 # Read once, here: it can be read only by setting it, for the whole process.
 _UMASK = os.umask(0)
@@ -72,8 +72,15 @@ def require_writable(path: Path | str) -> None:
 
 
 @contextmanager
-def atomic_folder(path: Path | str) -> Iterator[Path]:
+def atomic_folder(path: Path | str, keep: Iterable[str] = ()) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; it replaces `path` when the block succeeds.
+
+    Parameters
+    ----------
+    path : path-like
+        Of the folder.
+    keep : iterable of str
+        Names in the former folder that move to the new one, which has none of them.
 
     Raises
     ------
@@ -94,9 +101,12 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
                 temporary.replace(path)
             except OSError:
                 (old / path.name).replace(path)
-                raise
-            finally:
                 shutil.rmtree(old, ignore_errors=True)
+                raise
+            # Were one not to move, the former folder would stay, beside the new one.
+            for name in keep:
+                (old / path.name / name).replace(path / name)
+            shutil.rmtree(old, ignore_errors=True)
         else:
             temporary.replace(path)
     except OSError as error:

@@ -18,7 +18,6 @@ import pandas as pd
 import tifffile
 
 from napari_cytosae.core.crops import cut
-from napari_cytosae.core.export import cells_frame, write_csv, write_labels
 from napari_cytosae.core.files import atomic_folder
 from napari_cytosae.core.types import (
     Cells,
@@ -36,6 +35,14 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 FILE = "session.json"
+NAMES_FILE = "names.json"
+"""Written beside it by who saves, see `core.name_exchange`."""
+
+IMAGE_FILES = frozenset(
+    ("image.tif", "cells.tif", "nuclei.tif", "cells.csv", "encoded.npz")
+)
+"""What the folder of an image may hold."""
+
 SCHEMA = 2
 _PARTS = ("n_patches", "max", "mean", "mean_with_cls", "cls")
 
@@ -87,6 +94,8 @@ def save_session(
 ) -> Generator[Progress, None, Path]:
     """Write a session; a former one there is replaced when the new one is complete.
 
+    What else lies in the folder is left there.
+
     Yields
     ------
     Progress
@@ -95,11 +104,17 @@ def save_session(
     Raises
     ------
     OccupiedError, OutputError
-        If the folder holds other files, or cannot be written.
+        If the folder holds other files and no session, others where the session's are to
+        go, or cannot be written.
     """
     folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE).is_file():
-        raise OccupiedError(f"{folder} holds other files: choose an empty folder.")
+    others = _others(folder)
+    numbers = {str(number) for number in range(1, len(saved.images) + 1)}
+    if in_the_way := sorted(numbers.intersection(others)):
+        raise OccupiedError(
+            f"{folder / in_the_way[0]} holds files that are not the session's: move them "
+            "elsewhere, or choose another folder."
+        )
     images: list[dict[str, Any]] = []
     about: dict[str, Any] = {
         "schema": SCHEMA,
@@ -108,7 +123,7 @@ def save_session(
         "view": saved.view,
         "images": images,
     }
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, others) as temporary:
         for done, each in enumerate(saved.images):
             yield Progress("Saving the session", done, len(saved.images), "images")
             place = temporary / str(done + 1)
@@ -119,8 +134,36 @@ def save_session(
     return folder
 
 
+def _others(folder: Path) -> list[str]:
+    """What lies in the folder of a session and is not the session's own."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return []
+    if not _is_session(folder):
+        raise OccupiedError(f"{folder} holds other files: choose an empty folder.")
+    return [each.name for each in folder.iterdir() if not _is_own(each)]
+
+
+def _is_session(folder: Path) -> bool:
+    try:
+        about = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(about, dict) and {"schema", "view", "sae_sha256"} <= set(about)
+
+
+def _is_own(entry: Path) -> bool:
+    """Whether something in a session's folder was written by `save_session`."""
+    if not entry.is_dir():
+        return entry.name in (FILE, NAMES_FILE)
+    files = {each.name for each in entry.iterdir() if not each.name.startswith(".")}
+    return entry.name.isdigit() and "image.tif" in files and files <= IMAGE_FILES
+
+
 def _write(place: Path, saved: SavedImage) -> dict[str, Any]:
     """Write the files of one image; what ``session.json`` says of it."""
+    # Reading does without: export brings anndata along.
+    from napari_cytosae.core.export import cells_frame, write_csv, write_labels
+
     image, cells = saved.image, saved.cells
     about: dict[str, Any] = {
         "image": {"name": image.name, "sha256": image.sha256, "notes": image.notes},

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from napari_cytosae.core.session_file import SavedImage, SavedSession
     from napari_cytosae.session import Session
 
-NAMES_FILE = "names.json"
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Opened:
@@ -100,7 +98,7 @@ def save(
     """Write a session and what is said of its concepts."""
     yield Progress("Saving the session", 0, 0)
     from napari_cytosae.core.name_exchange import export_names
-    from napari_cytosae.core.session_file import save_session
+    from napari_cytosae.core.session_file import NAMES_FILE, save_session
 
     yield from save_session(folder, saved)
     if names is not None:
@@ -112,7 +110,7 @@ def open_session(folder: Path) -> Generator[Progress, None, Opened]:
     """Read a session and load its models; activations of other models are let go."""
     yield Progress("Opening the session", 0, 0)
     from napari_cytosae.core.name_exchange import merge_names
-    from napari_cytosae.core.session_file import load_session
+    from napari_cytosae.core.session_file import NAMES_FILE, load_session
     from napari_cytosae.widgets import _tasks
 
     saved = load_session(folder)
