@@ -65,16 +65,6 @@ class Stain:
         """Green and blue density: what red cells are seen by."""
         return self.density[..., 1] + np.float32(0.5) * self.density[..., 2]
 
-    @property
-    def nuclear(self) -> Float32Array:
-        """What parts nucleus from cytoplasm best.
-
-        Less blue goes off than in `basic`, because dense nuclei saturate it.
-        """
-        red, green, blue = np.moveaxis(self.density, -1, 0)
-        nuclear: Float32Array = red + green - np.float32(0.6) * blue
-        return nuclear
-
 
 def shrink(rgb: UInt8Array | Float32Array, factor: int) -> Float32Array:
     """Average blocks of `factor` x `factor` pixels (H, W, C); a rest at the edge is cut."""

@@ -13,8 +13,10 @@ from skimage.morphology import convex_hull_image, disk
 from skimage.segmentation import relabel_sequential, watershed
 
 from napari_cytosae.core._distance import distance
+from napari_cytosae.core._nucleus import LOBE_UM2, refined_nuclei
 from napari_cytosae.core._otsu import otsu
 from napari_cytosae.core._ray import Ray
+from napari_cytosae.core._specks import without_holes
 from napari_cytosae.core._split import split
 from napari_cytosae.core._window import around
 
@@ -31,11 +33,9 @@ _SPREAD_FLOOR = 0.13
 """Least basic-dye density of a burst nucleus, its clumps and gaps smoothed over."""
 _SPREAD_NUCLEUS_UM2 = 60.0
 """Smallest nucleus that may be paler than the others in view: a smudge, no platelets."""
-_LOBE_UM2 = 2.0
 _LOBE_GAP_UM = 1.6
 _LOBE_GAP = 0.5
 """Share of its width that a lobe reaches out to the next where the scale is unknown."""
-_HOLE_UM2 = 2.0
 _CELL_UM2 = 330.0
 """Largest white cell on a smear: a monocyte or blast spread to 20 um."""
 _CONVEX = 0.92
@@ -116,40 +116,7 @@ def white_cells(stained: Stain, um: float) -> tuple[Int32Array, Int32Array]:
     if not seeds.any():
         return seeds, seeds.copy()
     labels = _joined(_cytoplasm(stained, seeds, um), um)
-    return labels, _refined_nuclei(stained, labels, seeds > 0, um)
-
-
-def _refined_nuclei(
-    stained: Stain, labels: Int32Array, seeds: BoolArray, um: float
-) -> Int32Array:
-    """Nucleus of each cell: the denser class of its own pixels (Otsu)."""
-    nuclei = np.zeros_like(labels)
-    for i, box in enumerate(ndi.find_objects(labels), 1):
-        if box is None:
-            continue  # type: ignore[unreachable]  # ids may have gaps
-        own = labels[box] == i
-        density = ndi.gaussian_filter(stained.nuclear[box], 0.25 / um)
-        dense = own & (density > otsu(density[own]))
-        core = density[seeds[box] & own]
-        if core.size:
-            # A naked nucleus has no second class to part from.
-            bulk = own & (density > 0.6 * np.median(core))
-            if bulk.sum() > 0.93 * own.sum():
-                dense = bulk
-        dense = _without_holes(dense, _HOLE_UM2 / um**2) & own
-        nuclei[box][_without_specks(dense, _LOBE_UM2 / um**2)] = i
-    return nuclei
-
-
-def _without_holes(mask: BoolArray, area: float) -> BoolArray:
-    return ~_without_specks(~mask, area)
-
-
-def _without_specks(mask: BoolArray, area: float) -> BoolArray:
-    parts, _ = ndi.label(mask)
-    large = np.bincount(parts.ravel()) >= area
-    large[0] = False
-    return large.take(parts)
+    return labels, refined_nuclei(stained, labels, seeds > 0, um)
 
 
 def _joined(labels: Int32Array, um: float) -> Int32Array:
@@ -177,7 +144,7 @@ def _nuclei(mask: BoolArray, um: float) -> Int32Array:
     """Seeds: connected lobes, grouped into nuclei."""
     lobes = label(mask)
     areas = np.bincount(lobes.ravel())
-    keep = areas * um**2 >= _LOBE_UM2
+    keep = areas * um**2 >= LOBE_UM2
     keep[0] = False
     if not keep.any():
         return np.zeros(mask.shape, np.int32)
@@ -225,7 +192,7 @@ def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
                 odds = np.minimum(odds, _odds(colour[window], own, um, blood, ring))
         score[window] = np.maximum(score[window], odds)
     cell = (score > 0) & ~stained.void | nucleus
-    cell = _without_holes(cell, 10 / um**2)
+    cell = without_holes(cell, 10 / um**2)
     thin = disk(max(1, round(1.3 / um)))
     cell = ndi.binary_opening(cell, thin) | nucleus
     parts, _ = ndi.label(cell)
