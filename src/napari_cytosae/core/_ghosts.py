@@ -45,7 +45,7 @@ def with_ghosts(
     stained : Stain
         Of the image.
     labels : ndarray of int32, (H, W)
-        Red cells.
+        Red cells, ids 1 to n.
     other : ndarray of bool, (H, W)
         What is no red cell.
     um : float
@@ -64,6 +64,9 @@ def with_ghosts(
     parts = label(rim).astype(np.int32)
     large = np.bincount(parts.ravel()) > _RIM * _AREA[0] * typical
     large &= ~cut(parts, len(large))
+    large[0] = False
+    if not large.any():
+        return labels
     labels = labels.copy()
     new = len(shape.area)
     boxes = ndi.find_objects(parts)

@@ -8,12 +8,12 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.morphology import convex_hull_image
 
-from napari_cytosae.core._shape import consecutive, shapes
-from napari_cytosae.core._window import dilated, opened
+from napari_cytosae.core._shape import shapes
+from napari_cytosae.core._window import around, dilated, opened
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
-    from napari_cytosae.core.types import BoolArray, Int32Array
+    from napari_cytosae.core.types import BoolArray, Float32Array, Int32Array
 
 _GREY = 0.7
 """Least share of the green density that a grey thing has in red and in blue, too; red cells
@@ -29,10 +29,20 @@ def hidden_mask(stained: Stain, um: float) -> BoolArray:
 
     They are grey however faint, or have a colour that no dye gives.
     """
-    red, green, blue = (
-        ndi.gaussian_filter(stained.density[..., c], 0.3 / um) for c in range(3)
-    )
-    grey = (np.minimum(red, blue) > _GREY * green) & (green > max(0.04, 4 * stained.noise))
+
+    def smooth(plane: Float32Array) -> Float32Array:
+        smoothed: Float32Array = ndi.gaussian_filter(plane, 0.3 / um)
+        return smoothed
+
+    red, green, blue = np.moveaxis(stained.density, -1, 0)
+    dark = smooth(green)
+    least = np.float32(_GREY) * dark
+    grey = (smooth(red) > least) & (dark > max(0.04, 4 * stained.noise))
+    # Blood lets red light through: what is left to look at is little, if anything.
+    if grey.any():
+        box = ndi.find_objects(grey.astype(np.int8))[0]
+        wide = around(box, int(4 * 0.3 / um + 0.5))
+        grey[wide] &= smooth(blue[wide]) > least[wide]
     grey = opened(grey | stained.foreign, max(1, round(0.4 / um)))
     return dilated(grey, max(1, round(0.6 / um)))
 
@@ -48,13 +58,20 @@ def completed(labels: Int32Array, hidden: BoolArray, typical: float) -> Int32Arr
         What cannot be seen.
     typical : float
         Area of a cell in pixels: pieces are of one if it is convex and no larger than one.
+
+    Returns
+    -------
+    ndarray of int32, (H, W)
+        A cell has the id of one of its pieces; those of the others are free.
     """
     if not hidden.any() or not labels.any():
         return labels
-    labels = labels.copy()
-    shape = shapes(labels)
     touched = np.unique(labels[dilated(hidden, 2)])
     touched = touched[touched > 0]
+    if not touched.size:
+        return labels
+    labels = labels.copy()
+    shape = shapes(labels)
     place = np.column_stack([shape.y, shape.x])[touched]
     apart = np.hypot(*(place[:, None] - place[None]).transpose(2, 0, 1))
     near = np.argwhere(np.triu(apart < 2 * np.sqrt(typical / np.pi)))
@@ -71,14 +88,17 @@ def completed(labels: Int32Array, hidden: BoolArray, typical: float) -> Int32Arr
         pieces = np.isin(inside, ids)
         if pieces.sum() > _LARGEST * typical:
             continue
+        free = hidden[box] & (inside == 0)
+        if len(ids) == 1 and not free.any():
+            continue
         hull = convex_hull_image(pieces)
-        whole = pieces | (hull & hidden[box] & (inside == 0))
+        whole = pieces | (hull & free)
         if whole.sum() > _LARGEST * typical or whole.sum() < _CONVEX * hull.sum():
             continue
         inside[whole] = ids[0]
         boxes[ids[0] - 1] = box
         root[np.isin(root, ids)] = ids[0]
-    return consecutive(labels)[1]
+    return labels
 
 
 def _around(boxes: list[tuple[slice, ...]]) -> tuple[slice, ...]:
