@@ -271,3 +271,17 @@ def test_names(full):
     full.naming.rename(8, "rim")
     assert full.naming.title_of(8) == "8 rim"
     assert changes == [1]
+
+
+def test_what_is_shown_last_lies_over_the_others(full, heard):
+    full.overlays.show(8)
+    full.overlays.restyle(7, Look(visible=False))
+    assert full.overlays.front == 8
+    heard.clear()
+    assert full.overlays.show(7)
+    assert full.overlays.front == 7
+    assert full.overlays.slots[0].visible
+    assert [o.concept for o in full.overlays.slots if o] == [7, 8]
+    assert [what for what, _ in heard] == ["overlays"]
+    assert full.overlays.show(8)
+    assert (full.overlays.front, len(heard)) == (8, 2)

@@ -25,6 +25,7 @@ class Overlays:
 
     def __init__(self) -> None:
         self._ticked = _NOTHING
+        self._front: int | None = None
         self._allowed = False
 
     @property
@@ -37,22 +38,32 @@ class Overlays:
         """As `slots`, also while there is nothing to be shown."""
         return self._ticked
 
+    @property
+    def front(self) -> int | None:
+        """The concept that was shown last, which lies over the others; None at first."""
+        return self._front
+
     def slot_of(self, concept: int) -> int | None:
         """The slot that shows a concept, or None."""
         return slot_of(self.slots, concept)
 
     def show(self, concept: int, slot: int | None = None) -> bool:
-        """Lay a concept over the slide; False when all slots are taken.
+        """Lay a concept over the slide and all others; False when all slots are taken.
 
         `slot`, and so the colour, is the first free one by default; what a given one holds
         makes room.
         """
-        if slot is None and self.slot_of(concept) is not None:
-            return True
-        if slot is None and None not in self._ticked:
+        there = slot_of(self._ticked, concept)
+        if slot is None and there is None and None not in self._ticked:
             return False
-        chosen = self._ticked.index(None) if slot is None else slot
-        self._set(placed(self._ticked, concept, chosen))
+        moved, self._front = self._front != concept, concept
+        if slot is None and there is not None:
+            shown = self._restyled(concept, Look(visible=True))
+        else:
+            chosen = self._ticked.index(None) if slot is None else slot
+            shown = placed(self._ticked, concept, chosen)
+        if not self._set(shown) and moved:
+            self.announce()
         return True
 
     def put(self, slot: int, overlay: Overlay) -> None:
@@ -68,10 +79,7 @@ class Overlays:
 
     def restyle(self, concept: int, look: Look) -> None:
         """Change how a shown concept looks."""
-        self._set(
-            look.applied_to(o) if o is not None and o.concept == concept else o
-            for o in self._ticked
-        )
+        self._set(self._restyled(concept, look))
 
     def allow(self, allowed: bool) -> None:
         """Say whether there is anything to draw; the session announces it."""
@@ -79,18 +87,26 @@ class Overlays:
 
     def forget(self) -> None:
         """Tick nothing any more; the session announces it."""
-        self._ticked = _NOTHING
+        self._ticked, self._front = _NOTHING, None
 
     def take_over(self, former: Overlays) -> None:
         """Tick what was ticked elsewhere; the session announces it."""
-        self._ticked = former._ticked
+        self._ticked, self._front = former._ticked, former._front
 
     def announce(self) -> None:
         """Send the event of a change made above."""
         self.changed.emit(self.slots)
 
-    def _set(self, overlays: Iterable[Overlay | None]) -> None:
+    def _restyled(self, concept: int, look: Look) -> Iterable[Overlay | None]:
+        return (
+            look.applied_to(o) if o is not None and o.concept == concept else o
+            for o in self._ticked
+        )
+
+    def _set(self, overlays: Iterable[Overlay | None]) -> bool:
         new = tuple(overlays)
-        if new != self._ticked:
+        changed = new != self._ticked
+        if changed:
             self._ticked = new
             self.announce()
+        return changed

@@ -339,3 +339,17 @@ def test_three_patients_of_a_class_are_enough():
     head, validation = run(heads.train(cohort(n=3, strength=9.0), repeats=1))
     assert np.isfinite(validation.p).all()
     assert head.intercept.shape == (3,)
+
+
+def test_too_few_patients_to_exclude_a_class_is_said_so():
+    """Of six, nine in ten are all: the set holds every class, however improbable."""
+    made = cohort(n=3, classes=("a", "b"), strength=9.0)
+    head, _ = run(heads.train(made, repeats=1))
+    assert head.limit == 0
+    said = heads.predict(head, made)
+    assert said["abstained"].all()
+    assert set(said["reason"]) == {
+        "the head was trained on too few patients to exclude any class"
+    }
+    undecided = heads.predict(replace(head, limit=1e-9), made)["reason"]
+    assert set(undecided) <= {"", "undecided between a and b"}

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from napari.utils import notifications
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtPdf import QPdfDocument
@@ -583,6 +584,22 @@ def test_the_passport_is_one_file(encoded, panel, until, tmp_path):
     until(lambda: (tmp_path / "three.html").exists())
     text = (tmp_path / "three.html").read_text(encoding="utf-8")
     assert "<td>fdr of 3 selected cells</td>" in text
+
+
+def test_a_file_that_is_written_is_not_replaced(
+    encoded, panel, until, tmp_path, monkeypatch
+):
+    heard = []
+    monkeypatch.setattr(notifications, "show_warning", heard.append)
+    encoded.session.focus.select_concept(panel.model.concept_at(0))
+    panel.tools.chosen.emit("passport", str(tmp_path / "first.pdf"))
+    panel.tools.chosen.emit("passport", str(tmp_path / "second.html"))
+    panel.tools.chosen.emit("stability", "")
+    until(lambda: not encoded.desk.busy)
+    assert (tmp_path / "first.pdf").exists()
+    assert not (tmp_path / "second.html").exists()
+    assert len(heard) == 2
+    assert all(text.startswith("Writing the passport is still going on") for text in heard)
 
 
 def test_the_top_of_every_ranking_is_located(encoded, panel, until, monkeypatch):

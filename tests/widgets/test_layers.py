@@ -345,6 +345,23 @@ def test_a_click_is_in_pixels_of_the_source_and_a_drag_is_none(canvas, source, v
     assert len(heard) == 2
 
 
+def test_a_cell_is_brought_into_view_as_large_as_it_can_be_looked_at(viewer):
+    """A pixel may be a thousandth of what it was in the image before."""
+    viewer.canvas.size = (480, 600)
+    layer = viewer.add_image(np.zeros((300, 400, 3), np.uint8), scale=(0.1, 0.1))
+    canvas, camera = CanvasLayers(viewer), viewer.scene.camera
+    canvas.set_source(layer)
+    for zoom, after in ((1.0, 32.0), (500.0, 32.0), (20.0, 20.0), (96.0, 96.0)):
+        camera.zoom = zoom
+        canvas.view.go_to(100.0, 200.0, 50.0)  # 5 um
+        np.testing.assert_allclose(camera.center[-2:], (10.0, 20.0))
+        assert camera.zoom == pytest.approx(after)
+    camera.zoom = 500.0
+    canvas.view.go_to(150.0, 200.0, 400.0, 0.9)
+    assert camera.zoom == pytest.approx(0.9 * 480 / 40)
+    canvas.close()
+
+
 def test_closing_leaves_no_listener(viewer, source):
     inserted = len(viewer.layers.events.inserted.callbacks)
     listeners = {n: len(e.callbacks) for n, e in source.events.emitters.items()}

@@ -185,6 +185,28 @@ def test_at_most_four_overlays_and_their_layers_are_reused(encoded, viewer, unti
     until(lambda: encoded.layers.overlays.shown_concept(0) != shown)
     assert encoded.layers.overlays.layer(0) is first
     assert len(overlays(viewer)) == 4
+    assert not encoded.strip.text
+    assert viewer.layers[-1] == first  # though its layer was there before the others
+
+
+def test_what_is_asked_for_goes_when_it_is_done(encoded, until):
+    session, strip = encoded.session, encoded.strip
+    for leave in (
+        lambda: encoded.go_to_step("models"),
+        lambda: session.focus.set_scope("image"),
+        lambda: session.focus.set_scope("wbc"),
+        lambda: encoded.concepts_panel._search.setText("7"),
+    ):
+        session.focus.set_scope("patient")
+        assert "Choose a patient in step 4" in strip.text
+        leave()
+        until(lambda: not strip.text)
+        encoded.go_to_step("concepts")
+        session.focus.set_scope("cells")
+    # What was said of something else stays.
+    encoded.desk.say("Saved it.")
+    encoded.go_to_step("cells")
+    assert strip.text == "Saved it."
 
 
 def test_selection_is_one_thing(encoded, viewer, until):

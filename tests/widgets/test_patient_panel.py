@@ -191,6 +191,19 @@ def test_a_bar_leads_to_cells_and_a_cell_to_its_slide(predicted, viewer, until):
     y0, x0, y1, x1 = image.encoded.boxes[inside]
     camera = getattr(viewer, "scene", viewer).camera
     np.testing.assert_allclose(camera.center[-2:], ((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2))
+    # Under that concept: what was ticked in step 3 lies below it, in its own colour.
+    other = next(c for c in range(LATENTS) if session.overlays.slot_of(c) is None)
+    session.overlays.show(other)
+    until(lambda: viewer.layers[-1].name == session.naming.title_of(other))
+    camera.zoom = 500.0
+    gallery.cell_activated.emit(position)
+    slot = session.overlays.slot_of(concept)
+    ours = predicted.layers.overlays.layer(slot)
+    until(lambda: viewer.layers[-1] == ours)
+    assert ours.colormap.name.startswith(f"cytosae {session.overlays.slots[slot].colour} ")
+    assert session.overlays.slot_of(other) != slot
+    # And whole: it takes a third of the canvas.
+    assert camera.zoom * (x1 - x0) == pytest.approx(min(viewer.canvas.size) / 3)
 
 
 def test_flagged_cells_are_left_out_when_they_are_hidden(predicted, until):

@@ -78,7 +78,10 @@ def predict(head: Head, barcodes: Barcodes) -> pd.DataFrame:
             why += strangeness(barcodes.facts[row], head.ranges)
         if not sets[row].any():
             why.append("no class is as likely as the training patients' own")
-        if sets[row].sum() > 1:
+        if head.limit <= 0:
+            # So few that a set of nine in ten must always hold all classes.
+            why.append("the head was trained on too few patients to exclude any class")
+        elif sets[row].sum() > 1:
             open_classes = [head.classes[i] for i in np.flatnonzero(sets[row])]
             why.append(f"undecided between {' and '.join(open_classes)}")
         reasons.append("; ".join(why))

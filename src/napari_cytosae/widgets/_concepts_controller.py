@@ -60,6 +60,7 @@ class ConceptsController:
         panel.star_clicked.connect(self._star_selected)
         panel.table.concept_selected.connect(session.focus.select_concept)
         panel.overlay.renamed.connect(self._rename_selected)
+        panel.searched.connect(desk.answered)
         panel.below.source_changed.connect(self._on_source)
         desk.busy_changed.connect(self._show_stage)
         self._connections: list[tuple[Any, Callable[..., None]]] = [
@@ -101,6 +102,7 @@ class ConceptsController:
         self._show_stage()
 
     def _on_scope(self, _: str) -> None:
+        self._desk.answered()
         # Announced after new activations too, changed or not.
         self._panel.set_scope(self._session.focus.scope)
         self._rank()
@@ -174,8 +176,9 @@ class ConceptsController:
         if missing and scope in _ASK:
             self._jobs.abandon(_LANE)
             self._panel.model.set_rows(ConceptRows.empty())
-            self._desk.say(_ASK[scope])
+            self._desk.ask(_ASK[scope])
             return
+        self._desk.answered(*_ASK.values())
         known, said = session.exploration, names.annotations()
         catalogue = next(iter(known.catalogues.values()), None)
         work = _concept_tasks.RankingWork(

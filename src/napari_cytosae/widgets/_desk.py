@@ -32,6 +32,7 @@ class Desk(QObject):
         super().__init__(parent)
         self._jobs = jobs
         self._strip = strip
+        self._asked = ""
         strip.cancel_clicked.connect(self.cancel)
 
     @property
@@ -47,7 +48,9 @@ class Desk(QObject):
         on_stopped: Callable[[tuple[Any, ...], JobError | None], None] | None = None,
         on_partial: Callable[[Any], None] | None = None,
     ) -> None:
-        """Run a job in front; does nothing while another one is there.
+        """Run a job in front; while another one is there, say that it has to wait.
+
+        The one in front is never replaced: it may be writing a file.
 
         Parameters
         ----------
@@ -62,7 +65,12 @@ class Desk(QObject):
         on_partial : callable, optional
             Takes a finished piece while the job goes on; not every one is shown.
         """
-        if self.busy:
+        running = self._jobs.running(_LANE)
+        if running is not None:
+            notifications.show_warning(
+                f"{running.title} is still going on: wait for it or cancel it, then try "
+                "again."
+            )
             return
 
         def ended(end: Ended) -> None:
@@ -102,6 +110,19 @@ class Desk(QObject):
         """Say something in the strip, unless a job is shown there."""
         if text and not self.busy:
             self._strip.show_message(text)
+
+    def ask(self, text: str) -> None:
+        """Say what is to be done first; it stands until `answered`."""
+        if not self.busy:
+            self._asked = text
+        self.say(text)
+
+    def answered(self, *texts: str) -> None:
+        """Take back what was asked, or only one of these; anything else stays."""
+        if self._asked in (texts or (self._asked,)):
+            if self._asked and self._strip.text == self._asked:
+                self._strip.show_message("")
+            self._asked = ""
 
     def fail(self, text: str, details: str = "") -> None:
         """Say what went wrong, in the strip and as a napari notification."""

@@ -152,7 +152,7 @@ class GalleryController:
         encoded = self._session.encoded
         if encoded is not None and cell_id in encoded.cell_ids:
             y0, x0, y1, x1 = encoded.boxes[list(encoded.cell_ids).index(cell_id)]
-            self._layers.go_to((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2, float(x1 - x0))
+            self._layers.view.go_to((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2, float(x1 - x0))
 
     def _frame(self) -> None:
         encoded, selection = self._session.encoded, self._session.focus.selection

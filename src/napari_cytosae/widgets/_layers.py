@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from napari_cytosae.core.types import Image as ReadImage
 
 SELECTION_COLOUR = "white"
-_CELL_PX_ON_SCREEN = 60
 
 
 class CanvasLayers:
@@ -153,7 +152,7 @@ class CanvasLayers:
         # What the viewer hands out may be a wrapper: the list has the layer.
         return next(la for la in reversed(self.images()) if la.data is image.rgb)
 
-    # --- selection and camera ---------------------------------------------------------
+    # --- selection --------------------------------------------------------------------
 
     def show_selection(self, boxes: list[tuple[float, float, float, float]]) -> None:
         """Frame crops and patches, given as ``y0, x0, y1, x1`` edges; none: no frame."""
@@ -182,22 +181,6 @@ class CanvasLayers:
                     **self.placement(),
                 )
             )
-
-    def go_to(self, y: float, x: float, size: float) -> None:
-        """Bring a place of the source image into view; zoom in only where it is tiny."""
-        if self._source is None:
-            return
-        here = np.asarray(self._source.data_to_world(self._pixel(y, x)))
-        edge = np.asarray(self._source.data_to_world(self._pixel(y, x + size)))
-        camera = self._viewer.scene.camera
-        camera.center = tuple(here[-2:])
-        on_screen = float(np.linalg.norm(edge - here)) * camera.zoom
-        if 0 < on_screen < _CELL_PX_ON_SCREEN:
-            camera.zoom *= 3 * _CELL_PX_ON_SCREEN / on_screen
-
-    def _pixel(self, y: float, x: float) -> tuple[float, ...]:
-        assert self._source is not None
-        return (*[0.0] * (self._source.ndim - 2), y, x)
 
     # --- for our own layers -----------------------------------------------------------
 

@@ -125,6 +125,12 @@ class OverlayLayers:
         tag = layer.metadata[TAG]
         tag["concept"], tag["source"] = overlay.concept, self._canvas.source_id()
 
+    def raise_(self, slot: int) -> None:
+        """Lay an overlay over the others."""
+        layer = self.layer(slot)
+        if layer is not None:
+            self._canvas.put_on_top(layer)
+
     def style(self, slot: int, overlay: Overlay) -> None:
         """Change how an overlay looks, not what it shows."""
         layer = self.layer(slot)

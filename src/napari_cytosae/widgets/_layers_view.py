@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 SIDE_PX = 1500
 """Most of each side that is previewed, a second of work, or corrected at once."""
 
+_CELL_PX_ON_SCREEN = 60
+_SHARE = 1 / 3
+"""Of the canvas that a cell takes which was too small or too large."""
+
 
 class View:
     """The camera over the source image.
@@ -70,6 +74,25 @@ class View:
         if (end - start).min() <= 1:
             return None
         return int(start[0]), int(start[1]), int(end[0]), int(end[1])
+
+    def go_to(self, y: float, x: float, size: float, share: float = _SHARE) -> None:
+        """Bring a place of the source image into view.
+
+        The zoom stays unless what is `size` px large would be tiny, or not seen whole; then
+        it takes this share of the canvas.
+        """
+        source = self._canvas.source
+        if source is None:
+            return
+        above = [0.0] * (source.ndim - 2)
+        here = np.asarray(source.data_to_world((*above, y, x)))
+        edge = np.asarray(source.data_to_world((*above, y, x + size)))
+        camera = self._viewer.scene.camera
+        camera.center = tuple(here[-2:])
+        on_screen = float(np.linalg.norm(edge - here)) * camera.zoom
+        room = float(min(self._viewer.canvas.size))
+        if on_screen > 0 and not _CELL_PX_ON_SCREEN <= on_screen <= room:
+            camera.zoom *= share * room / on_screen
 
     def _on_camera(self, event: object = None) -> None:
         self.moved.emit()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 
 _LANE = "overlay"
+_FULL = "Four concepts are shown already; untick one of them first."
 _REST_MS = 100
 """A pointer that rests on a row of the table for so long may be about to tick it.
 
@@ -44,6 +45,7 @@ class OverlaysController:
         self._layers, self._panel = layers, panel
         self._grids: dict[int, Any] = {}
         self._drawn: dict[int, tuple[int, bool]] = {}
+        self._front = session.overlays.front
         self._rest = QTimer(panel, singleShot=True, interval=_REST_MS)
         self._rest.timeout.connect(self._expect_tick)
         panel.table.entered.connect(lambda _: self._rest.start())
@@ -98,8 +100,20 @@ class OverlaysController:
                 self._layers.overlays.remove(slot)
             elif self._drawn.get(slot) == (overlay.concept, overlay.smooth):
                 self._layers.overlays.style(slot, overlay)
+        if self._front != self._session.overlays.front:
+            self._raise()
         self._show_controls()
         self._draw()
+
+    def _raise(self) -> None:
+        """Lay the concept that was shown last over the others.
+
+        Only then: the analyst may have put the layers in another order since.
+        """
+        self._front = self._session.overlays.front
+        slot = None if self._front is None else self._session.overlays.slot_of(self._front)
+        if slot is not None:
+            self._layers.overlays.raise_(slot)
 
     def _expect_tick(self) -> None:
         from napari_cytosae.core.overlay import empty_map
@@ -129,6 +143,8 @@ class OverlaysController:
         def ended(end: Ended) -> None:
             for drawn in end.value:
                 self._lay(drawn)
+            if any(drawn.concept == self._front for drawn in end.value):
+                self._raise()
 
         self._jobs.run(
             _LANE,
@@ -154,11 +170,12 @@ class OverlaysController:
         )
 
     def _show_or_hide(self, concept: int, shown: bool) -> None:
+        self._desk.answered(_FULL)
         self._session.focus.select_concept(concept)
         if not shown:
             self._session.overlays.hide(concept)
         elif not self._session.overlays.show(concept):
-            self._desk.say("Four concepts are shown already; untick one of them first.")
+            self._desk.ask(_FULL)
 
     def _toggle_selected(self) -> None:
         concept = self._session.focus.selection.concept
@@ -168,6 +185,7 @@ class OverlaysController:
     def _show_in_slot(self, slot: int) -> None:
         concept = self._session.focus.selection.concept
         if concept is not None:
+            self._desk.answered(_FULL)
             self._session.overlays.show(concept, slot)
 
     def _restyle(self, look: Look) -> None:

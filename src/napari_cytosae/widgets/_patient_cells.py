@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets.patient_panel import PatientPanel
 
 _CELLS, _LETTERS = 500, 7
+_SLIDE_SHARE = 0.95
+"""Of the canvas that a whole image takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class PatientCells:
                 session.overlays.show(place.concept, slot=0)
             session.focus.select_concept(place.concept)
         y0, x0, y1, x1 = encoded.boxes[list(encoded.cell_ids).index(place.cell_id)]
-        self._layers.go_to((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2, float(x1 - x0))
+        self._layers.view.go_to((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2, float(x1 - x0))
 
     def _show_slide(self, patient: str) -> None:
         """Let the canvas follow when another patient is chosen, where it can."""
@@ -141,7 +143,10 @@ class PatientCells:
             assert layer is not None
             self._cells.look_at(layer)
             (top, left), (bottom, right) = layer.extent.data[:, -2:]
-            self._layers.go_to((top + bottom) / 2, (left + right) / 2, right - left)
+            size = max(bottom - top, right - left)
+            self._layers.view.go_to(
+                (top + bottom) / 2, (left + right) / 2, size, _SLIDE_SHARE
+            )
         elif shown is not None:
             how = "click a cell to open its slide" if self._patients.reading else "Predict"
             self._desk.say(

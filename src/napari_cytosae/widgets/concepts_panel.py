@@ -83,6 +83,7 @@ class ConceptsPanel(QWidget):
         Show the selected concept in this slot.
     toggle_clicked, star_clicked
         Show or hide the selected concept; star it, or take its star away.
+    searched
     judged : Verdict
         On the selected cells.
     """
@@ -94,6 +95,7 @@ class ConceptsPanel(QWidget):
     slot_chosen = Signal(int)
     toggle_clicked = Signal()
     star_clicked = Signal()
+    searched = Signal()
     judged = Signal(str)
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
@@ -153,7 +155,7 @@ class ConceptsPanel(QWidget):
         self._pause.setInterval(_SEARCH_PAUSE_MS)
         self._search.textChanged.connect(lambda _: self._pause.start())
         self.model = ConceptTableModel(parent=self)
-        self._pause.timeout.connect(lambda: self.model.set_search(self._search.text()))
+        self._pause.timeout.connect(self._on_search)
         self.model.modelReset.connect(self._on_rows)
         self._keep.setCurrentIndex(self._keep.findData(_KEEP_AT_FIRST))
         self.model.set_keep(_KEEP_AT_FIRST)
@@ -294,6 +296,10 @@ class ConceptsPanel(QWidget):
         """List only these concepts, until the analyst wants all back."""
         self._all.setVisible(concepts is not None)
         self.model.set_picked(concepts)
+
+    def _on_search(self) -> None:
+        self.model.set_search(self._search.text())
+        self.searched.emit()
 
     def _on_rows(self) -> None:
         shown, there = self.model.rowCount(), self.model.count

@@ -78,6 +78,7 @@ class CytoSAEWidget(QWidget):
         self.concepts_panel = ConceptsPanel()
         self.patient_panel = PatientPanel()
         self.tabs = QTabWidget()
+        self.tabs.currentChanged.connect(lambda _: self.desk.answered())
         self._steps: list[Step] = []
         self._add_step("models", self.models_panel)
         self._add_step("cells", self.cells_panel)
