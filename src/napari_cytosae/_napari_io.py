@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 FROM_OUTLINES = {"cytosae": {"from_outlines": True}}
 """Metadata of a layer that was drawn from outlines: it ends where the last of them does."""
 
+FARTHEST = 2**20
+"""In px: no slide is that wide."""
+
 
 def write_cells(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write the cells of a Labels layer; what its features say of them goes along.
@@ -23,7 +26,7 @@ def write_cells(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     Raises
     ------
     ImageError
-        If the layer is a stack.
+        If the layer is a stack: planes of one cell would become several cells.
     OutputError
         If the file cannot be written.
     """
@@ -35,9 +38,11 @@ def write_cells(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     from napari_cytosae.core.types import Cells, ImageError, PixelSize
 
     # Of a pyramid the finest level: what is saved is what was painted.
-    labels = np.asarray(data[0] if len(np.shape(data[0])) == 2 else data)
+    labels = np.asarray(data[0] if meta.get("multiscale") else data)
     if labels.ndim != 2:
         raise ImageError(f"{meta.get('name')} is a stack: save one plane as GeoJSON.")
+    if labels.dtype == bool:
+        labels = labels.astype(np.uint8)
     table = _table(labels, meta.get("features"))
     cells = Cells(labels, np.zeros_like(labels), table, PixelSize())
     write_geojson(path, cells, hashlib.sha256(labels.tobytes()).hexdigest())
@@ -58,13 +63,20 @@ def _table(labels: npt.NDArray[np.integer[Any]], features: Any) -> pd.DataFrame:
     known = pd.DataFrame() if features is None else pd.DataFrame(features)
     if "index" in known:
         wanted = [c for c in ("index", "kind", "qc", *MEASURED) if c in known]
-        known = known[wanted].drop_duplicates("index")
+        # Other plugins' columns of these names may hold anything.
+        known = known[wanted].copy()
+        numbers = known.columns.intersection(["index", *MEASURED])
+        known[numbers] = known[numbers].apply(pd.to_numeric, errors="coerce")
+        known = known.dropna(subset=["index"]).drop_duplicates("index")
         table = table.merge(known, how="left", left_on="cell_id", right_on="index")
     table = table.reindex(columns=[*names, "kind", "qc", *MEASURED])
     same = table["area_px"] == table["painted"]
     table.loc[~same, list(MEASURED)] = np.nan
     table["area_px"] = table["painted"]
-    return table.assign(kind=table["kind"].fillna(""), qc=table["qc"].fillna("ok"))
+    for column, unknown in (("kind", ""), ("qc", "ok")):
+        said = table[column].astype(object)
+        table[column] = said.where(said.notna(), unknown).astype(str)
+    return table
 
 
 def get_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
@@ -82,15 +94,38 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
 
 
 def read_cells(path: str) -> list[Any]:
-    """Outlines as a Labels layer, up to the last one: the file tells no image's size."""
+    """Outlines as a Labels layer, up to the last one: the file tells no image's size.
+
+    Those that reach as far as a slide are drawn where they are looked at.
+
+    Raises
+    ------
+    ImageError
+        If none of them lies on an image, or one far from any.
+    """
     from pathlib import Path
 
     import numpy as np
 
-    from napari_cytosae.core.geojson import draw_outlines, read_geojson
+    from napari_cytosae.core._outlines import draw_outlines, outline_pyramid
+    from napari_cytosae.core.geojson import read_geojson
+    from napari_cytosae.core.types import LARGE_PIXELS, ImageError
 
     outlines = read_geojson(path)
-    corners = [ring.max(axis=0) for o in outlines for rings in o.polygons for ring in rings]
-    width, height = np.ceil(np.max(corners, axis=0)).astype(int)
-    labels = draw_outlines(outlines, (max(1, int(height)), max(1, int(width))))
-    return [(labels, {"name": Path(path).stem, "metadata": FROM_OUTLINES}, "labels")]
+    corners = np.array([outer.max(axis=0) for o in outlines for outer, *_ in o.polygons])
+    if not (corners > 0).all(axis=1).any():
+        raise ImageError(
+            f"{path} has no outline on an image: all end left of or above its corner."
+        )
+    far = float(corners.max())
+    if far > FARTHEST:
+        raise ImageError(
+            f"{path} has an outline {far:.3g} px from the image's corner: give them in "
+            "pixels of the image."
+        )
+    width, height = np.ceil(corners.max(axis=0)).astype(int).tolist()
+    shape = max(1, height), max(1, width)
+    about: dict[str, Any] = {"name": Path(path).stem, "metadata": FROM_OUTLINES}
+    if height * width <= LARGE_PIXELS:
+        return [(draw_outlines(outlines, shape), about, "labels")]
+    return [(outline_pyramid(outlines, shape), about | {"multiscale": True}, "labels")]

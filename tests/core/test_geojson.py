@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from uuid import UUID
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import napari_cytosae as cyto
 from napari_cytosae.core.geojson import (
     CELL_ID,
+    DrawnOutlines,
     draw_outlines,
     read_geojson,
     write_geojson,
@@ -115,7 +117,15 @@ def test_what_was_edited_elsewhere_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "[1]", '{"features": []}', '{"features": 5}', "5"]
+    "content",
+    [
+        *("{", "[1]", '{"features": []}', '{"features": 5}', "5"),
+        '{"geometry": {"type": "Polygon", "coordinates": []}}',
+        '{"geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}}',
+        '{"geometry": {"type": "Polygon", "coordinates": [[[0], [1], [2]]]}}',
+        '{"geometry": {"type": "Polygon", "coordinates": [[[0, NaN], [9, 9], [9, 0]]]}}',
+        '{"geometry": {"type": "MultiPolygon", "coordinates": [[[0, 1], [9, 9]]]}}',
+    ],
 )
 def test_what_is_no_geojson_is_said(tmp_path, content):
     path = tmp_path / "x.geojson"
@@ -124,3 +134,49 @@ def test_what_is_no_geojson_is_said(tmp_path, content):
         read_geojson(path)
     with pytest.raises(ImageError, match="no file"):
         read_geojson(tmp_path / "y.geojson")
+
+
+def test_what_programs_of_windows_write_is_read(tmp_path):
+    path = tmp_path / "bom.geojson"
+    path.write_text(json.dumps(square(2, 3, 4)), encoding="utf-8-sig")
+    assert len(read_geojson(path)) == 1
+
+
+@pytest.mark.parametrize("number", ["Infinity", "NaN", "1e300", "0.5", "-3", "3000000000"])
+def test_a_number_that_no_cell_can_have_is_not_kept(tmp_path, number):
+    path = tmp_path / "x.geojson"
+    objects = [square(0, 0, 4, measurements={CELL_ID: "?"}), square(5, 0, 2)]
+    path.write_text(json.dumps(objects).replace('"?"', number))
+    outlines = read_geojson(path)
+    assert [o.cell_id for o in outlines] == [None, None]
+    assert np.unique(draw_outlines(outlines, (5, 8))).tolist() == [0, 1, 2]
+
+
+def test_a_part_without_area_is_left_out(tmp_path):
+    path = tmp_path / "x.geojson"
+    each = square(0, 0, 4)
+    each["geometry"]["coordinates"].append([])
+    whole, hole = each["geometry"]["coordinates"]
+    parts = {"type": "MultiPolygon", "coordinates": [[], [whole, hole], [[[9, 9]]]]}
+    path.write_text(json.dumps([each, {"geometry": parts}, {"geometry": None}]))
+    outlines = read_geojson(path)
+    assert [[len(polygon) for polygon in o.polygons] for o in outlines] == [[1], [1]]
+    assert (draw_outlines(outlines, (4, 4)) == 2).all()
+
+
+def test_a_thinned_drawing_is_the_drawing_thinned(cells, tmp_path):
+    write_geojson(tmp_path / "cells.geojson", cells, "ab" * 32)
+    outlines = read_geojson(tmp_path / "cells.geojson")
+    for step in (1, 2, 3, 7):
+        drawn = DrawnOutlines(outlines, cells.labels.shape, step)
+        thinned = cells.labels[::step, ::step]
+        assert drawn.shape == thinned.shape
+        np.testing.assert_array_equal(drawn[:, :], thinned)
+
+
+def test_classes_that_we_have_no_colour_for_go_along(cells, tmp_path):
+    other = replace(cells, table=cells.table.assign(kind="tumour"))
+    write_geojson(tmp_path / "x.geojson", other, "ab" * 32)
+    said = json.loads((tmp_path / "x.geojson").read_text())["features"][0]["properties"]
+    assert said["classification"] == {"name": "tumour"}
+    assert {o.kind for o in read_geojson(tmp_path / "x.geojson")} == {"tumour"}

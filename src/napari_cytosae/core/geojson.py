@@ -7,26 +7,41 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 import numpy as np
 
+from napari_cytosae.core._outlines import DrawnOutlines, Outline, draw_outlines
 from napari_cytosae.core.files import atomic_file
 from napari_cytosae.core.types import ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from napari_cytosae.core.types import BoolArray, Cells, Float64Array, Int32Array
+    from napari_cytosae.core.types import BoolArray, Cells, Float64Array
 
     Rings = list[list[list[float]]]
+
+__all__ = [
+    "CELL_ID",
+    "MEASURED",
+    "DrawnOutlines",
+    "Outline",
+    "draw_outlines",
+    "outline_rings",
+    "read_geojson",
+    "write_geojson",
+]
 
 _NAMESPACE = UUID("6b1f6b5e-8a34-5e0c-9d0a-2f3f1d9c7e51")
 CELL_ID = "cell id"
 """The measurement that tells which cell an outline was."""
+
+_FEWEST_POINTS = 3
+_LARGEST_ID = 2**30
+"""Of a cell that keeps it: labels are int32, and new cells are numbered from it on."""
 
 COLOURS = {"wbc": (0, 114, 178), "rbc": (213, 94, 0), "platelet": (240, 228, 66)}
 """Of Okabe and Ito: told apart by colour-blind eyes."""
@@ -40,28 +55,6 @@ MEASURED = (
     "solidity",
     "focus",
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Outline:
-    """One object of a GeoJSON file.
-
-    Attributes
-    ----------
-    polygons : tuple of tuple of ndarray of float64, (n, 2)
-        Each polygon's outer ring, then its holes; x, y in px from the image's corner.
-    cell_id : int or None
-        As it was exported.
-    kind : str
-        Its classification, empty where it has none.
-    object_type : str
-        ``detection``, ``cell``, ``annotation``; empty where QuPath's property is missing.
-    """
-
-    polygons: tuple[tuple[Float64Array, ...], ...]
-    cell_id: int | None
-    kind: str
-    object_type: str = ""
 
 
 def write_geojson(
@@ -102,13 +95,15 @@ def write_geojson(
             for name, column in own.items()
             if math.isfinite(column[row])
         }
-        said = {
+        said: dict[str, Any] = {
             "objectType": "detection",
             "name": f"cell {cell_id}" + ("" if qc == "ok" else f" ({qc})"),
             "measurements": values,
         }
         if kind:
-            said["classification"] = {"name": kind, "color": list(COLOURS[kind])}
+            said["classification"] = {"name": kind}
+            if kind in COLOURS:  # QuPath has colours of its own for other classes
+                said["classification"]["color"] = list(COLOURS[kind])
         features.append(
             {
                 "type": "Feature",
@@ -133,7 +128,7 @@ def read_geojson(path: Path | str) -> list[Outline]:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         features = (
             content if isinstance(content, list) else content.get("features", [content])
         )
@@ -145,71 +140,6 @@ def read_geojson(path: Path | str) -> list[Outline]:
     if not outlines:
         raise ImageError(f"{path} holds no polygons: export the cells as GeoJSON.")
     return outlines
-
-
-class DrawnOutlines:
-    """Outlines as a label image (H, W), int32, that is drawn where it is sliced.
-
-    A pixel belongs to an outline that its centre lies in; where outlines overlap, the
-    later one wins. They keep their ids; new ones, and those whose id was given twice
-    (cells that were split), get the next free numbers.
-
-    Parameters
-    ----------
-    outlines : sequence of Outline
-        Of `read_geojson`.
-    shape : (int, int)
-        Of the image.
-    """
-
-    def __init__(self, outlines: Sequence[Outline], shape: tuple[int, int]) -> None:
-        self.shape = shape
-        self._numbers: list[int] = []
-        self._polygons: list[tuple[Float64Array, ...]] = []
-        taken: set[int] = set()
-        following = max((o.cell_id or 0 for o in outlines), default=0) + 1
-        for outline in outlines:
-            number = outline.cell_id
-            if number is None or number in taken:
-                number, following = following, following + 1
-            taken.add(number)
-            self._polygons += outline.polygons
-            self._numbers += [number] * len(outline.polygons)
-        # Of each polygon the columns and rows around it, x before y.
-        self._low = np.array(
-            [np.floor(outer.min(axis=0)) for outer, *_ in self._polygons], np.int64
-        ).reshape(-1, 2)
-        self._high = np.array(
-            [np.ceil(outer.max(axis=0)) for outer, *_ in self._polygons], np.int64
-        ).reshape(-1, 2)
-
-    def __getitem__(self, key: tuple[slice, slice]) -> Int32Array:
-        """Labels of a region; both slices of step 1."""
-        from skimage.draw import polygon
-
-        rows, columns = (
-            range(length)[part] for part, length in zip(key, self.shape, strict=True)
-        )
-        labels = np.zeros((len(rows), len(columns)), np.int32)
-        corner = np.array([columns.start, rows.start])
-        lows = np.maximum(self._low, corner)
-        highs = np.minimum(self._high, [columns.stop, rows.stop])
-        for i in np.flatnonzero((highs > lows).all(axis=1)).tolist():
-            # Only what is around the polygon: outlines are many, images large.
-            low, high = lows[i], highs[i]
-            inside = np.zeros((high - low)[::-1], bool)
-            outer, *holes = self._polygons[i]
-            for ring, value in ((outer, True), *((hole, False) for hole in holes)):
-                x, y = (ring - low - 0.5).T
-                inside[polygon(y, x, inside.shape)] = value
-            (x0, y0), (x1, y1) = low - corner, high - corner
-            labels[y0:y1, x0:x1][inside] = self._numbers[i]
-        return labels
-
-
-def draw_outlines(outlines: Sequence[Outline], shape: tuple[int, int]) -> Int32Array:
-    """Outlines as a label image (H, W): all of `DrawnOutlines`."""
-    return DrawnOutlines(outlines, shape)[:, :]
 
 
 def outline_rings(cells: Cells) -> Iterator[tuple[int, list[Rings]]]:
@@ -261,7 +191,10 @@ def _outline(feature: dict[str, Any]) -> Outline | None:
     if geometry.get("type") not in ("Polygon", "MultiPolygon"):
         return None
     coordinates = geometry["coordinates"]
-    polygons = [coordinates] if geometry["type"] == "Polygon" else coordinates
+    several = [coordinates] if geometry["type"] == "Polygon" else coordinates
+    polygons = tuple(found for each in several if (found := _polygon(each)))
+    if not polygons:
+        return None
     properties = feature.get("properties") or {}
     measured = properties.get("measurements") or {}
     if isinstance(measured, list):  # as QuPath wrote them before version 0.4
@@ -271,11 +204,20 @@ def _outline(feature: dict[str, Any]) -> Outline | None:
     # QuPath lists the parts of a class like "wbc: reactive", from version 0.4 on.
     names = said.get("names") or [said.get("name") or ""]
     return Outline(
-        tuple(
-            tuple(np.asarray(ring, dtype=np.float64)[:, :2] for ring in polygon)
-            for polygon in polygons
-        ),
-        int(cell_id) if cell_id and float(cell_id) > 0 else None,
+        polygons,
+        int(cell_id) if cell_id and 1 <= float(cell_id) <= _LARGEST_ID else None,
         ": ".join(map(str, names)),
         str(properties.get("objectType") or ""),
     )
+
+
+def _polygon(rings: list[Any]) -> tuple[Float64Array, ...]:
+    """The outer ring and the holes that have an area; nothing where the outer has none."""
+    points = [np.asarray(ring, np.float64) for ring in rings]
+    if any(len(ring) and not np.isfinite(ring[:, :2]).all() for ring in points):
+        raise ValueError("a point is nowhere")
+    if any(len(ring) and ring.shape[1] < 2 for ring in points):
+        raise ValueError("a point has no y")
+    if not points or len(points[0]) < _FEWEST_POINTS:
+        return ()
+    return tuple(ring[:, :2] for ring in points if len(ring) >= _FEWEST_POINTS)

@@ -9,7 +9,7 @@ from uuid import uuid4
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import dask.array as da
 
@@ -84,19 +84,7 @@ class LabelBlocks:
 
     def pyramid(self) -> list[da.Array]:
         """Lazy dask arrays for a viewer, each half as wide as the one before."""
-        import dask.array as da
-
-        exponent = max(0, int(np.ceil(np.log2(max(self.shape) / _SHOWN))))
-        return [
-            da.from_array(  # type: ignore[no-untyped-call]
-                _Thinned(self, 2**level),
-                chunks=_SHOWN,
-                name=f"labels-{level}-{uuid4().hex}",
-                asarray=False,
-                meta=np.empty((0, 0), np.int32),
-            )
-            for level in range(exponent + 1)
-        ]
+        return lazy_levels(self.shape, lambda step: _Thinned(self, step))
 
     def _read(self, block: tuple[int, int]) -> Int32Array:
         held = self._blocks.get(block)
@@ -104,6 +92,31 @@ class LabelBlocks:
             return np.zeros((BLOCK, BLOCK), np.int32)
         flat = np.frombuffer(bytearray(zlib.decompress(held)), np.int32)
         return flat.reshape(BLOCK, BLOCK)
+
+
+def lazy_levels(shape: tuple[int, int], thinned: Callable[[int], Any]) -> list[da.Array]:
+    """Labels of a slide as dask arrays, each half as wide as the one before.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Of the slide in px.
+    thinned : callable
+        Takes a step and gives every so-many-th pixel of the labels, read where sliced.
+    """
+    import dask.array as da
+
+    exponent = max(0, int(np.ceil(np.log2(max(shape) / _SHOWN))))
+    return [
+        da.from_array(  # type: ignore[no-untyped-call]
+            thinned(2**level),
+            chunks=_SHOWN,
+            name=f"labels-{level}-{uuid4().hex}",
+            asarray=False,
+            meta=np.empty((0, 0), np.int32),
+        )
+        for level in range(exponent + 1)
+    ]
 
 
 class _Thinned:
