@@ -1,19 +1,28 @@
-"""Which concepts do patients of a class show more than all others? Three tests.
+"""Which concepts do patients of a class show more than all others? Four tests.
 
-``python benchmarks/class_concepts.py [--cohorts 12]``
+``python benchmarks/class_concepts.py [--cohorts 12] [--data DIR [--shuffles 20]]``
 
 Cohorts of drawn patients whose concepts are skewed and absent in some, as they are and with
 20 concepts raised threefold in the class. Printed, for FDR 5 %: how many cohorts without a
 difference have any finding, the share of findings that are false where there are
-differences (the aim is 0.05), and how many of the 20 are found.
+differences (the aim is 0.05), and how many of the 20 are found. With ``--data``, findings
+in the 126 patients of the published statistics (of ``benchmarks/heads.py``) instead, of
+each class, and with the diagnoses shuffled: how often any, and how many on average.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
+from pathlib import Path
 
 import numpy as np
+from heads import published
 from scipy import stats
+
+from napari_cytosae.core._profiles import profiles_of
+from napari_cytosae.core._recipes import transformed
+from napari_cytosae.core.class_comparison import more_in_class
 
 RAISED = np.arange(20)
 COHORTS = {
@@ -25,25 +34,79 @@ COHORTS = {
 }
 
 
+LIMIT = 0.05
+
+
+def shuffled(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of `core.class_comparison`: columns found."""
+    labels = np.repeat([0, 1], [len(a), len(b)])
+    shares, columns = np.concatenate([a, b]), np.arange(a.shape[1])
+    profiles = profiles_of(shares, labels, np.arange(len(shares)), 2)
+    table = more_in_class(profiles, 0, "a", columns).table
+    return table.index[table["fdr"] <= LIMIT].to_numpy()
+
+
 def welch(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of `core.class_comparison`, on any scale."""
+    """Of `core.class_comparison` for heads without shuffled labels, on any scale."""
     with np.errstate(all="ignore"):
         p = stats.ttest_ind(a, b, equal_var=False, axis=0).pvalue
     return np.nan_to_num(p, nan=1)
 
 
-TESTS = {
+P_VALUES = {
     "Welch, shares": welch,
     "Welch, roots": lambda a, b: welch(np.sqrt(a), np.sqrt(b)),
     "ranks": lambda a, b: stats.mannwhitneyu(a, b, axis=0, method="asymptotic").pvalue,
 }
 
 
+def found_by(test: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Columns of which `a` shows more, at the FDR of `LIMIT`."""
+    if test == "shuffled":
+        return shuffled(a, b)
+    more = np.flatnonzero(a.mean(axis=0) > b.mean(axis=0))
+    p = P_VALUES[test](a[:, more], b[:, more])
+    return more[stats.false_discovery_control(p) <= LIMIT]
+
+
+TESTS = (*P_VALUES, "shuffled")
+
+
+def real(folder: Path, shuffles: int) -> None:
+    """Findings in the published patients."""
+    barcodes = published(folder / "cytosae_published")
+    shares = transformed(barcodes.values, "fraction").astype(np.float64)
+    names = np.array(barcodes.diagnosis)
+    rng = np.random.default_rng(0)
+    orders = [rng.permutation(len(names)) for _ in range(shuffles)]
+    for test in TESTS:
+        print(test)
+        for name in np.unique(names):
+            inside, start = names == name, time.process_time()
+            true = len(found_by(test, shares[inside], shares[~inside]))
+            cpu = time.process_time() - start
+            null = [
+                len(found_by(test, shares[inside[order]], shares[~inside[order]]))
+                for order in orders
+            ]
+            print(
+                f"  {name:<20}{inside.sum():>3} patients: {true:>5} found; shuffled: any "
+                f"in {np.mean(np.array(null) > 0):.2f}, {np.mean(null):.1f} on average "
+                f"(most {max(null)}); {cpu:.1f} s CPU",
+                flush=True,
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cohorts", type=int, default=12)
     parser.add_argument("--concepts", type=int, default=800)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--shuffles", type=int, default=20)
     arguments = parser.parse_args()
+    if arguments.data is not None:
+        real(arguments.data, arguments.shuffles)
+        return
     for name, (n, m, shape, share) in COHORTS.items():
         found = {test: [] for test in TESTS}
         for seed in range(arguments.cohorts):
@@ -53,13 +116,10 @@ def main() -> None:
             raised = x.copy()
             raised[:n, RAISED] = 3 * (x[:n, RAISED] + x[:, RAISED].mean(axis=0))
             tables = [one / one.sum(axis=1, keepdims=True) for one in (x, raised)]
-            for test, p_of in TESTS.items():
+            for test in TESTS:
                 counts = []
                 for table in tables:
-                    a, b = table[:n], table[n:]
-                    more = np.flatnonzero(a.mean(axis=0) > b.mean(axis=0))
-                    p = p_of(a[:, more], b[:, more])
-                    sure = more[stats.false_discovery_control(p) <= 0.05]
+                    sure = found_by(test, table[:n], table[n:])
                     counts.append((len(sure), int(np.isin(sure, RAISED).sum())))
                 (null, _), (all_found, right) = counts
                 false = (all_found - right) / max(all_found, 1)

@@ -10,12 +10,15 @@ import pytest
 from scipy import stats
 from scipy.sparse import csr_array
 
-from napari_cytosae.core import class_comparison, comparison, resemblance
+from napari_cytosae.core import class_comparison, comparison, enrichment, resemblance
 from napari_cytosae.core._class_null import distances, null_tail, p_values
+from napari_cytosae.core._label_null import excess, label_tail, p_of
+from napari_cytosae.core._profiles import profiles_of
 from napari_cytosae.core.heads import train
 from napari_cytosae.core.patients import Barcodes, PatientCells, collect
 from napari_cytosae.core.pipeline import run
 from napari_cytosae.core.types import CytoError
+from napari_cytosae.widgets._compare_controller import difference_bars
 
 K = 60
 
@@ -167,11 +170,124 @@ def test_concepts_of_a_class_of_the_head():
         np.sqrt(shares[12:, 3]), np.sqrt(shares[:12, 3]), equal_var=False
     )
     row = found.table.loc[3]
-    assert row["p"] == pytest.approx(roots.pvalue, rel=1e-4)
+    # No shuffled class has as much more of any concept: the least p there is.
+    assert row["p"] == pytest.approx(1 / (head.profiles.label_sizes[1] + 1))
+    bare = replace(head.profiles, label_tails=None, label_sizes=None)
+    old = class_comparison.class_concepts(replace(head, profiles=bare), "b").table
+    assert old.loc[3, "p"] == pytest.approx(roots.pvalue, rel=1e-4)
     interval = test.confidence_interval(0.95)
     assert (row["low"], row["high"]) == pytest.approx(tuple(interval), rel=1e-4)
     with pytest.raises(CytoError, match="no barcode of c"):
         class_comparison.class_concepts(head, "c")
+
+
+def rare(n, k=3000, seed=0):
+    """Skewed shares that a tenth of the patients show."""
+    rng = np.random.default_rng(seed)
+    shares = rng.gamma(0.5, 1, (n, k)) * (rng.random((n, k)) < 0.1)
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+def labelled(shares, labels):
+    unknown = np.full(len(labels), np.nan)
+    return Barcodes(
+        tuple(f"p{i}" for i in range(len(labels))),
+        csr_array(shares.astype(np.float32)),
+        np.arange(shares.shape[1]),
+        unknown,
+        unknown,
+        unknown,
+        tuple(labels),
+    )
+
+
+def test_shuffled_diagnoses_have_no_concepts_of_their_own():
+    """And what is threefold in a disease is found, where few patients show a concept."""
+    findings, ranks, right, false = [], [], [], []
+    labels = np.array(["a"] * 26 + ["b"] * 100)
+    for seed in range(8):
+        shares = rare(126, seed=seed)
+        table = resemblance.disease_concepts(labelled(shares, labels), top=3000)
+        findings.append((table.loc[table["diagnosis"] == "a", "fdr"] <= 0.05).any())
+        ranked = enrichment.compare(csr_array(shares), labels == "a")
+        ranks.append((ranked["fdr"] <= 0.05).any())
+        more = np.arange(40)
+        raised = shares.copy()
+        raised[:26, more] += 3 * shares.mean() * (1 + shares[:26, more] / shares.mean())
+        table = resemblance.disease_concepts(labelled(raised, labels), top=3000)
+        of_a = table[table["diagnosis"] == "a"]
+        sure = of_a.loc[of_a["fdr"] <= 0.05, "concept"]
+        right.append(np.isin(sure, more).sum())
+        false.append(1 - np.isin(sure, more).mean() if len(sure) else 0)
+    assert sum(findings) <= 1
+    assert sum(ranks) >= 3
+    assert np.mean(right) >= 30
+    # 0.05, and what the mean of eight cohorts may stray from it.
+    assert np.mean(false) <= 0.08
+
+
+def test_the_p_of_shuffled_labels_is_the_share_of_concepts_as_far():
+    shares, labels = rare(24, k=300), np.repeat([0, 1], [9, 15])
+    roots = np.sqrt(shares)
+    tail, size = label_tail(csr_array(roots), labels, np.arange(24), 0)
+    profiles = profiles_of(shares, labels, np.arange(24), 2)
+    found = excess(profiles.root_means, profiles.root_deviations, profiles.counts)
+    varied = roots.std(axis=0) > 0
+    roots = roots[:, varied]
+    rng = np.random.default_rng(5)
+    drawn = np.array([rng.permutation(labels == 0) for _ in range(2000)])
+    apart = drawn.astype(float) @ roots / 9 - roots.mean(axis=0)
+    null = apart / (roots.std(axis=0) * np.sqrt(15 / 9 / 23))
+    p = p_of(found[0], tail, size)[varied]
+    expected = [(null >= one - 1e-9).mean() for one in found[0][varied]]
+    positive = found[0][varied] > 0
+    assert size == 2000 * varied.sum()
+    np.testing.assert_allclose(p[positive], np.array(expected)[positive], rtol=0.15)
+    assert (p[~positive] == 1).all()
+    # Three samples of each patient are one: shuffled so, the tail is longer.
+    of_patient = np.repeat(np.arange(8), 3)
+    wider, _ = label_tail(csr_array(np.sqrt(shares)), labels, of_patient, 0)
+    assert len(np.unique(wider)) < len(np.unique(tail))
+    assert label_tail(csr_array(np.sqrt(shares)), np.arange(24), np.arange(24), 0)[1] == 0
+
+
+def test_what_one_patient_alone_shows_is_not_what_a_class_shows_more():
+    """By its mean share it does, by its mean root it shows less."""
+    rng = np.random.default_rng(0)
+    values = rng.gamma(20, 1, (120, 100))
+    values[:30, 0], values[0, 0] = 0, 2000
+    values[:30, 1] *= 2
+    values /= values.sum(axis=1, keepdims=True)
+    assert values[:30, 0].mean() > values[30:, 0].mean()
+    table = resemblance.disease_concepts(labelled(values, "a" * 30 + "b" * 90), top=100)
+    of_a = table[table["diagnosis"] == "a"]
+    assert 0 not in set(of_a["concept"])
+    assert of_a["concept"].iloc[0] == 1
+    profiles = profiles_of(values, np.repeat([0, 1], [30, 90]), np.arange(120), 2)
+    old = replace(profiles, label_tails=None, label_sizes=None)
+    found = class_comparison.more_in_class(old, 0, "a", np.arange(100))
+    assert 0 not in found.table.index
+    assert found.table.index[0] == 1
+
+
+def test_a_class_of_one_patient_has_no_effect():
+    made = cohort()
+    head, _ = run(train(made, repeats=1))
+    shares = made.values.toarray().astype(float)
+    shares /= shares.sum(axis=1, keepdims=True)
+    labels = (np.arange(24) > 0).astype(int)
+    alone = replace(head, profiles=profiles_of(shares, labels, np.arange(24), 2))
+    found = class_comparison.with_class(alone, "a", "P", csr_array(shares[[20]]))
+    assert found.there == "a (1 training patient)"
+    assert found.table["effect"].isna().all()
+    assert found.table["fdr"].isna().all()
+    assert found.table.index[0] in (3, 4)
+    more = class_comparison.class_concepts(alone, "a").table
+    assert more["p"].isna().all()
+    assert more["effect"].abs().max() < 10
+    bars = difference_bars(found, {})
+    assert bars[0].value == "?, FDR ?"
+    assert bars[0].end == 1
 
 
 def test_a_patient_and_a_barcode_from_a_file():

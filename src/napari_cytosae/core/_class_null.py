@@ -23,6 +23,9 @@ FEWEST = 3
 STEPS = 60
 """Of the tail that is kept."""
 
+LEAST_DEVIATION = 1e-12
+"""In the place of none, as of a single patient."""
+
 
 def distances(
     x: Float64Array, mean: Float64Array, deviation: Float64Array, n: int
@@ -40,7 +43,7 @@ def distances(
     # A concept that hardly varies in a few patients may vary in the next: no deviation is
     # taken for smaller than the median one.
     floor = float(np.median(deviation[shown])) if len(shown) else 0.0
-    unit = np.maximum(deviation[shown], max(floor, 1e-12)) * np.sqrt(1 + 1 / n)
+    unit = np.maximum(deviation[shown], max(floor, LEAST_DEVIATION)) * np.sqrt(1 + 1 / n)
     return shown, (x[shown] - mean[shown]) / unit, unit
 
 
@@ -68,9 +71,16 @@ def null_tail(rows: Float64Array) -> tuple[Float64Array, int]:
         deviation = others.std(axis=0, ddof=1)
         found.append(distances(rows[one], others.mean(axis=0), deviation, n - 1)[1])
     known = np.sort(np.abs(np.concatenate(found)))
-    p = (len(known) + 1) ** (-np.arange(1, STEPS + 1) / STEPS)
-    beyond = np.floor(p * (len(known) + 1) * (1 + 1e-12) - 1).astype(np.int64)
-    return known[len(known) - 1 - np.maximum(beyond, 0)], len(known)
+    return tail_of(known, STEPS), len(known)
+
+
+def tail_of(known: Float64Array, steps: int) -> Float64Array:
+    """Values that ever fewer of the sorted `known` reach, (steps,), as of `null_tail`."""
+    size = len(known)
+    p = (size + 1) ** (-np.arange(1, steps + 1) / steps)
+    beyond = np.floor(p * (size + 1) * (1 + 1e-12) - 1).astype(np.int64)
+    tail: Float64Array = known[size - 1 - np.maximum(beyond, 0)]
+    return tail
 
 
 def p_values(distance: Float64Array, tail: Float64Array, size: int) -> Float64Array:
@@ -78,5 +88,5 @@ def p_values(distance: Float64Array, tail: Float64Array, size: int) -> Float64Ar
     if not size:
         return np.full(len(distance), np.nan)
     step = np.searchsorted(tail, np.abs(distance), side="left")
-    p: Float64Array = (size + 1.0) ** (-step / STEPS)
+    p: Float64Array = (size + 1.0) ** (-step / len(tail))
     return p

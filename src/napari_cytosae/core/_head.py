@@ -13,6 +13,7 @@ from napari_cytosae.core.types import ModelMismatchError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+    from napari_cytosae.core._profiles import Profiles
     from napari_cytosae.core.patients import Barcodes
     from napari_cytosae.core.types import Float64Array, Int64Array
 
@@ -32,33 +33,6 @@ class Part:
     transform: Transform
     coefficients: Float64Array
     reference: Float64Array
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Profiles:
-    """The mean barcode of each class, in shares, to compare patients with.
-
-    Attributes
-    ----------
-    means, deviations : ndarray of float64, (n_classes, k)
-        Over the training patients of a class.
-    counts : ndarray of int64, (n_classes,)
-        How many they are.
-    tails : ndarray of float64, (n_classes, STEPS), or None
-        Of `_class_null.null_tail`; None in a file without them.
-    sizes : ndarray of int64, (n_classes,), or None
-        Of the same.
-    root_means, root_deviations : ndarray of float64, (n_classes, k), or None
-        Of the square roots of the shares; None in a file without them.
-    """
-
-    means: Float64Array
-    deviations: Float64Array
-    counts: Int64Array
-    tails: Float64Array | None = None
-    sizes: Int64Array | None = None
-    root_means: Float64Array | None = None
-    root_deviations: Float64Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

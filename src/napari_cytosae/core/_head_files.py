@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_cytosae.core._class_null import STEPS
+from napari_cytosae.core import _class_null, _label_null
 from napari_cytosae.core._recipes import TRANSFORMS
 from napari_cytosae.core.files import atomic_file
 from napari_cytosae.core.heads import Head, Part, Profiles
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 SCHEMA = 1
 _FORMAT = "napari-cytosae head"
 _ROOTS = ("root_means", "root_deviations")
+_TAILS = {
+    ("tails", "sizes"): _class_null.STEPS,
+    ("label_tails", "label_sizes"): _label_null.STEPS,
+}
+"""Null distributions of the profiles, and their sizes: steps that each has."""
+
 _LIMITS = ("limit", "fewest_cells", "similarity", "unseen")
 
 
@@ -58,9 +64,11 @@ def write_head(head: Head, path: Path | str) -> None:
             "deviations": [_short(row) for row in head.profiles.deviations],
             "counts": head.profiles.counts.tolist(),
         }
-        if head.profiles.tails is not None and head.profiles.sizes is not None:
-            content["profiles"]["tails"] = [_short(row) for row in head.profiles.tails]
-            content["profiles"]["sizes"] = head.profiles.sizes.tolist()
+        for name, size in _TAILS:
+            tails, sizes = getattr(head.profiles, name), getattr(head.profiles, size)
+            if tails is not None and sizes is not None:
+                content["profiles"][name] = [_short(row) for row in tails]
+                content["profiles"][size] = sizes.tolist()
         for name in _ROOTS:
             rows = getattr(head.profiles, name)
             if rows is not None:
@@ -132,14 +140,15 @@ def _head(content: dict[str, Any]) -> Head:
 
 
 def _profiles(content: dict[str, Any]) -> Profiles:
-    return Profiles(
-        _array(content["means"]),
-        _array(content["deviations"]),
-        np.asarray(content["counts"], dtype=np.int64),
-        _array(content["tails"]) if "tails" in content else None,
-        np.asarray(content["sizes"], dtype=np.int64) if "tails" in content else None,
-        *(_array(content[name]) if name in content else None for name in _ROOTS),
-    )
+    kept: dict[str, Any] = {
+        name: _array(content[name])
+        for name in ("means", "deviations", *_ROOTS, *(name for name, _ in _TAILS))
+        if name in content
+    }
+    sizes = (size for name, size in _TAILS if name in content)
+    for name in ("counts", *sizes):
+        kept[name] = np.asarray(content[name], dtype=np.int64)
+    return Profiles(**kept)
 
 
 def _fits(head: Head) -> bool:
@@ -155,11 +164,12 @@ def _fits(head: Head) -> bool:
         if any(array.shape != (c, k) for array in kept) or len(head.profiles.counts) != c:
             return False
         arrays += kept
-        tails, sizes = head.profiles.tails, head.profiles.sizes
-        if tails is not None and sizes is not None:
-            if tails.shape != (c, STEPS) or sizes.shape != (c,) or sizes.min() < 0:
-                return False
-            arrays.append(tails)
+        for (name, size), steps in _TAILS.items():
+            tails, sizes = getattr(head.profiles, name), getattr(head.profiles, size)
+            if tails is not None and sizes is not None:
+                if tails.shape != (c, steps) or sizes.shape != (c,) or sizes.min() < 0:
+                    return False
+                arrays.append(tails)
     return (
         c >= 2
         and head.intercept.shape == (c,)

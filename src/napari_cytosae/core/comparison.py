@@ -193,7 +193,13 @@ def table_of(
 
 
 def surest_first(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows by FDR and size of the effect."""
-    size = table["effect"].abs()
-    order = np.lexsort((table.index.to_numpy(), -size, table["fdr"].fillna(1).to_numpy()))
+    """Rows by FDR and size of the effect, or of the difference where no effect is known."""
+    size = table["effect" if table["effect"].notna().any() else "difference"].abs()
+    order = np.lexsort(
+        (
+            table.index.to_numpy(),
+            -size.fillna(0).to_numpy(),
+            table["fdr"].fillna(1).to_numpy(),
+        )
+    )
     return table.iloc[order]

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from napari_cytosae.core._calibration import prediction_sets, probabilities
-from napari_cytosae.core._class_null import null_tail
 from napari_cytosae.core._copies import kept_together
-from napari_cytosae.core._head import Head, Part, Profiles
+from napari_cytosae.core._head import Head, Part
 from napari_cytosae.core._labels import FEW_PATIENTS, cautions, usable
+from napari_cytosae.core._profiles import Profiles, profiles_of
 from napari_cytosae.core._recipes import Table, Transform, coefficients, transformed
 from napari_cytosae.core._selection import Validation, choose, nested
 from napari_cytosae.core.quality import ranges, strangeness
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from napari_cytosae.core.patients import Barcodes
-    from napari_cytosae.core.types import Float64Array, Int64Array
+    from napari_cytosae.core.types import Float64Array
 
 __all__ = [
     "FEW_CELLS",
@@ -184,31 +184,10 @@ def train(
         unseen,
         barcodes.sae_sha256,
         about,
-        _profiles(table, labels, len(names)),
+        profiles_of(table.dense("fraction").astype(np.float64), labels, groups, len(names)),
         {} if barcodes.facts is None else ranges(barcodes.facts),
     )
     return head, validation
-
-
-def _profiles(table: Table, labels: Int64Array, n_classes: int) -> Profiles:
-    shares = table.dense("fraction").astype(np.float64)
-    of_class = [shares[labels == label] for label in range(n_classes)]
-    tails, sizes = zip(*map(null_tail, of_class), strict=True)
-    roots = [np.sqrt(rows) for rows in of_class]
-    return Profiles(
-        np.array([rows.mean(axis=0) for rows in of_class]),
-        np.array([_deviation(rows) for rows in of_class]),
-        np.array([len(rows) for rows in of_class]),
-        np.array(tails),
-        np.array(sizes),
-        np.array([rows.mean(axis=0) for rows in roots]),
-        np.array([_deviation(rows) for rows in roots]),
-    )
-
-
-def _deviation(rows: Float64Array) -> Float64Array:
-    found: Float64Array = rows.std(axis=0, ddof=1 if len(rows) > 1 else 0)
-    return found
 
 
 def _limits(table: Table) -> tuple[Float64Array, float, float]:

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
-from napari_cytosae.core import enrichment
+from napari_cytosae.core._copies import kept_together
+from napari_cytosae.core._profiles import profiles_of
 from napari_cytosae.core._recipes import transformed
+from napari_cytosae.core.class_comparison import more_in_class
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from scipy import sparse
 
     from napari_cytosae.core.patients import Barcodes
     from napari_cytosae.core.types import Float64Array, Int64Array
@@ -111,7 +114,7 @@ def disease_concepts(barcodes: Barcodes, top: int = 50) -> pd.DataFrame:
     -------
     DataFrame
         ``diagnosis, concept, mean, others, effect, p, fdr``: mean shares of the barcode,
-        and the rank statistics of `enrichment.compare` over the patients.
+        and the rest as of `class_comparison.more_in_class`.
 
     Raises
     ------
@@ -120,26 +123,15 @@ def disease_concepts(barcodes: Barcodes, top: int = 50) -> pd.DataFrame:
     """
     known = np.array([bool(name) for name in barcodes.diagnosis])
     table = barcodes.rows(known)
-    names = np.array(table.diagnosis, dtype=str)
-    if len(np.unique(names)) < 2:
+    names, labels = np.unique(np.array(table.diagnosis, dtype=str), return_inverse=True)
+    if len(names) < 2:
         raise CytoError("Diseases can be compared where there are two diagnoses at least.")
-    shares = sparse.csr_array(transformed(table.values, "fraction"))
+    shares = transformed(table.values, "fraction").astype(np.float64)
+    profiles = profiles_of(shares, labels, kept_together(table), len(names))
     parts = []
-    for name in np.unique(names):
-        chosen = names == name
-        found = enrichment.compare(shares, chosen)
-        columns = found.index.to_numpy()
-        part = pd.DataFrame(
-            {
-                "diagnosis": str(name),
-                "concept": table.concepts[columns],
-                "mean": np.asarray(shares[chosen].mean(axis=0))[columns],
-                "others": np.asarray(shares[~chosen].mean(axis=0))[columns],
-                "effect": found["effect"].to_numpy(),
-                "p": found["p"].to_numpy(),
-                "fdr": found["fdr"].to_numpy(),
-            }
-        )
-        part = part[part["effect"] > 0]
-        parts.append(part.sort_values(["fdr", "effect"], ascending=[True, False]).head(top))
+    for index, name in enumerate(map(str, names)):
+        found = more_in_class(profiles, index, name, table.concepts).table.head(top)
+        part = found.reset_index().rename(columns={"here": "mean", "there": "others"})
+        part.insert(0, "diagnosis", name)
+        parts.append(part[["diagnosis", "concept", "mean", "others", "effect", "p", "fdr"]])
     return pd.concat(parts, ignore_index=True)

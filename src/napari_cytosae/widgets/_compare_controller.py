@@ -189,22 +189,25 @@ class CompareController:
 def difference_bars(found: Comparison, names: dict[int, str]) -> list[Bar]:
     """Rows of the strongest differences; a bar to the right is more in the patient."""
     table = found.table.head(SHOWN)
-    largest = max(float(table["effect"].abs().max()), 1e-12) if len(table) else 1.0
+    sizes = table["effect" if table["effect"].notna().any() else "difference"].fillna(0)
+    largest = max(float(sizes.abs().max()), 1e-12) if len(table) else 1.0
     bars = []
-    for concept, row in zip(table.index, table.to_dict("records"), strict=True):
+    rows = zip(table.index, sizes, table.to_dict("records"), strict=True)
+    for concept, size, row in rows:
         effect, fdr = float(row["effect"]), float(row["fdr"])
+        known = "?" if effect != effect else f"{effect:+.2f}"
         title = f"{concept} {names.get(int(concept), '')}".rstrip()
         bars.append(
             Bar(
                 int(concept),
                 title,
                 0.5,
-                0.5 + 0.5 * effect / largest,
-                f"{effect:+.2f}, FDR {'?' if fdr != fdr else f'{fdr:.2g}'}",
-                FOR if effect > 0 else AGAINST,
+                0.5 + 0.5 * size / largest,
+                f"{known}, FDR {'?' if fdr != fdr else f'{fdr:.2g}'}",
+                FOR if size > 0 else AGAINST,
                 f"{title}: {row['here']:.4g} here, {row['there']:.4g} there, difference "
                 f"{row['difference']:+.4g} [{row['low']:+.4g}, {row['high']:+.4g}]; effect "
-                f"{effect:+.3f} ({found.effect})",
+                f"{'not known' if known == '?' else f'{effect:+.3f}'} ({found.effect})",
             )
         )
     return bars
