@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import ndimage as ndi
 
 from napari_cytosae.core._border import share_in_view
+from napari_cytosae.core.images import read_image
 from napari_cytosae.core.segmentation import segment
 
 UM = 0.2
@@ -109,3 +111,34 @@ def test_only_cells_with_most_of_them_in_view_are_counted():
     assert len(cells) == len(whole) + 1
     assert cells.labels[0, 96] == 0
     assert cells.labels[0, 208] > 0
+
+
+@pytest.mark.parametrize("blood", [(170, 165, 160), (185, 178, 170), (165, 165, 165)])
+def test_grey_red_cells_are_no_dust_where_all_is_grey(blood):
+    rgb = smear()
+    rgb[(rgb == BLOOD).all(axis=-1)] = blood
+    check_one_each(red_cells(rgb), CENTRES, tolerance=0.1)
+
+
+def test_ink_is_no_cell_where_all_is_grey():
+    rgb = smear(CENTRES[:-1])
+    rgb[(rgb == BLOOD).all(axis=-1)] = (170, 165, 160)
+    rgb[away(CENTRES[-1]) <= RADIUS] = (15, 15, 15)
+    check_one_each(red_cells(rgb), CENTRES[:-1], tolerance=0.1)
+
+
+def test_fields_without_colour_keep_their_red_cells(data_dir):
+    """Of BCCD's boxes of red cells nearly as many hold one as with colour."""
+    boxes = pd.read_csv(data_dir / "bccd" / "annotations.csv")
+    found = {"colour": 0, "grey": 0}
+    for number in ("00034", "00140", "00272", "00318"):
+        name = f"BloodImage_{number}.jpg"
+        rgb = read_image(data_dir / "bccd" / "images" / name).rgb
+        grey = np.repeat(rgb.mean(axis=-1, keepdims=True).astype(np.uint8), 3, axis=-1)
+        true = boxes[(boxes.image == name) & (boxes.label == "RBC")]
+        y, x = (true.ymin + true.ymax) // 2, (true.xmin + true.xmax) // 2
+        for form, pixels in (("colour", rgb), ("grey", grey)):
+            labels = np.asarray(segment(pixels, kinds=("rbc",)).labels)
+            found[form] += len(set(labels[y, x]) - {0})
+    assert found["colour"] > 40
+    assert found["grey"] >= 0.9 * found["colour"]

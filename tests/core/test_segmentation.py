@@ -9,6 +9,7 @@ from skimage.measure import regionprops_table
 
 from napari_cytosae.core import _red, segmentation
 from napari_cytosae.core._split import divide
+from napari_cytosae.core._stain import stain
 from napari_cytosae.core.images import read_image
 from napari_cytosae.core.morphometry import edge_sharpness
 from napari_cytosae.core.segmentation import (
@@ -427,6 +428,27 @@ def test_what_is_no_brightfield_is_refused(which):
     }
     with pytest.raises(ImageError, match="bright background"):
         segment(images[which].astype(np.uint8))
+
+
+def test_the_negative_of_a_smear_is_refused_whatever_its_glass(data_dir):
+    """Sparse, crowded, dim, yellow: what is even and bright in it are cells."""
+    names = [
+        *(f"chula_rbc/images/{n}.jpg" for n in (147, 101, 57, 1)),
+        *(f"bccd/images/BloodImage_{n}.jpg" for n in ("00002", "00034", "00272")),
+        *(f"wbc_segmentation/dataset1/{n}.png" for n in ("205", "222")),
+        "wbc_segmentation/dataset2/001.png",
+    ]
+    for name in names:
+        rgb = read_image(data_dir / name).rgb
+        stain(rgb.astype(np.float32))
+        with pytest.raises(ImageError, match="invert a negative"):
+            segment(255 - rgb, kinds=("wbc", "rbc", "platelet"))
+
+
+@pytest.mark.parametrize(("cells", "crowding"), [(60, 0.0), (160, 0.5)])
+def test_a_crowded_smear_is_not_taken_for_a_negative(cells, crowding):
+    smear = render_smear((500, 500), 0.1, 3, wbc={}, n_rbc=cells // 2, crowding=crowding)
+    assert len(segment(smear.rgb, pixel_size=0.1, kinds=("rbc",))) > 10
 
 
 @pytest.mark.parametrize("form", ["palette", "grey", "alpha"])

@@ -9,15 +9,13 @@ from scipy import ndimage as ndi
 from skimage.morphology import convex_hull_image
 
 from napari_cytosae.core._shape import shapes
+from napari_cytosae.core._stain import GREY
 from napari_cytosae.core._window import around, dilated, opened
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
     from napari_cytosae.core.types import BoolArray, Float32Array, Int32Array
 
-_GREY = 0.7
-"""Least share of the green density that a grey thing has in red and in blue, too; red cells
-have less than half of it."""
 _LARGEST = 1.35
 """Of the typical cell's area, what one cell may have whose hidden part is guessed."""
 _CONVEX = 0.93
@@ -27,24 +25,31 @@ _CONVEX = 0.93
 def hidden_mask(stained: Stain, um: float) -> BoolArray:
     """Pixels below pen, pointer, text and dust, and below the blurred rim around these.
 
-    They are grey however faint, or have a colour that no dye gives.
+    They are grey however faint, unless the cells are; or have a colour that no dye gives.
     """
+    foreign = stained.foreign
+    if not stained.colourless:
+        foreign = foreign | _grey(stained, 0.3 / um)
+    return dilated(opened(foreign, max(1, round(0.4 / um))), max(1, round(0.6 / um)))
+
+
+def _grey(stained: Stain, sigma: float) -> BoolArray:
+    """What is denser than glass and as dense in red and blue, smoothed by `sigma` px."""
 
     def smooth(plane: Float32Array) -> Float32Array:
-        smoothed: Float32Array = ndi.gaussian_filter(plane, 0.3 / um)
+        smoothed: Float32Array = ndi.gaussian_filter(plane, sigma)
         return smoothed
 
     red, green, blue = np.moveaxis(stained.density, -1, 0)
     dark = smooth(green)
-    least = np.float32(_GREY) * dark
-    grey = (smooth(red) > least) & (dark > max(0.04, 4 * stained.noise))
+    least = np.float32(GREY) * dark
+    grey: BoolArray = (smooth(red) > least) & (dark > max(0.04, 4 * stained.noise))
     # Blood lets red light through: what is left to look at is little, if anything.
     if grey.any():
         box = ndi.find_objects(grey.astype(np.int8))[0]
-        wide = around(box, int(4 * 0.3 / um + 0.5))
+        wide = around(box, int(4 * sigma + 0.5))
         grey[wide] &= smooth(blue[wide]) > least[wide]
-    grey = opened(grey | stained.foreign, max(1, round(0.4 / um)))
-    return dilated(grey, max(1, round(0.6 / um)))
+    return grey
 
 
 def completed(labels: Int32Array, hidden: BoolArray, typical: float) -> Int32Array:

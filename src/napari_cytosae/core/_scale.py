@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage as ndi
 
+from napari_cytosae.core._glass import shrink
 from napari_cytosae.core._red import red_mask
 from napari_cytosae.core._shape import cut, shapes
 from napari_cytosae.core._split import split
-from napari_cytosae.core._stain import shrink, stain
+from napari_cytosae.core._stain import stain
 from napari_cytosae.core._white import nuclear_surroundings
 from napari_cytosae.core.types import ImageError, PixelSize
 

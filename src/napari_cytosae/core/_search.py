@@ -8,7 +8,8 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_cytosae.core import _red, _white, morphometry
-from napari_cytosae.core._stain import shrink, stain
+from napari_cytosae.core._glass import shrink
+from napari_cytosae.core._stain import stain
 from napari_cytosae.core._window import around
 from napari_cytosae.core.types import Cells, Progress
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cytosae.core import _scale, _white
+from napari_cytosae.core._glass import shrink
 from napari_cytosae.core._run import run
 from napari_cytosae.core._search import finish, search_at
 from napari_cytosae.core._shape import consecutive
-from napari_cytosae.core._stain import shrink, stain
+from napari_cytosae.core._stain import stain
 from napari_cytosae.core.types import (
     CELL_KINDS,
     CellKind,

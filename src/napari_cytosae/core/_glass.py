@@ -1,0 +1,198 @@
+"""Bare glass: the light of an image where nothing lies on the slide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from napari_cytosae.core.types import ImageError
+
+if TYPE_CHECKING:
+    from napari_cytosae.core.types import BoolArray, Float32Array, UInt8Array
+
+DARK = 24
+"""Grey level below which a pixel carries no light: masks, frames, missing tiles."""
+OFFSET = 4.0
+"""Added to both intensities so that black pixels keep a finite optical density."""
+_RIDGE = 0.01
+_CLEAR = 0.05
+"""Optical density by which a pixel clearly differs from the glass."""
+_BRIGHTER = 0.02
+"""Share of an image that may be brighter than its glass without being more than the cells:
+bubbles, fringes."""
+_EVENEST = 10
+"""Per cent of the pixels that are looked at for where an image is evenest."""
+_EVENER = 0.3
+"""By how much more of them a negative has outside its cells than the image itself."""
+_COLOUR = 0.35
+"""Of what glass that has less of the cells' colour is glass, however uneven it looks."""
+_NOT_BRIGHTFIELD = (
+    "The image has no bright background: only brightfield smears can be segmented "
+    "(invert a negative, and bring a Labels layer for fluorescence)."
+)
+
+
+def shrink(rgb: UInt8Array | Float32Array, factor: int) -> Float32Array:
+    """Average blocks of `factor` x `factor` pixels (H, W, C); a rest at the edge is cut."""
+    if factor == 1:
+        return rgb.astype(np.float32)
+    height, width = (side // factor * factor for side in rgb.shape[:2])
+    whole = rgb[:height, :width]
+    # Twice over strided slices: several times faster than a mean over two axes.
+    rows = np.zeros((height // factor, *whole.shape[1:]), np.float32)
+    for i in range(factor):
+        rows += whole[i::factor]
+    blocks = np.zeros((len(rows), width // factor, rgb.shape[2]), np.float32)
+    for i in range(factor):
+        blocks += rows[:, i::factor]
+    blocks *= np.float32(1 / factor**2)
+    return blocks
+
+
+def glass_light(rgb: Float32Array) -> tuple[Float32Array, float]:
+    """Light through the bare glass, as terms of a quadratic surface (6, 3), and noise.
+
+    Raises
+    ------
+    ImageError
+        If the image has no bright background, or is the negative of one that has.
+    """
+    factor = max(1, round((rgb.shape[0] * rgb.shape[1] / 8000) ** 0.5))
+    factor = min(factor, *rgb.shape[:2])
+    small = shrink(rgb, factor)
+    fit, noise = _brightest(small)
+    if _is_negative(small, fit):
+        raise ImageError(_NOT_BRIGHTFIELD)
+    return fit, noise
+
+
+def _is_negative(small: Float32Array, fit: Float32Array) -> bool:
+    """Whether what was taken for glass are the cells of an inverted image.
+
+    Glass has cells that are darker, and is the evenest thing in view. Among crowded cells
+    little of it is left that is; then the negative has no even glass either, or glass and
+    cells tell themselves by their colour.
+    """
+    own = _Ground.of(small, fit)
+    if own.brighter > max(own.darker, _BRIGHTER):
+        return True
+    if own.even_cells < _EVENER or own.colour < _COLOUR * own.cell_colour:
+        return False
+    negative = 255 - small
+    try:
+        other = _Ground.of(negative, _brightest(negative)[0])
+    except ImageError:
+        return False
+    return other.darker > other.brighter and own.even_cells - other.even_cells > _EVENER
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """How glass and cells compare.
+
+    Attributes
+    ----------
+    darker, brighter : float
+        Share of the image that clearly is so: the cells, and what cannot be any.
+    even_cells : float
+        Share of the evenest pixels that lie in the cells.
+    colour, cell_colour : float
+        Range of red, green and blue in grey levels.
+    """
+
+    darker: float
+    brighter: float
+    even_cells: float
+    colour: float
+    cell_colour: float
+
+    @classmethod
+    def of(cls, small: Float32Array, fit: Float32Array) -> _Ground:
+        lit = small.max(axis=-1) >= DARK
+        glass = np.maximum(_polynomial(*small.shape[:2]) @ fit[:, 1], 1)
+        darker = np.log10((glass + OFFSET) / (small[..., 1] + OFFSET))
+        cells = darker > _CLEAR
+        steep = ndi.gaussian_gradient_magnitude(small.mean(axis=-1), 0.7)
+        even = lit & (steep <= np.percentile(steep[lit], _EVENEST))
+        colours = [
+            float(np.ptp(np.median(small[where], axis=0))) if where.any() else 0.0
+            for where in (lit & (np.abs(darker) <= _CLEAR), cells)
+        ]
+        brighter = float((darker < -_CLEAR).mean())
+        return cls(float(cells.mean()), brighter, float(cells[even].mean()), *colours)
+
+
+def _brightest(small: Float32Array) -> tuple[Float32Array, float]:
+    """A surface (6, 3) through the brightest even part of a small image, and noise."""
+    lit = small.max(axis=-1) >= DARK
+    if lit.mean() < 0.35 or np.median(small[lit].max(axis=-1)) < 60:
+        raise ImageError(_NOT_BRIGHTFIELD)
+    light = np.log10(small[..., 1] + OFFSET)
+    chosen = lit & (light > _brightest_mode(light[lit]) - 0.02)
+    basis = _polynomial(*small.shape[:2])
+    fit = np.zeros((basis.shape[-1], 3), np.float32)
+    for wanted in (1, 3, 3, 6, 6, 6):
+        terms = wanted if _covers(chosen) else 1
+        design = basis[chosen][:, :terms]
+        # A little ridge keeps the surface level where no glass is seen.
+        ridge = _RIDGE * len(design) * np.diag(np.arange(terms) > 0).astype(np.float32)
+        normal = design.T @ design + ridge
+        fit[:] = 0
+        fit[:terms] = np.linalg.solve(normal, design.T @ small[chosen])
+        field = np.maximum(basis @ fit, 1)
+        residual = np.log10(field[..., 1] + OFFSET) - light
+        # Cells lie on the darker side only: the brighter one tells noise and shading.
+        brighter = -residual[lit & (residual < 0) & (residual > -0.1)]
+        width = (
+            min(0.01, 1.48 * float(np.median(brighter)) + 0.002) if brighter.size else 0.01
+        )
+        chosen = lit & (residual < 2 * width) & (residual > -0.1)
+        if not chosen.any():
+            break
+    level = np.log10((field + OFFSET) / (small + OFFSET))
+    noise = float(np.abs(level[chosen]).sum(axis=-1).std()) if chosen.any() else 0.01
+    return fit, noise
+
+
+def _brightest_mode(light: Float32Array) -> float:
+    """Brightest peak of the histogram with at least a tenth of the highest one's height.
+
+    Bare glass is the brightest thing in view and even, so its peak is narrow and stands
+    out where only a few per cent of the field are free.
+    """
+    edges = np.arange(light.min() - 0.03, light.max() + 0.04, 0.005)
+    counts = ndi.gaussian_filter1d(np.histogram(light, edges)[0].astype(float), 2)
+    peak = (counts == ndi.maximum_filter1d(counts, 5)) & (counts > 0.1 * counts.max())
+    return float(edges[np.flatnonzero(peak)[-1]] + 0.0025)
+
+
+def _polynomial(height: int, width: int) -> Float32Array:
+    """Terms of a quadratic surface over the image, (H, W, 6), the constant first."""
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None] + np.zeros((1, width), "f4")
+    x = np.linspace(-1, 1, width, dtype=np.float32)[None] + np.zeros((height, 1), "f4")
+    return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=-1)
+
+
+def surface(terms: Float32Array, height: int, width: int) -> Float32Array:
+    """A sum of the terms of `_polynomial` over the image, (H, W) or what spreads to it."""
+    if not terms[1:].any():
+        return terms[:1]
+    level, x, y, xx, yy, xy = terms
+    down = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    right = np.linspace(-1, 1, width, dtype=np.float32)
+    surface: Float32Array = xy * down * right
+    surface += level + y * down + yy * down * down
+    surface += x * right + xx * right * right
+    return surface
+
+
+def _covers(mask: BoolArray) -> bool:
+    """Whether the background is seen all over, so that a surface may be fitted."""
+    if min(mask.shape) < 40:
+        return False
+    height, width = (side // 4 * 4 for side in mask.shape)
+    tiles = mask[:height, :width].reshape(4, height // 4, 4, width // 4).mean(axis=(1, 3))
+    return int((tiles > 0.02).sum()) >= 12
