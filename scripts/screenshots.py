@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WINDOW = (1366, 768)
-PATIENCE_MS = 120_000
+PATIENCE_MS = 600_000
+"""Of a machine that does other things as well."""
 
 
 def wait(milliseconds: int) -> None:

@@ -157,7 +157,7 @@ def _session(walk: Walk, folder: Path) -> None:
             *(sys.executable, str(Path(__file__).with_name("walk_reopen.py"))),
             *(str(folder), str(walk.folder / "session_in_new_viewer.png")),
         ],
-        capture_output=True,
+        stdout=subprocess.PIPE,  # what else it says is seen as it comes
         check=True,
         text=True,
         env=environment,

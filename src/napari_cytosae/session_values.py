@@ -137,6 +137,32 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class TableView:
+    """How the table of concepts is sorted, and what it lists.
+
+    Attributes
+    ----------
+    column : str
+        That it is sorted by.
+    descending : bool
+    keep : str
+        Which concepts are left out.
+    search : str
+    before : (column, descending) or None
+        How it was sorted before the order of what examples share, and will be again.
+    picked : tuple of int or None
+        Concepts that are listed alone.
+    """
+
+    column: str
+    descending: bool
+    keep: str
+    search: str = ""
+    before: tuple[str, bool] | None = None
+    picked: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Overlay:
     """One concept shown over the slide.
 

@@ -16,9 +16,10 @@ from scipy import sparse
 
 from napari_cytosae.core.concepts import Annotation
 from napari_cytosae.core.enrichment import compare, enriched, likeness
+from napari_cytosae.core.pipeline import run
 from napari_cytosae.core.types import PixelSize
-from napari_cytosae.session_values import Found, Look, ModelChoice
-from napari_cytosae.widgets import _concept_tasks
+from napari_cytosae.session_values import Found, Look, ModelChoice, TableView
+from napari_cytosae.widgets import _concept_tasks, _session_tasks
 from napari_cytosae.widgets._concept_rows import ConceptRows
 from napari_cytosae.widgets._settings import PanelSettings
 from napari_cytosae.widgets.concept_model import HEADERS, STAR
@@ -688,6 +689,12 @@ def test_a_session_is_opened_as_it_was_saved(
         session.overlays.slots,
     )
     session.type_pixel_size(0.11)
+    panel.set_table_view(TableView("prevalence", False, "always", "1"))
+    rows = panel.model.rowCount()
+    listed = [panel.model.concept_at(row) for row in range(rows)]
+    table = panel.table_view()
+    assert table == TableView("prevalence", False, "always", "1")
+    assert rows > 1
     folder = tmp_path / "saved"
     panel.tools.chosen.emit("save", str(folder))
     until(lambda: (folder / "names.json").exists() and not encoded.desk.busy)
@@ -704,6 +711,7 @@ def test_a_session_is_opened_as_it_was_saved(
     session.choose(ModelChoice())
     session._images._elsewhere.clear()
     session._images.typed_sizes.clear()
+    panel.set_table_view(TableView("here", True, "all"))
     panel.tools.chosen.emit("open", str(folder))
     until(lambda: bool(session.encoded is not None and session.review_list()), 60_000)
     encoded_before, cells, selection, overlays = before
@@ -717,6 +725,13 @@ def test_a_session_is_opened_as_it_was_saved(
     pd.testing.assert_frame_equal(session.cells.table, cells.table, check_dtype=False)
     assert session.focus.selection == selection
     assert session.overlays.slots == overlays
+    assert panel.table_view() == table
+    until(lambda: panel.model.rowCount() == rows)
+    assert [panel.model.concept_at(row) for row in range(rows)] == listed
+    outlines, overlay = encoded.layers.outlines, encoded.layers.overlays
+    until(lambda: None not in (outlines.layer(), overlay.layer(2)))
+    order = [viewer.layers.index(la) for la in (outlines.layer(), overlay.layer(2))]
+    assert order == sorted(order)  # the overlay lies over the outlines
     assert session.review_list() == [(concept, 1, "accept")]
     assert session.naming.name_of(concept) == "kept name"
     assert session.choice == small_models
@@ -732,7 +747,7 @@ def test_a_session_is_opened_as_it_was_saved(
 
 def test_all_open_images_are_saved_and_come_back(encoded, panel, viewer, until, tmp_path):
     session = encoded.session
-    first = session.image.sha256
+    first, first_name = session.image.sha256, session.image.name
     concept = panel.model.concept_at(1)
     session.judge(concept, [2], "reject")
     layer = viewer.add_image(viewer.layers["smear.png"].data[::-1].copy(), name="flipped")
@@ -774,6 +789,8 @@ def test_all_open_images_are_saved_and_come_back(encoded, panel, viewer, until, 
     assert session.overlays.slot_of(concept) == 0
     assert [la.name for la in encoded.layers.images()] == ["flipped", "smear"]
     assert [la.visible for la in encoded.layers.images()] == [True, False]
+    assert encoded.layers.preferred_image() == encoded.layers.source
+    assert encoded.layers.source.name == "flipped"
     # The other image is a click in the gallery away, with all that was found on it.
     panel.below._sources.setCurrentIndex(panel.below._sources.findData("all"))
     session.focus.set_scope("image")
@@ -788,7 +805,8 @@ def test_all_open_images_are_saved_and_come_back(encoded, panel, viewer, until, 
     # An image that is closed takes its pixels along, and is in no session.
     viewer.layers.remove(encoded.layers.images()[1])
     panel.tools.chosen.emit("save", str(tmp_path / "t"))
-    until(lambda: "Saved 1 image in" in encoded.strip.text)
+    until(lambda: "Saved 1 image (" in encoded.strip.text)
+    assert f"({first_name}: not open any more, open it and save" in encoded.strip.text
 
 
 @pytest.mark.parametrize("role", ["sae", "backbone"])
@@ -805,11 +823,55 @@ def test_another_model_is_said_and_its_activations_not_taken(
     until(lambda: "has changed since" in encoded.strip.text)
     assert session.encoded is None
     assert len(session.cells) == 5
+    # What was looked at is damaged.
+    view = about["view"]
+    for damaged in (
+        {key: value for key, value in view.items() if key != "choice"},
+        view | {"choice": {"moon": 1}},
+        view | {"selection": None},
+        view | {"scope": "moon"},
+        view | {"table": {"column": 1}},
+    ):
+        (tmp_path / "s" / "session.json").write_text(json.dumps(about | {"view": damaged}))
+        encoded.desk.say("")
+        panel.tools.chosen.emit("open", str(tmp_path / "s"))
+        until(lambda: "is damaged" in encoded.strip.text)
     # Folders that are none, or hold other things, are refused in one sentence.
     panel.tools.chosen.emit("open", str(tmp_path))
     until(lambda: "holds no session" in encoded.strip.text)
     panel.tools.chosen.emit("save", str(tmp_path))
     until(lambda: "holds other files" in encoded.strip.text)
+
+
+def test_a_session_is_not_laid_over_an_image_that_was_gone_to_meanwhile(
+    encoded, panel, viewer, until, tmp_path
+):
+    session = encoded.session
+    session.focus.select_cells(session.encoded.cell_ids[:1].tolist())
+    first, saved = viewer.layers["smear.png"], session.image
+    panel.tools.chosen.emit("save", str(tmp_path / "s"))
+    until(lambda: (tmp_path / "s" / "names.json").exists() and not encoded.desk.busy)
+    other = viewer.add_image(first.data[::-1].copy(), name="flipped")
+    encoded.cells.look_at(other)
+    until(lambda: session.image is not None and session.image.name == "flipped")
+    folder = str(tmp_path / "s")
+    opened = run(_session_tasks.open_session(tmp_path / "s"))
+    controller = next(c for c in encoded._controllers if hasattr(c, "_restore_on"))
+    controller._restore_on(opened)
+    assert session.image is None  # it is being read
+    encoded.cells.look_at(other)
+    until(lambda: session.image is not None and session.image.name == "flipped")
+    until(lambda: f"{saved.name} was left before it was read" in encoded.strip.text)
+    # Nothing waits for it any more.
+    session.choose(ModelChoice())
+    session.focus.select_cells(())
+    encoded.cells.look_at(first)
+    until(lambda: session.image is not None and session.image.sha256 == saved.sha256)
+    assert session.encoded is None
+    assert session.focus.selection.cell_ids == ()
+    panel.tools.chosen.emit("open", folder)
+    until(lambda: session.encoded is not None, 60_000)
+    assert len(session.focus.selection.cell_ids) == 1
 
 
 def on_screen(atlas, number):

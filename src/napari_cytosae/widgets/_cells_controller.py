@@ -111,6 +111,8 @@ class CellsController:
                 layer = self._layers.open_image(image, visible=image is images[0])
                 self._layer_of[image.sha256] = layer
         self.look_at_image(images[0].sha256)
+        if self._layers.source is not None:
+            self._layers.select(self._layers.source)
 
     def _open_layer(self, sha256: str) -> ImageLayer | None:
         """The layer of an image that was read before, where it is still open."""

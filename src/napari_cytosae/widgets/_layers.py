@@ -152,6 +152,10 @@ class CanvasLayers:
         # What the viewer hands out may be a wrapper: the list has the layer.
         return next(la for la in reversed(self.images()) if la.data is image.rgb)
 
+    def select(self, layer: Layer) -> None:
+        """Make a layer the active one, as opening it does."""
+        self._viewer.layers.selection.active = layer
+
     # --- selection --------------------------------------------------------------------
 
     def show_selection(self, boxes: list[tuple[float, float, float, float]]) -> None:
@@ -219,6 +223,13 @@ class CanvasLayers:
         layers = self._viewer.layers
         if layers[-1] is not layer:
             layers.move(layers.index(layer), len(layers))
+
+    def put_under(self, layer: Layer, role: str) -> None:
+        """Move a layer of ours under all of a role."""
+        layers = self._viewer.layers
+        places = [layers.index(other) for other in self.tagged(role)]
+        if places and min(places) < layers.index(layer):
+            layers.move(layers.index(layer), min(places))
 
     def remove(self, layer: Layer) -> None:
         """Take a layer of ours away."""

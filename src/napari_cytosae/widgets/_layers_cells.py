@@ -110,6 +110,8 @@ class CellOutlines:
             layer.metadata[TAG] = {"role": "cells", "source": self._canvas.source_id()}
             self._canvas.place(layer)
             self._canvas.add(layer)
+            # Overlays lie over the outlines, whichever were there first.
+            self._canvas.put_under(layer, "overlay")
         else:
             if outlines.labels is not None:
                 layer.data = outlines.labels

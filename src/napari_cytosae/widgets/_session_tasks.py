@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from napari_cytosae.core.types import CytoError, Image, PixelSize, Progress
-from napari_cytosae.session_values import (
-    CellSettings,
-    Found,
-    ModelChoice,
-    Overlay,
-    Selection,
+from napari_cytosae.core.types import CytoError, Image, Progress
+from napari_cytosae.widgets._scopes import cells_name
+from napari_cytosae.widgets._session_view import (
+    SessionView,
+    read_found,
+    read_view,
+    state_of,
+    view_of,
 )
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.concepts import ConceptNames
     from napari_cytosae.core.models import Models
-    from napari_cytosae.core.session_file import SavedImage, SavedSession
+    from napari_cytosae.core.session_file import SavedSession
     from napari_cytosae.session import Session
+    from napari_cytosae.session_values import Found, TableView
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,8 +32,9 @@ class Opened:
 
     Attributes
     ----------
-    saved : SavedSession
-    choice : ModelChoice
+    found : tuple of Found
+        What is known of each image; that in front first.
+    view : SessionView
     models : Models or None
         None where they could not be loaded, or are others than those that encoded.
     names : ConceptNames or None
@@ -39,57 +42,54 @@ class Opened:
         What the analyst must know.
     """
 
-    saved: SavedSession
-    choice: ModelChoice
+    found: tuple[Found, ...]
+    view: SessionView
     models: Models | None
     names: ConceptNames | None
     remark: str
 
 
-def to_save(session: Session) -> tuple[SavedSession, list[str]]:
-    """Everything of a session that `save` writes, and the slides that are left out.
+def to_save(session: Session, table: TableView) -> tuple[SavedSession, str]:
+    """Everything of a session that `save` writes, and what is left out, and why.
 
     Raises
     ------
     CytoError
-        If there are no cells, or but those of slides.
+        If there are no cells, or but those of slides or of images that were closed.
     """
     from napari_cytosae.core.session_file import SavedImage, SavedSession
 
-    images, slides = [], []
+    images, slides, closed = [], [], []
     for found in session.found_images().values():
-        if found.image is not None and not isinstance(found.image, Image):
-            slides.append(found.image.name)
-        elif found.image is not None:
-            state = {
-                "settings": asdict(found.settings),
-                "verdicts": found.review_list(),
-                "found_at": asdict(found.pixel_size),
-            }
+        if isinstance(found.image, Image):
+            state = state_of(found)
             images.append(
                 SavedImage(found.image, found.cells, found.crops, found.encoded, state)
             )
+        elif found.image is not None:
+            slides.append(found.image.name)
+        elif found.cells is not None and len(found.cells):
+            closed.append(cells_name(found.cells))
     if not any(each.cells is not None for each in images):
-        raise CytoError(
-            f"{slides[0]} is too large to be saved in a session: export its results."
-            if slides
-            else "There is nothing to save yet: segment cells first."
-        )
-    focus, overlays = session.focus, session.overlays
-    view = {
-        "choice": asdict(session.choice),
-        "selection": asdict(focus.selection),
-        "scope": focus.scope,
-        "examples": focus.examples,
-        "overlays": [None if o is None else asdict(o) for o in overlays.ticked],
-        "hide_flagged": session.hide_flagged,
-    }
+        if slides:
+            raise CytoError(
+                f"{slides[0]} is too large to be saved in a session: export its results."
+            )
+        if closed:
+            raise CytoError(f"The layer of {closed[0]} was deleted: open the image again.")
+        raise CytoError("There is nothing to save yet: segment cells first.")
+    left_out = []
+    if slides:
+        left_out.append(f"{', '.join(slides)}: a slide is too large, export its results")
+    if closed:
+        left_out.append(f"{', '.join(closed)}: not open any more, open it and save again")
     models = session.models
     encoded = next((each.encoded for each in images if each.encoded is not None), None)
     sae = backbone = ""
     if encoded is not None and models is not None:
         sae, backbone = encoded.activations.sae_sha256, models.backbone_info.sha256
-    return SavedSession(tuple(images), view, sae, backbone), slides
+    saved = SavedSession(tuple(images), view_of(session, table), sae, backbone)
+    return saved, "; ".join(left_out)
 
 
 def save(
@@ -114,21 +114,23 @@ def open_session(folder: Path) -> Generator[Progress, None, Opened]:
     from napari_cytosae.widgets import _tasks
 
     saved = load_session(folder)
-    choice = ModelChoice(**saved.view["choice"])
+    view = read_view(saved.view)
+    plain = tuple(read_found(each, encoded=False) for each in saved.images)
     if all(each.encoded is None for each in saved.images):
-        return Opened(saved, choice, None, None, "")
+        return Opened(plain, view, None, None, "")
     try:
-        models, names = yield from _tasks.load(choice)
+        models, names = yield from _tasks.load(view.choice)
     except CytoError as error:
-        return Opened(saved, choice, None, None, f"Its models are not here: {error}")
+        return Opened(plain, view, None, None, f"Its models are not here: {error}")
     changed = _changed_models(saved, models)
     if changed:
-        return Opened(saved, choice, None, None, changed)
+        return Opened(plain, view, None, None, changed)
     remark = ""
     if (folder / NAMES_FILE).is_file():
         merged = merge_names(names, folder / NAMES_FILE)
         remark = f"Names: {merged}" if merged.added or merged.conflicts else ""
-    return Opened(saved, choice, models, names, remark)
+    found = tuple(read_found(each, encoded=True) for each in saved.images)
+    return Opened(found, view, models, names, remark)
 
 
 def _changed_models(saved: SavedSession, models: Models) -> str:
@@ -148,9 +150,8 @@ def _changed_models(saved: SavedSession, models: Models) -> str:
 
 def restore(session: Session, opened: Opened) -> None:
     """Bring a session, which looks at the image in front, to where it was saved."""
-    view, there = opened.saved.view, opened.models is not None
-    here, *others = (_found(each, encoded=there) for each in opened.saved.images)
-    session.choose(opened.choice)
+    view, (here, *others) = opened.view, opened.found
+    session.choose(view.choice)
     if opened.models is not None and opened.names is not None:
         session.set_models(opened.models, opened.names)
     for found in others:
@@ -160,32 +161,16 @@ def restore(session: Session, opened: Opened) -> None:
     if here.image.pixel_size.source == "user":
         session.type_pixel_size(here.image.pixel_size.um)
     session.set_settings(here.settings)
-    session.set_hide_flagged(view["hide_flagged"])
+    session.set_hide_flagged(view.hide_flagged)
     session.overlays.forget()
-    for slot, overlay in enumerate(view["overlays"]):
+    for slot, overlay in enumerate(view.overlays):
         if overlay is not None:
-            session.overlays.put(slot, Overlay(**overlay))
+            session.overlays.put(slot, overlay)
     session.set_found(here)
     if here.encoded is None:
         return
-    chosen = Selection(**cast("dict[str, Any]", view["selection"]))
-    session.focus.select_cells(view["examples"])
-    session.focus.set_scope(view["scope"])
-    patch = None if chosen.patch is None else (chosen.patch[0], chosen.patch[1])
-    session.focus.select_cells(chosen.cell_ids, patch)
+    chosen = view.selection
+    session.focus.select_cells(view.examples)
+    session.focus.set_scope(view.scope)
+    session.focus.select_cells(chosen.cell_ids, chosen.patch)
     session.focus.select_concept(chosen.concept)
-
-
-def _found(saved: SavedImage, *, encoded: bool) -> Found:
-    """What a session keeps of an image; `encoded` says whether its activations hold."""
-    state = saved.state
-    settings = CellSettings(**state["settings"])
-    return Found(
-        saved.cells,
-        replace(settings, kinds=tuple(settings.kinds)),
-        PixelSize(**state["found_at"]),
-        saved.crops if encoded else None,
-        saved.encoded if encoded else None,
-        {(concept, cell): verdict for concept, cell, verdict in state["verdicts"]},
-        saved.image,
-    )

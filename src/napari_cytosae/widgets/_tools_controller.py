@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cytosae.core.types import CytoError
+from qtpy.QtCore import QTimer
+
+from napari_cytosae.core.types import CytoError, Image
 from napari_cytosae.widgets import _explorer_tasks, _scopes, _session_tasks
 from napari_cytosae.widgets._sentences import counted
 
@@ -40,6 +41,7 @@ class ToolsController:
         self._session, self._desk, self._panel = session, desk, panel
         self._cells = cells
         self._windows, self._rating, self._browser = windows, rating, browser
+        self._restore: Callable[[Any], None] | None = None
         self._tools: dict[str, Callable[[Path], None]] = {
             "passport": self._passport,
             "stability": self._stability,
@@ -58,7 +60,8 @@ class ToolsController:
         desk.busy_changed.connect(panel.tools.set_busy)
 
     def close(self) -> None:
-        """Nothing of the session is listened to; the windows close."""
+        """Listen to the session no more; the windows close."""
+        self._wait_for(None)
         self._windows.close()
         self._browser.close()
 
@@ -178,11 +181,11 @@ class ToolsController:
 
     def _save(self, folder: Path) -> None:
         session = self._session
-        saved, slides = _session_tasks.to_save(session)
+        saved, left_out = _session_tasks.to_save(session, self._panel.table_view())
         names = session.naming.names
         text = counted(len(saved.images), "image")
-        if slides:
-            text += f" ({', '.join(slides)}: a slide is too large, export its results)"
+        if left_out:
+            text += f" ({left_out})"
         self._desk.run(
             "Saving the session",
             lambda: _session_tasks.save(folder, saved, names),
@@ -192,7 +195,7 @@ class ToolsController:
     def _open(self, folder: Path) -> None:
         def show(opened: _session_tasks.Opened) -> str:
             self._restore_on(opened)
-            count = counted(len(opened.saved.images), "image")
+            count = counted(len(opened.found), "image")
             return opened.remark or f"Opened {folder.name}: {count}."
 
         self._desk.run(
@@ -200,17 +203,37 @@ class ToolsController:
         )
 
     def _restore_on(self, opened: _session_tasks.Opened) -> None:
-        """Restore at once where the image in front is looked at, else when it is."""
+        """Restore at once where the image in front is looked at, else when it is.
+
+        Not any more once the analyst has gone to another image meanwhile.
+        """
         session = self._session
-        images = [each.image for each in opened.saved.images]
+        images = [found.image for found in opened.found if isinstance(found.image, Image)]
 
         def restore(image: Any) -> None:
-            if image is None or image.sha256 != images[0].sha256:
+            if image is None:
                 return
-            with suppress(ValueError):
-                session.image_changed.disconnect(restore)
+            self._wait_for(None)
+            if image.sha256 != images[0].sha256:
+                left = f"{images[0].name} was left before it was read"
+                # What is said of the image itself comes first, and would replace it.
+                QTimer.singleShot(
+                    0, lambda: self._desk.say(f"{left}: open the session again.")
+                )
+                return
             _session_tasks.restore(session, opened)
+            if opened.view.table is not None:
+                self._panel.set_table_view(opened.view.table)
 
-        session.image_changed.connect(restore)
+        self._wait_for(restore)
         self._cells.open_images(images)
-        restore(session.image)
+        if session.image is not None and session.image.sha256 == images[0].sha256:
+            restore(session.image)
+
+    def _wait_for(self, restore: Callable[[Any], None] | None) -> None:
+        """Have a session, and no former one, restored with the next image."""
+        if self._restore is not None:
+            self._session.image_changed.disconnect(self._restore)
+        self._restore = restore
+        if restore is not None:
+            self._session.image_changed.connect(restore)

@@ -114,6 +114,16 @@ class ConceptTableModel(QAbstractTableModel):
         self._arrange()
 
     @property
+    def keep(self) -> str:
+        """Which concepts are left out, a key of `KEEP` or `ONLY`."""
+        return self._keep
+
+    @property
+    def picked(self) -> tuple[int, ...] | None:
+        """The only concepts that are kept, or None."""
+        return None if self._picked is None else tuple(map(int, self._picked))
+
+    @property
     def count(self) -> int:
         """Number of concepts, left out or not."""
         return len(self._rows)

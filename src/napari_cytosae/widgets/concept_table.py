@@ -153,6 +153,22 @@ class ConceptTable(QTableView):
             before, self._sorted_before = self._sorted_before, None
             self.sortByColumn(*before)
 
+    def sorting(self) -> tuple[tuple[str, bool], tuple[str, bool] | None]:
+        """Column and whether it descends; then those before what examples share."""
+        header = self.horizontalHeader()
+        now = header.sortIndicatorSection(), header.sortIndicatorOrder()
+        before = self._sorted_before
+        return _named(*now), None if before is None else _named(*before)
+
+    def set_sorting(self, now: tuple[str, bool], before: tuple[str, bool] | None) -> None:
+        """Sort as `sorting` said; columns that are none are left out."""
+        keys = list(HEADERS)
+        orders = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
+        if self._sorted_before is not None and before is not None and before[0] in keys:
+            self._sorted_before = keys.index(before[0]), orders[before[1]]
+        if now[0] in keys:
+            self.sortByColumn(keys.index(now[0]), orders[now[1]])
+
     def select(self, concept: int) -> None:
         """Go to a concept, as a click does; none that is not listed."""
         row = self._concepts.row_of(concept)
@@ -199,6 +215,10 @@ class ConceptTable(QTableView):
         if concept is not None and concept != self._selected:
             self._selected = concept
             self.concept_selected.emit(concept)
+
+
+def _named(column: int, order: Qt.SortOrder) -> tuple[str, bool]:
+    return list(HEADERS)[column], order == Qt.SortOrder.DescendingOrder
 
 
 class _Swatch(QStyledItemDelegate):

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cytosae.session_values import OVERLAY_COLOURS
+from napari_cytosae.session_values import OVERLAY_COLOURS, TableView
 from napari_cytosae.widgets._concept_rows import KEEP, ONLY
 from napari_cytosae.widgets._keys import typed
 from napari_cytosae.widgets._sentences import encode_label
@@ -296,6 +296,21 @@ class ConceptsPanel(QWidget):
         """List only these concepts, until the analyst wants all back."""
         self._all.setVisible(concepts is not None)
         self.model.set_picked(concepts)
+
+    def table_view(self) -> TableView:
+        """How the table is sorted, and what it lists."""
+        now, before = self.table.sorting()
+        model = self.model
+        return TableView(*now, model.keep, self._search.text(), before, model.picked)
+
+    def set_table_view(self, view: TableView) -> None:
+        """Sort and list as `table_view` said."""
+        self._keep.setCurrentIndex(max(0, self._keep.findData(view.keep)))
+        self.model.set_keep(self._keep.currentData())
+        self._search.setText(view.search)
+        self.model.set_search(view.search)
+        self.pick(view.picked)
+        self.table.set_sorting((view.column, view.descending), view.before)
 
     def _on_search(self) -> None:
         self.model.set_search(self._search.text())

@@ -1,0 +1,135 @@
+"""What of a dock's session is looked at, as the JSON values of its file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, get_args
+
+from napari_cytosae.core.types import CytoError, PixelSize
+from napari_cytosae.session_values import (
+    CellSettings,
+    Found,
+    ModelChoice,
+    Overlay,
+    Scope,
+    Selection,
+    TableView,
+)
+
+if TYPE_CHECKING:
+    from napari_cytosae.core.session_file import SavedImage
+    from napari_cytosae.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """Models picked, selection, ranking and overlays.
+
+    Attributes
+    ----------
+    choice : ModelChoice
+    selection : Selection
+    scope : Scope
+    examples : tuple of int
+        Cells that others are compared with.
+    overlays : tuple of Overlay or None
+        One entry a slot.
+    hide_flagged : bool
+    table : TableView or None
+        None in sessions that were saved before it was kept.
+    """
+
+    choice: ModelChoice
+    selection: Selection
+    scope: Scope
+    examples: tuple[int, ...]
+    overlays: tuple[Overlay | None, ...]
+    hide_flagged: bool
+    table: TableView | None = None
+
+
+def view_of(session: Session, table: TableView) -> dict[str, Any]:
+    """What `read_view` reads."""
+    focus = session.focus
+    view = SessionView(
+        session.choice,
+        focus.selection,
+        focus.scope,
+        focus.examples,
+        session.overlays.ticked,
+        session.hide_flagged,
+        table,
+    )
+    return asdict(view)
+
+
+def read_view(view: dict[str, Any]) -> SessionView:
+    """A view from JSON values.
+
+    Raises
+    ------
+    CytoError
+        If it is damaged.
+    """
+    try:
+        chosen, table = view["selection"], view.get("table")
+        cells, patch = tuple(map(int, chosen["cell_ids"])), chosen["patch"]
+        if patch is not None:
+            row, column = map(int, patch)
+            patch = row, column
+        if view["scope"] not in get_args(Scope):
+            raise ValueError(f"nothing is ranked by {view['scope']}")
+        if table is not None:
+            before, picked = table["before"], table["picked"]
+            if before is not None:
+                before = str(before[0]), bool(before[1])
+            picked = None if picked is None else tuple(map(int, picked))
+            table = TableView(**table | {"before": before, "picked": picked})
+        return SessionView(
+            ModelChoice(**view["choice"]),
+            Selection(cells, patch, chosen["concept"]),
+            view["scope"],
+            tuple(map(int, view["examples"])),
+            tuple(None if each is None else Overlay(**each) for each in view["overlays"]),
+            bool(view["hide_flagged"]),
+            table,
+        )
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(error) from error
+
+
+def state_of(found: Found) -> dict[str, Any]:
+    """What `read_found` reads beside the image, the cells and their activations."""
+    return {
+        "settings": asdict(found.settings),
+        "verdicts": found.review_list(),
+        "found_at": asdict(found.pixel_size),
+    }
+
+
+def read_found(saved: SavedImage, *, encoded: bool) -> Found:
+    """What a session keeps of an image; `encoded` says whether its activations hold.
+
+    Raises
+    ------
+    CytoError
+        If what is said of it is damaged.
+    """
+    state = saved.state
+    try:
+        settings = CellSettings(**state["settings"])
+        return Found(
+            saved.cells,
+            replace(settings, kinds=tuple(settings.kinds)),
+            PixelSize(**state["found_at"]),
+            saved.crops if encoded else None,
+            saved.encoded if encoded else None,
+            {(concept, cell): verdict for concept, cell, verdict in state["verdicts"]},
+            saved.image,
+        )
+    except (LookupError, TypeError, ValueError) as error:
+        raise _damaged(error) from error
+
+
+def _damaged(error: Exception) -> CytoError:
+    return CytoError(f"The session is damaged: {type(error).__name__} {error}.")
