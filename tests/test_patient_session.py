@@ -15,7 +15,7 @@ def images(*names):
 
 def said(patient, head, case=None):
     """What the session looks at of a reading."""
-    case = case or SimpleNamespace(patient=patient, problems=(), cell_ids=())
+    case = case or SimpleNamespace(patient=patient, problems=(), cell_ids=(), images=())
     return SimpleNamespace(case=case, head=head, predicted="x", reason="")
 
 

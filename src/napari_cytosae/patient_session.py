@@ -165,13 +165,36 @@ class PatientSession:
             self._cases, self._readings, self._types, self._examined = {}, {}, {}, {}
             self._look()
 
+    def copied(self) -> list[str]:
+        """A sentence for each image of the present patient that another one shows too."""
+        case = self.case
+        if case is None:
+            return []
+        from napari_cytosae.core._copies import copies
+
+        mine = [
+            (image.content, case.patient, f"image {number} ({image.name})")
+            for number, image in enumerate(case.images, 1)
+        ]
+        known = {content for content, _, _ in mine}
+        others = {
+            image.content: (image.content, other.patient, image.name)
+            for other in self._cases.values()
+            if other is not case
+            for image in other.images
+            if image.content in known
+        }
+        said = copies([*others.values(), *mine])
+        return [sentence[0].upper() + sentence[1:] for sentence in said]
+
     @property
     def state(self) -> StepState:
-        """Done or to do; attention: there is no answer, or images are missing."""
+        """Done or to do; attention: no answer, or images that are missing or copied."""
         reading = self.reading
         if reading is None:
             return "todo"
-        return "attention" if reading.reason or reading.case.problems else "done"
+        doubtful = reading.reason or reading.case.problems or self.copied()
+        return "attention" if doubtful else "done"
 
     # --- the explanation --------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from napari_cytosae.core.heads import Head, Part
 from napari_cytosae.core.images import read_image
 from napari_cytosae.core.models import load_models
 from napari_cytosae.core.pipeline import run
-from napari_cytosae.core.types import CytoError, ModelMismatchError
+from napari_cytosae.core.types import CytoError, ModelMismatchError, NoCellsError
 
 LATENTS = 64
 
@@ -94,6 +94,18 @@ def test_without_a_cell_there_is_no_case(models, files, tmp_path):
     Pillow.new("RGB", (300, 300), (230, 225, 230)).save(tmp_path / "empty.png")
     with pytest.raises(CytoError, match=r"No cells .* of P"):
         run(case.examine(models, "P", [tmp_path / "empty.png", files[1]]))
+
+
+def test_images_that_are_gone_are_not_images_without_cells(models, tmp_path):
+    gone = tmp_path / "gone.png"
+    with pytest.raises(
+        CytoError, match=r"No image of P can be examined\. .*gone\.png"
+    ) as e:
+        run(case.examine(models, "P", [gone]))
+    assert not isinstance(e.value, NoCellsError)
+    Pillow.new("RGB", (300, 300), (230, 225, 230)).save(tmp_path / "empty.png")
+    with pytest.raises(NoCellsError, match=r"No cells .* of P: .*\. Besides: .*gone\.png"):
+        run(case.examine(models, "P", [tmp_path / "empty.png", gone]))
 
 
 def test_a_reading_adds_up(examined):

@@ -47,6 +47,11 @@ def test_pixels_are_compared_not_files(tmp_path):
         "line 3: b, of patient Q, shows the same as line 2: a, of patient P: whose is it?"
     )
     assert second == "e shows the same as d: its cells count twice."
+    # Files of one name, in folders of two patients.
+    (third,) = copies([(a, "P", "1.png"), (a, "Q", "1.png"), (a, "P", "1.png")])
+    assert third == (
+        "1.png, of patient Q, shows the same as 1.png, of patient P: whose is it?"
+    )
 
 
 def test_patients_who_share_an_image_are_warned_of_and_kept_together(tmp_path):
@@ -73,6 +78,18 @@ def test_tables_are_put_together():
         assert (getattr(whole, name) != getattr(made, name)).nnz == 0
     assert whole.images == made.images
     np.testing.assert_array_equal(whole.n_cells, made.n_cells)
+
+
+def test_patients_without_known_images_keep_their_place_in_a_table():
+    made = table(("1",), ("2", "3"), ("4",))
+    unknown = replace(made, images=())
+    assert together([unknown, made]).images == ((), (), (), ("1",), ("2", "3"), ("4",))
+    assert together([unknown, unknown]).images == ()
+
+
+def test_one_patient_has_several_samples():
+    said = cautions(table(("1",), ("2",), ("3",), names="AAB", diagnoses="xxy"))
+    assert said[0].startswith("1 patient has several samples (A)")
 
 
 def test_drawn_images_are_told_in_the_file(tmp_path):

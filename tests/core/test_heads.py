@@ -161,6 +161,14 @@ def test_temperature_and_conformal_sets_hold_on_new_data():
     assert sets[np.arange(3000), labels[3000:]].mean() == pytest.approx(0.9, abs=0.02)
 
 
+def test_the_conformal_rank_is_exact_where_the_share_is_whole():
+    """In floating point, 10 * (1 - 0.9) is less than 1."""
+    for n, rank in ((8, 0), (9, 1), (10, 1), (18, 1), (19, 2), (29, 3), (99, 10)):
+        p = np.arange(1, n + 1) / 1000
+        limit = conformal_limit(np.c_[p, 1 - p], np.zeros(n, int))
+        assert limit == (p[rank - 1] if rank else 0), n
+
+
 def test_between_two_classes_the_set_is_empty_and_there_is_no_answer():
     rng = np.random.default_rng(0)
     logits = np.c_[rng.normal(0, 9, 8000), np.zeros(8000)]

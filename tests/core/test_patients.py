@@ -11,6 +11,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from napari_cytosae.core._barcode_files import read_barcodes, read_counts, write_barcodes
+from napari_cytosae.core._manifest import read_manifest
 from napari_cytosae.core.patients import (
     PatientCells,
     barcode,
@@ -101,6 +102,27 @@ def test_anybody_s_h5ad_is_read(tmp_path):
     assert list(read.concepts) == [7, 3]
     assert read.diagnosis == ("x", "")
     assert np.isnan(read.n_cells).all()
+
+
+def test_text_that_means_nothing_is_known_is_no_diagnosis(tmp_path):
+    made = collect([patient(name, i) for i, name in enumerate("ABCDE")], {})
+    words = ("NaN", "n/a", " None ", "<NA>", "nanism")
+    write_barcodes(replace(made, diagnosis=words), tmp_path / "b.h5ad")
+    assert read_barcodes(tmp_path / "b.h5ad").diagnosis == ("", "", "", "", "nanism")
+    rows = [f"{name},{name}.png,{word}" for name, word in zip("ABCDE", words, strict=True)]
+    for name in "ABCDE":
+        (tmp_path / f"{name}.png").touch()
+    listed = tmp_path / "m.csv"
+    # B is of a known diagnosis on another line: none here is no contradiction.
+    (tmp_path / "B2.png").touch()
+    listed.write_text("\n".join(["patient,image,diagnosis", *rows, "B,B2.png,AML"]) + "\n")
+    read = read_manifest(listed)
+    known = {row.image.name: row.diagnosis for row in read.rows}
+    assert not read.problems
+    assert {name: what for name, what in known.items() if what} == {
+        "B2.png": "AML",
+        "E.png": "nanism",
+    }
 
 
 def test_patients_with_values_that_are_no_counts_are_named(tmp_path):

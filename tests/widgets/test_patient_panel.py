@@ -607,6 +607,13 @@ def test_patients_of_a_file_are_compared_and_mapped(with_profiles, until, tmp_pa
     write_barcodes(replace(own, concepts=own.concepts + 1), wrong)
     page.file_chosen.emit(str(wrong))
     until(lambda: "they are of another SAE" in dock.strip.text)
+    # The head does not know its SAE; the patients do.
+    assert patients.head.sae_sha256 == ""
+    models = own.record["models"]
+    other = own.record | {"models": models | {"sae": models["sae"] | {"sha256": "f" * 64}}}
+    write_barcodes(replace(own, record=other), wrong)
+    page.file_chosen.emit(str(wrong))
+    until(lambda: "wrong.h5ad was made with another SAE" in dock.strip.text)
 
 
 def test_cells_are_called_by_keys_and_the_rest_is_proposed(
@@ -680,3 +687,38 @@ def test_a_proposal_is_for_the_patient_and_calls_it_was_made_of(predicted, qtbot
     until(lambda: patients.differential is not None)
     assert patients.differential.called.sum() == 7
     assert patients.differential.proposed(6) == ("band", 1.0)
+
+
+def test_a_copied_image_is_told_within_a_patient_and_across(assigned, until, folder):
+    panel, patients = assigned.patient_panel, assigned.patients
+    rgb = np.asarray(Pillow.open(folder / "P" / "1.png"))
+    Pillow.fromarray(rgb).save(folder / "P" / "2.png", compress_level=1)
+    Pillow.fromarray(rgb).save(folder / "Q" / "1.png", compress_level=2)
+    panel.predict_clicked.emit()
+    until(lambda: patients.reading is not None and not assigned.desk.busy)
+    said = "Image 2 (2.png) shows the same as image 1 (1.png): its cells count twice."
+    assert said in assigned.strip.text
+    assert panel._about.text().endswith(said)
+    assert patients.state == "attention"
+    panel.patient_chosen.emit("Q")
+    panel.predict_clicked.emit()
+    until(lambda: patients.reading is not None and not assigned.desk.busy)
+    said = "Image 1 (1.png), of patient Q, shows the same as "
+    assert said in assigned.strip.text
+    assert panel._about.text().endswith(", of patient P: whose is it?")
+
+
+def test_a_patient_without_cells_is_told_so_and_nothing_else(assigned, until, folder):
+    panel, patients = assigned.patient_panel, assigned.patients
+    for name in ("1.png", "2.png"):
+        Pillow.new("RGB", (300, 300), (230, 225, 230)).save(folder / "P" / name)
+    panel.predict_clicked.emit()
+    until(lambda: "No cells were found in the images of P" in assigned.strip.text)
+    until(lambda: not assigned.desk.busy)
+    assert "goes on" not in assigned.strip.text
+    assert patients.examined == 0
+    for name in ("1.png", "2.png"):
+        (folder / "P" / name).unlink()
+    panel.predict_clicked.emit()
+    until(lambda: "No image of P can be examined" in assigned.strip.text)
+    assert "No cells" not in assigned.strip.text

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from napari_cytosae.core._missing import is_missing
 from napari_cytosae.core.files import atomic_file, sha256_file
 from napari_cytosae.core.patients import REFERENCE, Barcodes
 from napari_cytosae.core.provenance import as_uns, provenance
@@ -229,7 +230,8 @@ def _texts(obs: pd.DataFrame, name: str) -> tuple[str, ...]:
     if name not in obs:
         return ("",) * len(obs)
     column = obs[name].astype(object)
-    return tuple("" if pd.isna(text) else str(text).strip() for text in column)
+    texts = ("" if pd.isna(text) else str(text).strip() for text in column)
+    return tuple("" if is_missing(text) else text for text in texts)
 
 
 def _whole(numbers: Float64Array) -> npt.NDArray[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,7 +86,9 @@ def conformal_limit(
         Share of true classes inside.
     """
     true = np.sort(p[np.arange(len(labels)), labels])
-    rank = int(np.floor((len(labels) + 1) * (1 - coverage)))
+    # In whole numbers: 20 * (1 - 0.9) is a little less than 2 in floating point.
+    share = Fraction(str(coverage))
+    rank = len(labels) + 1 - ceil((len(labels) + 1) * share)
     return float(true[rank - 1]) if rank >= 1 else 0.0
 
 

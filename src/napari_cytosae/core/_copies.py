@@ -51,7 +51,7 @@ def copies(found: Iterable[tuple[str, str, str]]) -> list[str]:
         if not content:
             continue
         owner, former = first.setdefault(content, (patient, name))
-        if former == name:
+        if (owner, former) == (patient, name):
             continue
         if owner == patient:
             said.append(f"{name} shows the same as {former}: its cells count twice.")

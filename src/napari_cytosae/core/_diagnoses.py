@@ -6,16 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_cytosae.core._manifest import read_table
+from napari_cytosae.core._missing import is_missing
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_cytosae.core.patients import Barcodes
-
-
-_MISSING = {"nan", "na", "n/a", "<na>", "none", "null"}
-"""What tables say, in any case of letters, where nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +84,7 @@ def read_diagnoses(path: Path) -> Diagnoses:
         fault = ""
         if not patient or not diagnosis:
             fault = "patient or diagnosis is empty"
-        elif diagnosis.lower() in _MISSING:
+        elif is_missing(diagnosis):
             fault = f"the diagnosis of {patient} is {diagnosis}, which means none"
         elif former is not None and former[0] != diagnosis:
             fault = f"{patient} has {diagnosis} here and {former[0]} on line {former[1]}"

@@ -30,9 +30,9 @@ def cautions(barcodes: Barcodes) -> list[str]:
     samples = Counter(barcodes.patients)
     twice = [patient for patient, count in samples.items() if count > 1]
     if twice:
+        who = "1 patient has" if len(twice) == 1 else f"{len(twice)} patients have"
         said.append(
-            f"{len(twice)} patients have several samples ({_some(twice)}): they are kept "
-            "together in all folds."
+            f"{who} several samples ({_some(twice)}): they are kept together in all folds."
         )
     torn = [patient for patient, known in diagnoses.items() if len(known) > 1]
     if torn:

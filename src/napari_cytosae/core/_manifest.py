@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_cytosae.core._missing import is_missing
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def read_manifest(path: Path | str) -> Manifest:
     ----------
     path : path-like
         CSV with the columns ``patient`` and ``image`` (relative to the file), and
-        ``diagnosis`` where known.
+        ``diagnosis`` where known; text like NaN or None means that it is not.
 
     Raises
     ------
@@ -91,11 +92,12 @@ def read_manifest(path: Path | str) -> Manifest:
     owners: dict[Path, Row] = {}
     problems: list[str] = []
     for line, values in read_table(path, COLUMNS):
+        diagnosis = values.get("diagnosis", "")
         row = Row(
             line,
             values["patient"],
             path.parent / values["image"],
-            values.get("diagnosis", ""),
+            "" if is_missing(diagnosis) else diagnosis,
         )
         fault = _fault(row, values["image"], by_patient, owners)
         if fault:

@@ -21,7 +21,7 @@ from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.images import read_image
 from napari_cytosae.core.patients import Barcodes, PatientCells, collect
 from napari_cytosae.core.quality import cell_facts
-from napari_cytosae.core.types import CytoError, Encoded, Image, Progress
+from napari_cytosae.core.types import CytoError, Encoded, Image, NoCellsError, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -163,8 +163,10 @@ def examine(
 
     Raises
     ------
-    CytoError
+    NoCellsError
         If no cell is found in any image.
+    CytoError
+        If none of them can be used.
     """
     images: list[CaseImage] = []
     problems: list[str] = []
@@ -203,9 +205,14 @@ def examine(
         )
         yield Progress("Examining", done + 1, len(sources), "images", images[-1])
     parts = [image.encoded.activations.n_patches for image in images if len(image.encoded)]
+    if not images:
+        raise CytoError(f"No image of {patient} can be examined. {problems[0]}")
     if not parts:
-        why = f" {problems[0]}" if problems else ""
-        raise CytoError(f"No cells were found in the images of {patient}.{why}")
+        rest = f" Besides: {problems[0]}" if problems else ""
+        raise NoCellsError(
+            f"No cells were found in the images of {patient}: look at them under step 2, "
+            f"or give others.{rest}"
+        )
     parameters = {
         "threshold": threshold,
         "cells": "single cell" if single_cell else "segmentation",

@@ -301,7 +301,9 @@ def together(parts: Sequence[Barcodes]) -> Barcodes:
         stacked([part.high for part in parts]),
         first.record | {"inputs": inputs},
         facts=np.concatenate(facts) if len(facts) == len(parts) else None,
-        images=tuple(of for part in parts for of in part.images),
+        images=tuple(of for part in parts for of in part.images or ((),) * len(part))
+        if any(part.images for part in parts)
+        else (),
     )
 
 

@@ -111,6 +111,10 @@ class ImageError(CytoError):
     """An image that cannot be read or is not a brightfield smear."""
 
 
+class NoCellsError(CytoError):
+    """Images that were examined and show no cell."""
+
+
 class CheckpointError(CytoError):
     """A weights file that is missing, damaged, hostile or of an unknown kind."""
 

@@ -99,6 +99,8 @@ class CompareController:
         head = self._patients.head
         if head is None:
             return
+        read = next(iter(self._patients.readings.values()), None)
+        sae_sha256 = "" if read is None else read.barcodes.sae_sha256
 
         def done(table: Barcodes) -> str:
             if self._patients.head is not head:
@@ -110,7 +112,9 @@ class CompareController:
             return " ".join(filter(None, (said, *table.problems[:1], caveat)))
 
         self._desk.run(
-            "Reading the barcodes", lambda: _compare_tasks.open_barcodes(path, head), done
+            "Reading the barcodes",
+            lambda: _compare_tasks.open_barcodes(path, head, sae_sha256),
+            done,
         )
 
     def show_map(self) -> None:

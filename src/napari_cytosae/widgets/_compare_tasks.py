@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cytosae.core.types import Progress
+from napari_cytosae.core.types import ModelMismatchError, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -58,8 +59,12 @@ class Known:
         return found
 
 
-def open_barcodes(path: str, head: Head) -> Generator[Progress, None, Barcodes]:
+def open_barcodes(
+    path: str, head: Head, sae_sha256: str
+) -> Generator[Progress, None, Barcodes]:
     """Read the patients of a file, if the head's concepts are theirs.
+
+    `sae_sha256` is of the SAE that read the present patients: a head need not know its own.
 
     Raises
     ------
@@ -70,6 +75,12 @@ def open_barcodes(path: str, head: Head) -> Generator[Progress, None, Barcodes]:
     from napari_cytosae.core._barcode_files import read_barcodes
 
     table = read_barcodes(path)
+    if table.sae_sha256 and sae_sha256 and table.sae_sha256 != sae_sha256:
+        raise ModelMismatchError(
+            f"{Path(path).name} was made with another SAE than the patients here: "
+            f"{table.sae_sha256[:12]} is not {sae_sha256[:12]}. Make it again with the "
+            "models of step 1."
+        )
     low, high = (
         None if bound is None else head.columns(replace(table, values=bound))
         for bound in (table.low, table.high)

@@ -41,12 +41,21 @@ class JobError(Exception):
         The traceback.
     partials : tuple
         `Progress.partial` of the steps that were finished before.
+    kind : type
+        Of what was raised; the exception itself would hold on to all that the job held.
     """
 
-    def __init__(self, message: str, details: str = "", partials: tuple[Any, ...] = ()):
+    def __init__(
+        self,
+        message: str,
+        details: str = "",
+        partials: tuple[Any, ...] = (),
+        kind: type[BaseException] = Exception,
+    ):
         super().__init__(message)
         self.details = details
         self.partials = partials
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +121,9 @@ def _drive(
                 report(progress)
         steps.close()
     except Exception as error:
-        return JobError(describe(error, title), traceback.format_exc(), tuple(partials))
+        return JobError(
+            describe(error, title), traceback.format_exc(), tuple(partials), type(error)
+        )
     return Ended(None, cancelled=True, partials=tuple(partials))
 
 

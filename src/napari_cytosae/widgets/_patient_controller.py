@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_cytosae.core.types import NoCellsError
 from napari_cytosae.session_values import Found
 from napari_cytosae.widgets import _patient_tasks
 from napari_cytosae.widgets._patient_texts import (
@@ -171,7 +172,9 @@ class PatientController:
                 return f"Flagged cells count otherwise now: predict {patient} again."
             patients.set_reading(result.reading)
             problems = result.reading.case.problems
-            return problems[0] if problems else f"{patient}: {describe(result.reading)}"
+            said = problems[0] if problems else f"{patient}: {describe(result.reading)}"
+            copied = patients.copied() if patients.current == patient else []
+            return " ".join((said, *copied[:1]))
 
         def stopped(partials: tuple[Any, ...], error: JobError | None) -> None:
             finished = partials[1:]
@@ -180,6 +183,8 @@ class PatientController:
             if session.models is None:
                 session.set_models(*partials[0])
             self._keep(finished)
+            if error is not None and issubclass(error.kind, NoCellsError):
+                return
             patients.set_examined(patient, len(finished))
             count = counted(len(sources), "image")
             self._desk.add(
@@ -245,7 +250,7 @@ class PatientController:
             )
             self._panel.set_result((), "", "", "", found=False)
             return
-        self._panel.set_about(describe_case(reading))
+        self._panel.set_about(describe_case(reading, patients.copied()))
         banner = "Synthetic head, for trying out only." if reading.synthetic else ""
         self._panel.set_result(
             class_bars(reading), patients.label, describe_set(reading), banner, found=True

@@ -9,13 +9,13 @@ from napari_cytosae.widgets._bars import AGAINST, FOR, TOTAL, Bar
 from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from napari_cytosae.core.reading import Reading
 
 
-def describe_case(reading: Reading) -> str:
-    """E.g. ``12 images, 431 cells (6 left out by QC)``."""
+def describe_case(reading: Reading, copied: Sequence[str] = ()) -> str:
+    """E.g. ``12 images, 431 cells (6 left out by QC)``, and the first of what is copied."""
     case = reading.case
     text = f"{counted(len(case.images), 'image')}, {counted(len(reading.rows), 'cell')}"
     flagged, left_out = int((~case.ok).sum()), len(case) - len(reading.rows)
@@ -25,6 +25,9 @@ def describe_case(reading: Reading) -> str:
         text += f" ({flagged:,} flagged, counted)"
     if case.problems:
         text += f"; {counted(len(case.problems), 'image')} could not be used"
+    if copied:
+        more = f" So do {len(copied) - 1} more." if len(copied) > 1 else ""
+        text += f". {copied[0]}{more}"
     return text
 
 
