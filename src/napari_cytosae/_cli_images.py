@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_GIVE_LABELS = (
+    "give a TIFF like the cells.tif of 'segment', an OME-Zarr label image, or GeoJSON"
+)
+
 
 def find_images(given: Sequence[Path]) -> list[Path]:
     """Replace folders by the images right in them, sorted by name.
@@ -88,6 +92,7 @@ def each_image(
         With 2, at the end, if an image was skipped.
     """
     from napari_cytosae.core.export import result_folders
+    from napari_cytosae.core.morphometry import scale_doubt
 
     images = find_images(given)
     context: T
@@ -118,6 +123,9 @@ def each_image(
         typer.echo(folder)
         for note in cells.notes:
             say(f"{path.name}: {note}.")
+        doubt = scale_doubt(cells.table, cells.pixel_size)
+        if doubt:
+            say(f"{path.name}: {doubt}.")
         if not len(cells):
             say(f"{path.name}: no cells were found; the tables hold their header only.")
         elif len(images) > 1:
@@ -152,11 +160,13 @@ def read_labels(path: Path) -> npt.NDArray[np.int32] | GivenLabels:
         raise
     except Exception as error:  # parsers of damaged bytes raise nearly anything
         kind = "OME-Zarr" if path.is_dir() else "a TIFF"
-        raise ImageError(f"{path} cannot be read as {kind} of cell labels.") from error
+        raise ImageError(
+            f"{path} cannot be read as {kind} of cell labels: {_GIVE_LABELS}."
+        ) from error
     if labels.ndim != 2 or labels.dtype.kind not in "uib":
         raise ImageError(
             f"{path} holds {labels.dtype} values of shape {labels.shape}: cell labels are "
-            "whole numbers, one for each pixel of the image."
+            f"whole numbers, one for each pixel of the image; {_GIVE_LABELS}."
         )
     if not isinstance(labels, np.ndarray):
         # Its numbers are checked as they are read.

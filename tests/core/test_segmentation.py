@@ -11,7 +11,7 @@ from napari_cytosae.core import _red, segmentation
 from napari_cytosae.core._split import divide
 from napari_cytosae.core._stain import stain
 from napari_cytosae.core.images import read_image
-from napari_cytosae.core.morphometry import edge_sharpness
+from napari_cytosae.core.morphometry import edge_sharpness, scale_doubt
 from napari_cytosae.core.segmentation import (
     estimate_pixel_size,
     measure,
@@ -546,6 +546,15 @@ def test_wrong_pixel_size_that_nothing_contradicts_gives_flags_not_crowds():
     cells = segment(rgb, pixel_size=2.0, kinds=("wbc", "rbc"))
     assert 0 < len(cells) < 100
     assert (cells.table.qc != "ok").all()
+
+
+def test_a_wrong_pixel_size_is_doubted_where_nearly_all_cells_are_flagged(data_dir):
+    rgb = read_image(data_dir / "bccd" / "images" / "BloodImage_00000.jpg").rgb
+    kinds = ("wbc", "rbc", "platelet")
+    wrong, own = segment(rgb, 1.0, kinds), segment(rgb, kinds=kinds)
+    doubt = scale_doubt(wrong.table, wrong.pixel_size)
+    assert doubt.startswith("Nearly all cells are flagged: check the pixel size (1 um, user)")
+    assert scale_doubt(own.table, PixelSize(0.1, "user")) == ""
 
 
 # --- real smears ----------------------------------------------------------------------

@@ -233,8 +233,8 @@ def whole_labels(labels: np.ndarray, shape: tuple[int, ...]) -> Int32Array:
     labels = np.asarray(labels)
     if labels.shape != shape:
         raise CytoError(
-            f"The labels have shape {labels.shape}, the image {shape}: choose the Labels "
-            "layer that belongs to this image."
+            f"The labels have shape {labels.shape}, the image {shape}: give those of this "
+            "image, one for each of its pixels."
         )
     if labels.dtype.kind not in "biuf" or not np.isfinite(labels).all():
         raise CytoError("The labels are not whole numbers: choose an integer label image.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from napari_cytosae.core.morphometry import scale_doubt
+
 if TYPE_CHECKING:
     from napari_cytosae.core.types import Cells, PixelSize
 
@@ -67,4 +69,5 @@ def describe_cells(cells: Cells) -> str:
         reasons = Counter(r.strip() for qc in flagged for r in qc.split(";"))
         why = ", ".join(f"{reason} {n:,}" for reason, n in reasons.most_common())
         text += f"; {len(flagged):,} flagged ({why})"
-    return text
+    doubt = scale_doubt(cells.table, cells.pixel_size)
+    return f"{text}. {doubt}." if doubt else text
