@@ -80,7 +80,10 @@ def _table(labels: npt.NDArray[np.integer[Any]], features: Any) -> pd.DataFrame:
 
 
 def get_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
-    """`read_cells` for one file of QuPath's objects; None leaves it to another reader."""
+    """`read_cells` for one file of QuPath's objects; None leaves it to another reader.
+
+    It also takes what nobody can read, damaged or without an outline, to say so.
+    """
     from napari_cytosae.core.geojson import read_geojson
     from napari_cytosae.core.types import ImageError
 
@@ -89,7 +92,7 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
     try:
         outlines = read_geojson(path)
     except ImageError:
-        return None
+        return read_cells
     return read_cells if all(outline.object_type for outline in outlines) else None
 
 
@@ -101,7 +104,7 @@ def read_cells(path: str) -> list[Any]:
     Raises
     ------
     ImageError
-        If none of them lies on an image, or one far from any.
+        If the file is no GeoJSON, holds no polygon, or none of them lies on an image, or one far from any.
     """
     from pathlib import Path
 

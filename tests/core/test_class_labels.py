@@ -115,6 +115,18 @@ def test_without_class_names_nothing_is_said():
     assert len(describe_classes({})) == 0
 
 
+def test_one_class_is_no_class():
+    """As of a catalogue that was built from one folder, ``crops``."""
+    alone = make([[0, 0], [0, 0]], ["crops"])
+    table = describe_classes({"x": alone})
+    assert table[["class", "text"]].to_numpy().tolist() == [["", ""]] * 2
+    assert table["images"].tolist() == [0, 0]
+    # Beside another data set it is one of two.
+    both = describe_classes({"x": alone, "y": make([[1, 1], [1, 1]], ["crops", "b"])})
+    assert set(both["class"]) <= {"crops", "b"}
+    assert both["text"].str.len().min() > 0
+
+
 def test_what_is_no_catalogue_is_refused(data_dir, tmp_path):
     with pytest.raises(CytoError, match="holds no catalogue"):
         load_all(tmp_path)

@@ -356,6 +356,9 @@ def test_cells_of_all_images_are_shown_and_lead_to_their_image(
     there = [cell.key[0] for cell in gallery.model()._cells].index(second)
     gallery.setCurrentIndex(gallery.model().index(there))
     assert "no longer open" in encoded.strip.text
+    # And is not offered any more.
+    until(lambda: {cell.key[0] for cell in gallery.model()._cells} == {first})
+    assert panel.below._sources.isHidden()
 
 
 def test_a_review_list_is_made_with_two_keys_and_exported(
@@ -548,6 +551,8 @@ def test_stability_is_measured_and_flags_concepts(encoded, panel, until):
         }
 
     until(lambda: flagged() == unstable)
+    assert not panel.table.isColumnHidden(column)
+    assert "unstable: U in the column headed !" in encoded.strip.text
     encoded.cells_panel.segment_clicked.emit()
     until(lambda: session.encoded is None)
     assert session.exploration.stability is None

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from napari.errors import ReaderPluginError
 
 from napari_cytosae._napari_io import get_reader, read_cells, write_cells
 from napari_cytosae.core.geojson import CELL_ID
@@ -46,9 +47,23 @@ def test_other_geojson_is_left_to_other_readers(tmp_path):
     path = tmp_path / "parks.geojson"
     path.write_text(json.dumps({"type": "Feature", "properties": {}, "geometry": park}))
     assert get_reader(str(path)) is None
-    path.write_text("{")
-    assert get_reader(str(path)) is None
     assert get_reader([str(path)]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "cannot be read as GeoJSON outlines of cells"),
+        ("", "cannot be read as GeoJSON outlines of cells"),
+        ('{"type": "FeatureCollection", "features": []}', "holds no polygons"),
+    ],
+)
+def test_a_file_that_nobody_can_read_is_told_why(viewer, tmp_path, text, why):
+    path = tmp_path / "cells.geojson"
+    path.write_text(text)
+    with pytest.raises(ReaderPluginError, match=f"cells.geojson {why}"):
+        viewer.open(path, plugin=None)  # as File > Open
+    assert not viewer.layers
 
 
 def test_what_was_repainted_keeps_its_kind_and_loses_its_numbers(

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from qtpy.QtCore import QLocale, Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_cytosae.core.types import PixelSize, Progress
 from napari_cytosae.session_values import CellSettings, Overlay
 from napari_cytosae.widgets._concept_rows import ConceptRows
+from napari_cytosae.widgets._step_area import StepArea
 from napari_cytosae.widgets._thumbnails import Thumbnail
 from napari_cytosae.widgets.cells_panel import CellsPanel, describe_pixel_size
 from napari_cytosae.widgets.concept_model import ConceptTableModel, number
@@ -320,11 +321,25 @@ def test_progress_in_words(progress, left, text):
     assert describe_progress(progress, left) == text
 
 
+def test_what_is_opened_in_step_1_is_scrolled_to(qtbot):
+    panel = ModelsPanel()
+    area = StepArea(panel)
+    qtbot.addWidget(area)
+    panel.section_opened.connect(area.bring_up)
+    area.resize(360, 300)
+    area.show()
+    bar, part = area.verticalScrollBar(), panel._train
+    qtbot.waitUntil(lambda: part.y() > 250 and bar.value() == 0)
+    part.expand()
+    qtbot.waitUntil(lambda: part.height() > 200 and bar.value() > 0)
+    qtbot.waitUntil(lambda: 0 <= part.y() - bar.value() < 150)
+
+
 def test_the_strip_never_moves(make, qtbot):
     strip = make(StatusStrip())
     height = strip.sizeHint().height()
     assert "Research use only. Not for diagnosis." in [
-        label.text() for label in strip.findChildren(type(strip._text))
+        label.text() for label in strip.findChildren(QLabel)
     ]
     strip.show_progress(Progress("Encoding", 14, 23), 5.0)
     assert strip.is_busy

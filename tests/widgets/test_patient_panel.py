@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image as Pillow
 from qtpy.QtCore import QPointF, Qt
+from qtpy.QtWidgets import QFileDialog
 
 from napari_cytosae.core._barcode_files import read_barcodes, write_barcodes
 from napari_cytosae.core._head_files import write_head
@@ -461,6 +462,26 @@ def test_a_typed_pixel_size_is_used(predicted, until):
     sides = typed.encoded.boxes[:, 2] - typed.encoded.boxes[:, 0]
     assert sides[0] == round(25 / 0.2)
     assert all(one.encoded in [old.encoded for old in before] for one in others)
+
+
+def test_a_long_name_is_whole_in_the_tool_tip(predicted):
+    head = predicted.patient_panel._head
+    name = "a head with a name that is much too long for the narrow dock.json"
+    predicted.patient_panel.set_heads([(name, "x")], "x")
+    assert head.currentText() == name
+    assert head.toolTip().endswith(f": {name}")
+
+
+def test_a_typed_name_gets_the_ending_of_what_is_saved(predicted, monkeypatch):
+    heard = []
+    export = predicted.patient_panel._export
+    export.chosen.connect(lambda key, path: heard.append((key, path)))
+    for typed in ("/x/all", "/x/all.csv", ""):
+        monkeypatch.setattr(
+            QFileDialog, "getSaveFileName", lambda *_, typed=typed: (typed, "")
+        )
+        export.menu().actions()[0].trigger()
+    assert heard == [("predictions", "/x/all.csv")] * 2
 
 
 def test_it_fits_a_laptop(predicted):

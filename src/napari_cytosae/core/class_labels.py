@@ -126,12 +126,14 @@ def describe_classes(catalogues: Mapping[str, Catalogue]) -> pd.DataFrame:
         ``basophil (MLL23 10/10, Matek 9/10)``, empty where no image fires; ``images``, how
         many top images show the class, and ``purity``, their share of all. A data set is
         listed when it has such a class. Ties go to the class with the larger activation.
+        Fewer than two classes, of all data sets together, say nothing.
     """
     named = {name: each for name, each in catalogues.items() if _has_classes(name, each)}
     size = len(next(iter(catalogues.values()))) if catalogues else 0
     concept = pd.RangeIndex(size, name="concept")
     classes = sorted({class_name(c) for each in named.values() for c in each.classnames})
-    if not classes:
+    if len(classes) < 2:
+        # One label tells no concept from another: that of a folder of crops, say.
         nothing = {"class": "", "images": 0, "purity": 0.0, "text": ""}
         return pd.DataFrame(nothing, index=concept)
     hits = {name: _hits(each, classes) for name, each in named.items()}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_cytosae.core.types import Progress
 from napari_cytosae.widgets import _catalogue_cells, _concept_tasks, _explorer_tasks
+from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -53,7 +54,7 @@ class CatalogueBrowser:
         """List the concepts of some catalogues."""
         self._catalogues, self._classes = catalogues, classes
         first = next(iter(catalogues.values()))
-        title = f"Catalogue {', '.join(catalogues)}: {len(first):,} concepts"
+        title = f"Catalogue {', '.join(catalogues)}: {counted(len(first), 'concept')}"
 
         def ended(end: Ended) -> None:
             if self.window is None:

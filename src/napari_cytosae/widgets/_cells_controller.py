@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.widgets import _image_tasks, _tasks
 from napari_cytosae.widgets._layer_facts import layer_pixels, marked, stated_pixel_size
-from napari_cytosae.widgets._sentences import describe_cells
+from napari_cytosae.widgets._sentences import counted, describe_cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,6 +119,10 @@ class CellsController:
         layer = self._layer_of.get(sha256)
         return layer if layer in self._layers.images() else None
 
+    def is_open(self, sha256: str) -> bool:
+        """Whether an image that was read before can be looked at."""
+        return self._open_layer(sha256) is not None
+
     def look_at_image(self, sha256: str) -> bool:
         """Analyse an image that was read before; False where it is no longer open."""
         layer = self._open_layer(sha256)
@@ -189,8 +193,9 @@ class CellsController:
         if session.cells is None:
             return text + ("; ".join(session.image.notes) or "not segmented yet") + "."
         if session.encoded is None:
-            return f"{text}{len(session.cells):,} cells, not encoded yet."
-        return f"{text}{len(session.cells):,} cells, {len(session.encoded):,} encoded."
+            return f"{text}{counted(len(session.cells), 'cell')}, not encoded yet."
+        cells = counted(len(session.cells), "cell")
+        return f"{text}{cells}, {len(session.encoded):,} encoded."
 
     def _on_source_moved(self) -> None:
         """Another scale may say another pixel size; files and analysts know better."""

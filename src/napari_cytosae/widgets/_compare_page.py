@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_cytosae.widgets._bars import BarTable
+from napari_cytosae.widgets._fields import NarrowCombo
 from napari_cytosae.widgets._notes import note
 
 if TYPE_CHECKING:
@@ -49,13 +48,10 @@ class ComparePage(QWidget):
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._other = QComboBox()
-        self._other.setToolTip("Patient, disease or cohort to compare this patient with")
-        self._other.setMinimumWidth(80)
+        self._other = NarrowCombo("Patient, disease or cohort to compare this patient with")
         self._other.activated.connect(
             lambda i: self.other_chosen.emit(self._other.itemData(i))
         )
-        self._other.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._file = QPushButton("File ...")
         self._file.setToolTip("Patients to compare with: a barcodes.h5ad")
         self._file.clicked.connect(self._on_file)
@@ -83,13 +79,7 @@ class ComparePage(QWidget):
 
     def set_others(self, others: Sequence[tuple[str, Any]], current: Any) -> None:
         """Offer what to compare with, given as name and key."""
-        with QSignalBlocker(self._other):
-            self._other.clear()
-            for name, key in others:
-                self._other.addItem(name, key)
-            self._other.setCurrentIndex(
-                next((i for i, (_, key) in enumerate(others) if key == current), -1)
-            )
+        self._other.offer(others, current)
 
     def set_said(self, text: str) -> None:
         """Say what is compared."""

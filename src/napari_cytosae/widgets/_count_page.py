@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cytosae.widgets._bars import BarTable
+from napari_cytosae.widgets._export_button import with_ending
 from napari_cytosae.widgets._notes import note
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 LINES = 3
 TYPES = "neutrophil, band, lymphocyte, monocyte, eosinophil, basophil, blast, other"
 """To start from; the analyst may write others."""
+
+_NAME = "differential.csv"
 
 
 class CountPage(QWidget):
@@ -90,7 +93,7 @@ class CountPage(QWidget):
 
     def _on_export(self) -> None:
         path, _ = QFileDialog.getSaveFileName(
-            self, "Save the differential", "differential.csv", "Tables (*.csv)"
+            self, "Save the differential", _NAME, "Tables (*.csv)"
         )
         if path:
-            self.export_clicked.emit(path)
+            self.export_clicked.emit(with_ending(path, _NAME))

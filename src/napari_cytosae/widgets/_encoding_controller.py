@@ -65,7 +65,8 @@ class EncodingController:
 
             def kept(result: EncodedCells) -> str:
                 keep(result)
-                text = f"Kept the {len(result.encoded):,} of {len(cells):,} cells done."
+                of = counted(len(cells), "cell")
+                text = f"Kept the {len(result.encoded):,} of {of} done."
                 self._desk.add(text, error)
                 return ""
 

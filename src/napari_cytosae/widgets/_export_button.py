@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
@@ -58,4 +59,9 @@ class ExportButton(QPushButton):
             self, choice.text.rstrip(" ."), choice.name, choice.files
         )
         if path:
-            self.chosen.emit(choice.key, path)
+            self.chosen.emit(choice.key, with_ending(path, choice.name))
+
+
+def with_ending(path: str, name: str) -> str:
+    """Return a path as it was typed; without an ending, with that of the proposed name."""
+    return path if Path(path).suffix else path + Path(name).suffix

@@ -2,13 +2,69 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSignalBlocker, Qt
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLabel, QSizePolicy
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QLabel,
+    QSizePolicy,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QWidget,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from qtpy.QtGui import QPaintEvent
+
+
+class NarrowCombo(QComboBox):
+    """As narrow as the dock wants it: what does not fit ends in dots.
+
+    The tool tip says what it means, and the whole of what is chosen.
+    """
+
+    def __init__(self, meaning: str, *, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._meaning = meaning
+        self.setMinimumWidth(80)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setToolTip(meaning)
+        self.currentTextChanged.connect(self._say_whole)
+
+    def offer(self, items: Sequence[tuple[str, Any]], current: Any) -> None:
+        """List names with their keys, one of them chosen; nobody is told."""
+        keys = [key for _, key in items]
+        with QSignalBlocker(self):
+            self.clear()
+            for name, key in items:
+                self.addItem(name, key)
+            self.setCurrentIndex(keys.index(current) if current in keys else -1)
+        self._say_whole(self.currentText())
+
+    def _say_whole(self, text: str) -> None:
+        self.setToolTip(": ".join(filter(None, (self._meaning, text))))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint as Qt does, with dots where it cuts."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        painter = QStylePainter(self)
+        field = painter.style().subControlRect(
+            QStyle.ComplexControl.CC_ComboBox,
+            option,
+            QStyle.SubControl.SC_ComboBoxEditField,
+            self,
+        )
+        option.currentText = self.fontMetrics().elidedText(
+            option.currentText, Qt.TextElideMode.ElideRight, field.width() - 4
+        )
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
 
 def micrometres(low: float, high: float, decimals: int) -> QDoubleSpinBox:

@@ -9,9 +9,13 @@ import numpy as np
 from napari_cytosae.core.crops import patch_at, patch_box
 from napari_cytosae.session_values import OVERLAY_COLOURS
 from napari_cytosae.widgets import _catalogue_cells, _thumbnails
+from napari_cytosae.widgets._layer_facts import role_of
+from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from napari.layers import Layer
 
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import Selection, Verdict
@@ -59,6 +63,7 @@ class GalleryController:
             (session.focus.scope_changed, self._show_cells),
             (session.verdicts_changed, self._show_verdicts),
             (layers.clicked, self._on_click),
+            (layers.removed, self._on_removed),
         ]
         for signal, slot in self._connections:
             signal.connect(slot)
@@ -76,6 +81,11 @@ class GalleryController:
             self._panel.gallery.set_selected(self._places(selection.cell_ids))
         if (selection.cell_ids, selection.patch) != (before.cell_ids, before.patch):
             self._frame()
+
+    def _on_removed(self, layer: Layer, by_us: bool) -> None:
+        """Show no cells of an image that was closed."""
+        if not by_us and not role_of(layer):
+            self._show_cells()
 
     def _on_click(self, y: float, x: float, patch: bool) -> None:
         session = self._session
@@ -173,8 +183,9 @@ class GalleryController:
             self._panel.gallery.set_cells((), ())
             self._panel.set_driving("")
             return
+        others = session.encoded_images().keys() - {session.image.sha256}
         below.set_sources(
-            others=bool(session.encoded_images().keys() - {session.image.sha256}),
+            others=any(map(self._cells.is_open, others)),
             catalogues=bool(session.exploration.catalogues),
         )
         from_catalogue = below.source == "catalogue"
@@ -182,9 +193,8 @@ class GalleryController:
 
         def ended(end: Ended) -> None:
             self._count = len(end.value)
-            self._remarks = (
-                {cell.key: cell.tooltip for cell in end.value} if from_catalogue else {}
-            )
+            said = end.value if from_catalogue else ()
+            self._remarks = {cell.key: cell.tooltip for cell in said}
             selected = self._places(self._session.focus.selection.cell_ids)
             self._panel.gallery.set_cells(end.value, selected)
             self._show_verdicts()
@@ -198,12 +208,17 @@ class GalleryController:
         )
 
     def _work(self) -> Work:
-        """Cells of the image, or of all encoded ones."""
+        """Cells of the image, or of all encoded ones that are open."""
+        others = self._panel.below.source == "all"
         session, models = self._session, self._session.models
         assert models is not None  # they made the activations
         work = _thumbnails.GalleryWork(
             models,
-            _thumbnails.images_of(session, others=self._panel.below.source == "all"),
+            [
+                image
+                for image in _thumbnails.images_of(session, others=others)
+                if not image.name or self._cells.is_open(image.sha256)
+            ],
             session.focus.selection.concept,
             session.rows(session.focus.examples),
             self._colour(session.focus.selection.concept),
@@ -259,18 +274,19 @@ class GalleryController:
         if self._session.encoded is None:
             return
         concept = self._session.focus.selection.concept
+        drive = "drives" if self._count == 1 else "drive"
         if self._panel.below.source == "catalogue":
             text = "Select a concept"
             if concept is not None:
                 title = self._session.naming.title_of(concept)
-                text = f"{self._count:,} images drive {title}"
+                text = f"{counted(self._count, 'image')} {drive} {title}"
         elif self._session.focus.examples:
             text = "Like the examples"
         elif concept is None:
-            text = f"{self._count:,} cells"
+            text = counted(self._count, "cell")
         else:
             title = self._session.naming.title_of(concept)
-            text = f"{self._count:,} cells drive {title}"
+            text = f"{counted(self._count, 'cell')} {drive} {title}"
         listed = self._session.review_list()
         if self._panel.below.source == "all":
             lists = self._session.review_lists().values()

@@ -10,6 +10,7 @@ import numpy as np
 from napari_cytosae.core.types import CytoError
 from napari_cytosae.session_values import OVERLAY_COLOURS
 from napari_cytosae.widgets import _explorer_tasks, _thumbnails
+from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +71,7 @@ class RatingController:
         ratings = {} if names is None else names.ratings()
         if len(ratings) < 2:
             who = f"only {', '.join(ratings)} did" if ratings else "nobody did"
-            self._desk.fail(f"Two must have rated, {who}: rate, or import a colleague's.")
+            self._desk.ask(f"Two must have rated, {who}: rate, or import a colleague's.")
             return
         if self.window is None:
             from napari_cytosae.widgets.agreement_window import AgreementWindow
@@ -126,7 +127,8 @@ class RatingController:
         if place >= total:
             said = sum(concept in self._said for concept in self._order)
             self._stop()
-            self._desk.say(f"{self._rater} rated {said} of {total} concepts.")
+            of = counted(total, "concept")
+            self._desk.say(f"{self._rater} rated {said} of {of}.")
             return
         self._place = place
         concept = self._order[place]

@@ -84,7 +84,7 @@ class ToolsController:
             models, names = opened.models, opened.names
             if models is None or names is None:
                 self._browser.show(opened.catalogues, opened.classes)
-                return f"{opened.why_alone} It is shown in a window of its own."
+                return f"It is shown in a window of its own. {opened.why_alone}"
             if session.models is None:
                 session.set_models(models, names)
             session.exploration.set_catalogues(opened.catalogues, opened.classes)
@@ -111,7 +111,11 @@ class ToolsController:
                 return "The cells were changed meanwhile; the result was dropped."
             session.exploration.set_stability(table)
             count = int((table["stability"] < UNSTABLE).sum())
-            return f"{count:,} of {len(table):,} concepts are unstable (U in column !)."
+            view = self._panel.table
+            view.show_columns({*view.shown_columns(), "flags"})
+            are = "is" if count == 1 else "are"
+            of = counted(len(table), "concept")
+            return f"{count:,} of {of} {are} unstable: U in the column headed !"
 
         self._desk.run(
             "Measuring stability", lambda: measure_stability(models, image, crops), keep

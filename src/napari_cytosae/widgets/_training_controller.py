@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cytosae.core import registry
 from napari_cytosae.core.training_task import state_path
 from napari_cytosae.widgets import _tasks
+from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,4 +98,4 @@ def _skipped(trained: TrainedSae) -> list[str]:
         return []
     names = ", ".join(list(trained.skipped)[:_TOLD])
     more = " ..." if len(trained.skipped) > _TOLD else ""
-    return [f"{len(trained.skipped)} images could not be read: {names}{more}"]
+    return [f"{counted(len(trained.skipped), 'image')} could not be read: {names}{more}"]

@@ -32,6 +32,7 @@ from napari_cytosae.core.assignment import (
 from napari_cytosae.core.types import CytoError
 from napari_cytosae.patient_session import PatientImage
 from napari_cytosae.widgets._notes import note
+from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -120,7 +121,7 @@ class AssignDialog(QDialog):
             self._said.setText(str(error))
             return
         self.add((PatientImage(p.name, str(p)), by_folder(p)) for p in paths)
-        self._said.setText(f"{len(paths):,} images in {folder}.")
+        self._said.setText(f"{counted(len(paths), 'image')} in {folder}.")
 
     def name_by_folder(self) -> None:
         """Name the patient of each file after its folder."""
@@ -148,7 +149,8 @@ class AssignDialog(QDialog):
             if patient:
                 self._item(row, 1).setText(patient)
                 named += 1
-        self._said.setText(f"{named:,} of {self.table.rowCount():,} images follow it.")
+        of = counted(self.table.rowCount(), "image")
+        self._said.setText(f"{named:,} of {of} {'follows' if named == 1 else 'follow'} it.")
 
     def _rows(self) -> range:
         return range(self.table.rowCount())

@@ -9,12 +9,12 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QHBoxLayout,
-    QLabel,
     QSizePolicy,
     QTabWidget,
     QVBoxLayout,
     QWidget,
 )
+from superqt import QElidingLabel
 
 from napari_cytosae.widgets.gallery import Gallery
 from napari_cytosae.widgets.notes_editor import NotesEditor
@@ -50,7 +50,7 @@ class LowerTabs(QTabWidget):
         )
         self.inspector = PatchInspector()
         self.notes = NotesEditor()
-        self._caption = QLabel()
+        self._caption = QElidingLabel()
         self._caption.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._draw = QCheckBox("Patches")
         self._draw.setToolTip("Draw the concept's activation into the cells")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import (
     QApplication,
-    QFrame,
     QMainWindow,
     QScrollArea,
     QTabWidget,
@@ -24,6 +23,7 @@ from napari_cytosae.widgets._desk import Desk
 from napari_cytosae.widgets._jobs import Jobs
 from napari_cytosae.widgets._layers import CanvasLayers
 from napari_cytosae.widgets._settings import PanelSettings
+from napari_cytosae.widgets._step_area import StepArea
 from napari_cytosae.widgets.cells_panel import CellsPanel
 from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 from napari_cytosae.widgets.models_panel import ModelsPanel
@@ -80,7 +80,8 @@ class CytoSAEWidget(QWidget):
         self.tabs = QTabWidget()
         self.tabs.currentChanged.connect(lambda _: self.desk.answered())
         self._steps: list[Step] = []
-        self._add_step("models", self.models_panel)
+        models = self._add_step("models", self.models_panel)
+        self.models_panel.section_opened.connect(models.bring_up)
         self._add_step("cells", self.cells_panel)
         self._add_step("concepts", self.concepts_panel)
         self._add_step("patient", self.patient_panel)
@@ -119,14 +120,11 @@ class CytoSAEWidget(QWidget):
         """Show a step's panel."""
         self.tabs.setCurrentIndex(self._steps.index(step))
 
-    def _add_step(self, step: Step, panel: QWidget) -> None:
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
-        area.setWidget(panel)
+    def _add_step(self, step: Step, panel: QWidget) -> StepArea:
+        area = StepArea(panel)
         self._steps.append(step)
         self.tabs.addTab(area, "")
+        return area
 
     def _state_signals(self) -> list[Any]:
         session = self.session

@@ -82,6 +82,8 @@ class ModelsPanel(QWidget):
     device_chosen, precision_chosen : str
     get_clicked, load_clicked
     models_wanted : when the list of all models, or the training, is opened
+    section_opened : QWidget
+        Of those that are folded at first.
 
     Attributes
     ----------
@@ -96,6 +98,7 @@ class ModelsPanel(QWidget):
     get_clicked = Signal()
     load_clicked = Signal()
     models_wanted = Signal()
+    section_opened = Signal(QWidget)
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -148,7 +151,6 @@ class ModelsPanel(QWidget):
         form.addRow("Precision", self._precision)
         form.addRow("Memory", self._memory)
         form.addRow("Kept cells", self.cache)
-        form.addRow("Terms", self._terms)
         layout = QVBoxLayout(self)
         layout.addLayout(form)
         self.models, self.training = ModelList(), TrainingForm()
@@ -162,8 +164,17 @@ class ModelsPanel(QWidget):
             "Concepts of your own stain and microscope",
             self.training,
         )
-        for section in (self._all, self._train):
-            section.toggled.connect(self._on_opened)
+        self._all.toggled.connect(self._on_opened)
+        self._train.toggled.connect(self._on_opened)
+        terms = _folded(
+            "Terms: licence, citation, sha256",
+            "Under which terms the chosen models are used, and whom to cite",
+            self._terms,
+        )
+        for section in (terms, self._all, self._train):
+            section.toggled.connect(
+                lambda on, section=section: on and self.section_opened.emit(section)
+            )
             layout.addWidget(section)
         layout.addStretch(1)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
@@ -24,6 +23,7 @@ from napari_cytosae.widgets._bars import BarTable
 from napari_cytosae.widgets._compare_page import ComparePage
 from napari_cytosae.widgets._count_page import CountPage
 from napari_cytosae.widgets._export_button import Choice, ExportButton
+from napari_cytosae.widgets._fields import NarrowCombo
 from napari_cytosae.widgets._notes import note
 from napari_cytosae.widgets._why_page import WhyPage
 from napari_cytosae.widgets.empty_state import EmptyState
@@ -85,23 +85,18 @@ class PatientPanel(QWidget):
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._patient = QComboBox()
-        self._patient.setToolTip("Whose images are predicted, explained and counted")
+        self._patient = NarrowCombo("Whose images are predicted, explained and counted")
         self._patient.textActivated.connect(self.patient_chosen)
         self._assign = QPushButton("Images ...")
         self._assign.setToolTip(
             "Say which image is whose: by folder, by pattern or by hand"
         )
         self._assign.clicked.connect(self.assign_clicked)
-        self._head = QComboBox()
-        self._head.setToolTip("The head that turns a patient's barcode into a class")
+        self._head = NarrowCombo("The head that turns a patient's barcode into a class")
         self._head.activated.connect(self._on_head)
         self._file = QPushButton("File ...")
         self._file.setToolTip("A head.json of `napari-cytosae train-head`")
         self._file.clicked.connect(self._on_file)
-        for combo in (self._patient, self._head):
-            combo.setMinimumWidth(80)
-            combo.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._about = note()
         self._predict = QPushButton("Predict")
         self._predict.setToolTip(
@@ -191,18 +186,11 @@ class PatientPanel(QWidget):
     def set_patients(self, patients: Sequence[str], current: str) -> None:
         """Offer these patients."""
         self._stack.setCurrentIndex(1 if patients else 0)
-        with QSignalBlocker(self._patient):
-            self._patient.clear()
-            self._patient.addItems(list(patients))
-            self._patient.setCurrentText(current)
+        self._patient.offer([(name, name) for name in patients], current)
 
     def set_heads(self, heads: Sequence[tuple[str, str]], current: str) -> None:
         """Offer these heads, given as name and reference."""
-        with QSignalBlocker(self._head):
-            self._head.clear()
-            for name, reference in heads:
-                self._head.addItem(name, reference)
-            self._head.setCurrentIndex(self._head.findData(current))
+        self._head.offer(heads, current)
 
     def set_about(self, text: str) -> None:
         """Say how many images and cells the patient has."""

@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QElidingLabel
 
 from napari_cytosae.core.types import RESEARCH_USE
 
@@ -44,7 +45,9 @@ class StatusStrip(QWidget):
         self._details = ""
         self._icon = QLabel()
         self._icon.hide()
-        self._text = QLabel()
+        self._text = QElidingLabel()
+        # What Qt keeps free beside the text, or the dots would be on a line of their own.
+        self._text.setEllipsesWidth(self._text.fontMetrics().horizontalAdvance("0") * 2)
         self._text.setWordWrap(True)
         self._text.setTextFormat(Qt.TextFormat.PlainText)
         self._text.setTextInteractionFlags(
