@@ -553,7 +553,9 @@ def test_a_wrong_pixel_size_is_doubted_where_nearly_all_cells_are_flagged(data_d
     kinds = ("wbc", "rbc", "platelet")
     wrong, own = segment(rgb, 1.0, kinds), segment(rgb, kinds=kinds)
     doubt = scale_doubt(wrong.table, wrong.pixel_size)
-    assert doubt.startswith("Nearly all cells are flagged: check the pixel size (1 um, user)")
+    assert doubt.startswith(
+        "Nearly all cells are flagged: check the pixel size (1 um, user)"
+    )
     assert scale_doubt(own.table, PixelSize(0.1, "user")) == ""
 
 
