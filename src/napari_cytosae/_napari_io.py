@@ -104,8 +104,8 @@ def read_cells(path: str) -> list[Any]:
     Raises
     ------
     ImageError
-        If the file is no GeoJSON, holds no polygon, or none of them lies on an image, or one
-        far from any.
+        If the file is no GeoJSON, holds no polygon, or none of them lies on an image, or
+        one far from any.
     """
     from pathlib import Path
 

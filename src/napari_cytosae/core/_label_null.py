@@ -4,7 +4,8 @@ The patients' labels are shuffled, and all concepts share the null distribution,
 (Tusher et al., PNAS 2001, doi:10.1073/pnas.091062498). The statistic is the mean over the
 class, standardised by what it varies when any patients may make up the class (Strasser and
 Weber 1999). ``benchmarks/class_concepts.py`` compares it with t and rank tests: ranks have
-false findings where few patients show a concept, t tests find little there.
+false findings where few patients show a concept, and t tests on roots find none in the
+published patients.
 """
 
 from __future__ import annotations

@@ -152,8 +152,8 @@ def more_in_class(
 
         Profiles without that null distribution are of a head that was made without it,
         and the patients are gone: p is then that of Welch's t test, two-sided, on roots
-        (on the shares themselves where roots are not kept), which finds next to nothing
-        that few patients show (``benchmarks/class_concepts.py``).
+        (on the shares themselves where roots are not kept, which finds next to nothing
+        that few patients show, see ``benchmarks/class_concepts.py``).
     """
     both = _sides(profile.means, profile.deviations, profile.counts, index)
     (mean, deviation, n), (others, spread, m) = both
