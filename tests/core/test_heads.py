@@ -299,7 +299,7 @@ def test_cautions_and_classes_that_cannot_be_learned():
         diagnosis=("b", *made.diagnosis[1:26], "rare"),
     )
     said = " ".join(heads.cautions(torn))
-    assert "1 patients have several samples (p1)" in said
+    assert "1 patient has several samples (p1)" in said
     assert "p1: the same patient in two classes" in said
     assert "Fewer than 8 patients in" in said
     kept, problems = heads.usable(torn)

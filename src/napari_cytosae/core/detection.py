@@ -95,6 +95,7 @@ def require_whole(image: Whole | Pyramid) -> Whole:
     """
     if isinstance(image, Pyramid):
         raise CytoError(
-            f"{image.name} is too large to be one cell: cut it out, at most 4096 x 4096 px."
+            f"{image.name} is too large to be one cell: cut out a region of at most "
+            "4096 x 4096 px."
         )
     return image

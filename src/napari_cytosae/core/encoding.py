@@ -6,6 +6,7 @@ exist, and what is kept of them is five numbers a cell and latent.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -108,8 +109,8 @@ def columns(
     rows = np.arange(len(tokens)) if lit is None else lit
     read = sae.reader(concepts)
     # Filled again and again: it stays in the cache, and fresh pages cost more than sums.
-    each = max(4 * tokens[:1].size, 1)
-    at_once = max(WIDENED[device.type] // each, 1)
+    each = max(4 * math.prod(tokens.shape[1:]), 1)
+    at_once = max(min(WIDENED[device.type] // each, len(rows)), 1)
     buffer = torch.empty((at_once, *tokens.shape[1:]), device=device)
     for some in slices(len(rows), at_once):
         cells = _together(rows[some])
