@@ -99,7 +99,7 @@ def test_a_cancelled_training_goes_on_to_the_weights_of_an_unbroken_one(
     until(lambda: out.exists() and not dock.desk.busy)
     assert f"{16 * STEPS:,} images seen; on training images" in filled._figures.text()
     assert "new.safetensors is trained; choose it" in dock.strip.text
-    assert "1 images could not be read" in dock.strip.text
+    assert "1 image could not be read" in dock.strip.text
     assert "broken.png" in dock.strip.text
     assert not filled._resume.isVisibleTo(filled)
     title = "new.safetensors + backbone.safetensors"
