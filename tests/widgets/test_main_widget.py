@@ -619,6 +619,21 @@ def test_the_keys_work_wherever_the_focus_is_in_the_dock(encoded, viewer, until,
     until(lambda: session.naming.name_of(concepts[1]) == "named here")
 
 
+def test_a_name_is_kept_though_a_ranking_comes_at_once(encoded, viewer, until, qtbot):
+    viewer.window._qt_window.show()
+    panel, session = encoded.concepts_panel, encoded.session
+    encoded.go_to_step("concepts")
+    panel.table.selectRow(1)
+    concept = panel.model.concept_at(1)
+    panel.table.edit_name()
+    editor = panel.table.findChild(QLineEdit)
+    qtbot.keyClicks(editor, "named here")
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    panel.model.beginResetModel()
+    panel.model.endResetModel()
+    until(lambda: session.naming.name_of(concept) == "named here")
+
+
 def test_every_control_is_explained(dock):
     kinds = (QAbstractButton, QComboBox, QLineEdit, QPlainTextEdit, QAbstractSpinBox)
     kinds += (QSlider, QAbstractItemView)

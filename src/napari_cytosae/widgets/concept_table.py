@@ -8,6 +8,7 @@ from qtpy.QtCore import QEvent, QModelIndex, QPoint, QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
+    QLineEdit,
     QMenu,
     QStyledItemDelegate,
     QStyleOptionViewItem,
@@ -86,6 +87,7 @@ class ConceptTable(QTableView):
         model.modelReset.connect(self._restore)
         self.selectionModel().currentRowChanged.connect(self._on_current)
         self.setItemDelegateForColumn(SHOW, _Swatch(self))
+        self.setItemDelegateForColumn(NAME, _NameField(self))
         self.clicked.connect(self._on_click)
 
     def show_columns(self, shown: Collection[str]) -> None:
@@ -231,3 +233,22 @@ class _Swatch(QStyledItemDelegate):
         super().initStyleOption(option, index)
         option.features &= ~QStyleOptionViewItem.ViewItemFeature.HasCheckIndicator
         option.decorationAlignment = Qt.AlignmentFlag.AlignCenter
+
+
+class _NameField(QStyledItemDelegate):
+    """Takes a name when Return is pressed: Qt's own waits for the event loop.
+
+    A ranking that comes in between would take the field and the name away.
+    """
+
+    def createEditor(
+        self,
+        parent: QWidget,
+        option: QStyleOptionViewItem,
+        index: QModelIndex | QPersistentModelIndex,
+    ) -> QWidget:
+        """Qt's own field."""
+        editor = super().createEditor(parent, option, index)
+        if isinstance(editor, QLineEdit):
+            editor.returnPressed.connect(lambda: self.commitData.emit(editor))
+        return editor
