@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from napari_cytosae.core.files import atomic_file
-from napari_cytosae.core.types import CytoError
+from napari_cytosae.core.types import CytoError, OutputError
 
 _A_ROW = 5
 """Pictures side by side on a page."""
@@ -38,8 +38,8 @@ def write_page(path: Path | str, page: str) -> None:
 
 def _print(path: Path, page: str) -> None:
     try:
-        from qtpy.QtCore import QMarginsF
-        from qtpy.QtGui import QGuiApplication, QPageSize, QPdfWriter, QTextDocument
+        from qtpy.QtCore import QThreadPool
+        from qtpy.QtGui import QGuiApplication
     except ImportError as error:  # qtpy's own are ImportErrors, too
         raise CytoError(
             "A PDF needs Qt: pip install 'napari-cytosae[all]', or save the page as .html "
@@ -49,9 +49,24 @@ def _print(path: Path, page: str) -> None:
     if application is None:
         os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
         application = QGuiApplication([])
+    # A document is laid out with timers, which Qt has only in threads of its own.
+    pool = QThreadPool()
+    pool.start(lambda: _lay_out(path, _simplified(page)))
+    pool.waitForDone()
+    if not path.stat().st_size:  # Qt only prints why
+        raise OutputError(
+            "The PDF could not be written: make room on the disk, or save it as .html and "
+            "print that."
+        )
+
+
+def _lay_out(path: Path, html: str) -> None:
+    from qtpy.QtCore import QMarginsF
+    from qtpy.QtGui import QPageSize, QPdfWriter, QTextDocument
+
     document = QTextDocument()
     document.setDefaultStyleSheet(_STYLE)
-    document.setHtml(_simplified(page))
+    document.setHtml(html)
     writer = QPdfWriter(str(path))
     writer.setTitle(document.metaInformation(QTextDocument.MetaInformation.DocumentTitle))
     writer.setPageSize(QPageSize(QPageSize.PageSizeId.A4))
