@@ -279,7 +279,7 @@ class Session:
         if not self._hide_flagged or self.cells is None:
             return frozenset()
         table = self.cells.table
-        return frozenset(int(i) for i in table.loc[table["qc"] != "ok", "cell_id"])
+        return frozenset(table.loc[table["qc"] != "ok", "cell_id"].tolist())
 
     def rows(self, cell_ids: Iterable[int] | None = None) -> npt.NDArray[np.int64]:
         """Rows of `encoded` that hold these cells (None: all), hidden cells left out."""
@@ -287,7 +287,10 @@ class Session:
 
         if self.encoded is None:
             return np.empty(0, np.int64)
-        wanted = ~np.isin(self.encoded.cell_ids, list(self.hidden_cells()))
+        hidden = self.hidden_cells()
+        wanted = np.ones(len(self.encoded.cell_ids), bool)
+        if hidden:
+            wanted = ~np.isin(self.encoded.cell_ids, list(hidden))
         if cell_ids is not None:
             wanted &= np.isin(self.encoded.cell_ids, list(cell_ids))
         return np.flatnonzero(wanted).astype(np.int64)

@@ -355,7 +355,7 @@ def test_nothing_of_a_patient_blocks_the_gui_thread(
             qtbot.wait(50)
         page.differences.selectRow(3)
         page.map_clicked.emit()
-        until(lambda: len(viewer.window._qt_window.findChildren(PatientMap)) == 1, 60_000)
+        until(lambda: any(m.isVisible() for m in page.findChildren(PatientMap)), 60_000)
         panel.pages.setCurrentWidget(panel.why)
         panel.class_picked.emit("b")
         concept = panel.why.waterfall.bars[2].key

@@ -610,14 +610,14 @@ def test_patients_of_a_file_are_compared_and_mapped(with_profiles, until, tmp_pa
     assert page._said.text().startswith("Up P, down R: 0 of")
     page.map_clicked.emit()
     controller = next(c for c in dock._controllers if isinstance(c, CompareController))
-    until(lambda: controller._map is not None)
     shown = controller._map
+    until(lambda: shown._shown is not None)
     names = shown._shown.names
     assert set(names) == {"P", "R (b)", *(f"{name} (mean)" for name in "abc")}
     i, j = names.index("P"), names.index("R (b)")
     assert shown._shown.matrix[i, j] == pytest.approx(1)
-    box, scene = shown.plot.getViewBox(), shown.plot.scene()
-    qtbot.waitExposed(shown)
+    until(shown.isVisible)
+    box, scene = shown.box, shown.plot.scene()
     scene.sigMouseMoved.emit(box.mapViewToScene(QPointF(j + 0.5, i + 0.5)))
     assert shown.said.text() == "P and R (b): 1.000"
     k = names.index("c (mean)")

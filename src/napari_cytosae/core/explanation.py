@@ -73,7 +73,11 @@ def waterfall(
         raise CytoError(f"The head knows no class {label}: {', '.join(head.classes)}.")
     index = head.classes.index(label)
     each = contributions(head, values)[index]
-    strongest = np.argsort(-np.abs(each), kind="stable")[:top]
+    size = np.abs(each)
+    # Of tens of thousands only those that can be among the strongest are sorted.
+    top = min(top, len(size))
+    near = np.flatnonzero(size >= (np.partition(size, -top)[-top] if top else np.inf))
+    strongest = near[np.argsort(-size[near], kind="stable")[:top]]
     known = names or {}
     concepts = [int(head.concepts[i]) for i in strongest]
     steps = [head.intercept[index], *each[strongest], each.sum() - each[strongest].sum()]
@@ -152,9 +156,11 @@ def scores_without(
     CytoError
         If no cell is left, or the head has no such concept.
     """
-    kept = np.setdiff1d(np.arange(counts.shape[0]), np.asarray(cells, dtype=np.int64))
+    kept = np.ones(counts.shape[0], bool)
+    kept[np.asarray(cells, dtype=np.int64)] = False
     each = contributions(head, _row(barcode(counts[kept])))
-    unknown = np.setdiff1d(np.asarray(concepts, dtype=np.int64), head.concepts)
+    asked = np.asarray(concepts, dtype=np.int64)
+    unknown = asked[~np.isin(asked, head.concepts)]
     if len(unknown):
         raise CytoError(f"The head has no concept {unknown[0]}.")
     each[:, np.isin(head.concepts, concepts)] = 0

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from napari_cytosae.core.comparison import Comparison
     from napari_cytosae.core.patients import Barcodes
     from napari_cytosae.core.reading import Reading
-    from napari_cytosae.core.resemblance import Resemblance
     from napari_cytosae.patient_session import PatientSession
     from napari_cytosae.session import Session
     from napari_cytosae.widgets._compare_page import ComparePage
@@ -122,10 +121,15 @@ class CompareController:
         known = self.known()
         if known is None:
             return
+        # Made now, filled when the job ends: both at once hold the window up.
+        window = self._map_window()
 
         def ended(end: Ended) -> None:
             if end.value is not None:
-                self._draw_map(*end.value)
+                found, self._on_map = end.value
+                window.set_shown(found)
+                window.show()
+                window.raise_()
 
         self._jobs.run(
             _MAP_LANE,
@@ -135,16 +139,13 @@ class CompareController:
             on_failed=lambda error: self._desk.fail(str(error), error.details),
         )
 
-    def _draw_map(self, found: Resemblance, keys: tuple[Other, ...]) -> None:
+    def _map_window(self) -> PatientMap:
         if self._map is None:
             from napari_cytosae.widgets.patient_map import PatientMap
 
             self._map = PatientMap(parent=self._page)
             self._map.picked.connect(self._on_picked)
-        self._on_map = keys
-        self._map.set_shown(found)
-        self._map.show()
-        self._map.raise_()
+        return self._map
 
     def _on_picked(self, row: int, column: int) -> None:
         """Compare the present patient with one of the two that were pointed at."""
@@ -196,9 +197,10 @@ def difference_bars(found: Comparison, names: dict[int, str]) -> list[Bar]:
     sizes = table["effect" if table["effect"].notna().any() else "difference"].fillna(0)
     largest = max(float(sizes.abs().max()), 1e-12) if len(table) else 1.0
     bars = []
-    rows = zip(table.index, sizes, table.to_dict("records"), strict=True)
-    for concept, size, row in rows:
-        effect, fdr = float(row["effect"]), float(row["fdr"])
+    columns = ("effect", "fdr", "here", "there", "difference", "low", "high")
+    values = table[list(columns)].to_numpy(float).tolist()
+    for concept, size, row in zip(table.index, sizes.tolist(), values, strict=True):
+        effect, fdr, here, there, difference, low, high = row
         known = "?" if effect != effect else f"{effect:+.2f}"
         title = f"{concept} {names.get(int(concept), '')}".rstrip()
         bars.append(
@@ -209,8 +211,8 @@ def difference_bars(found: Comparison, names: dict[int, str]) -> list[Bar]:
                 0.5 + 0.5 * size / largest,
                 f"{known}, FDR {'?' if fdr != fdr else f'{fdr:.2g}'}",
                 FOR if size > 0 else AGAINST,
-                f"{title}: {row['here']:.4g} here, {row['there']:.4g} there, difference "
-                f"{row['difference']:+.4g} [{row['low']:+.4g}, {row['high']:+.4g}]; effect "
+                f"{title}: {here:.4g} here, {there:.4g} there, difference "
+                f"{difference:+.4g} [{low:+.4g}, {high:+.4g}]; effect "
                 f"{'not known' if known == '?' else f'{effect:+.3f}'} ({found.effect})",
             )
         )

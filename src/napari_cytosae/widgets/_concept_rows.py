@@ -7,6 +7,8 @@ lowered, shortened and ordered once, when the rows are made.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import compress
+from operator import is_not
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -128,12 +130,9 @@ class ConceptRows:
         Only the rows of which something else is said than before are looked at: this is
         done on the GUI thread after each naming.
         """
-        before = self.annotations
-        differ = [
-            concept
-            for concept in before.keys() | annotations.keys()
-            if before.get(concept) is not annotations.get(concept)
-        ]
+        both = list(self.annotations.keys() | annotations.keys())
+        changed = map(is_not, map(self.annotations.get, both), map(annotations.get, both))
+        differ = list(compress(both, changed))
         rows = np.flatnonzero(np.isin(self.concept, differ)).tolist()
         found = [annotations.get(int(self.concept[row]), _NOTHING) for row in rows]
         star = self.star.copy()

@@ -66,7 +66,9 @@ def describe_cells(cells: Cells) -> str:
     text = counts_of(cells)
     flagged = cells.table.loc[cells.table["qc"] != "ok", "qc"]
     if len(flagged):
-        reasons = Counter(r.strip() for qc in flagged for r in qc.split(";"))
+        reasons: Counter[str] = Counter()
+        for qc, n in flagged.value_counts().items():
+            reasons.update(dict.fromkeys(map(str.strip, str(qc).split(";")), n))
         why = ", ".join(f"{reason} {n:,}" for reason, n in reasons.most_common())
         text += f"; {len(flagged):,} flagged ({why})"
     doubt = scale_doubt(cells.table, cells.pixel_size)

@@ -37,14 +37,17 @@ class PatientMap(QWidget):
         self.said = QLabel()
         self.said.setWordWrap(True)
         self.said.setMinimumHeight(2 * self.fontMetrics().height() + 4)
-        self.plot = pg.PlotWidget(background=None)
-        self.plot.setMenuEnabled(False)
-        self.plot.getViewBox().setAspectLocked(True)
-        self.plot.getViewBox().invertY(True)
-        self.plot.hideAxis("bottom")
+        # A PlotWidget, with menus and controls nobody sees here, takes three times as long.
+        self.plot = pg.GraphicsLayoutWidget()
+        self.plot.setBackground(None)
+        self._names = pg.AxisItem("left")
+        self.plot.addItem(self._names, 0, 0)
+        self.box = self.plot.addViewBox(0, 1, lockAspect=True, enableMenu=False)
+        self.box.invertY(True)
+        self._names.linkToView(self.box)
         self._image = pg.ImageItem(axisOrder="row-major")
         self._image.setColorMap(pg.colormap.get(_SCALE))
-        self.plot.addItem(self._image)
+        self.box.addItem(self._image)
         self.plot.scene().sigMouseMoved.connect(self._on_move)
         self.plot.scene().sigMouseClicked.connect(self._on_click)
         layout = QVBoxLayout(self)
@@ -62,13 +65,13 @@ class PatientMap(QWidget):
             for place, name in enumerate(shown.names)
         ]
         named = [ticks] if n <= _NAMED else [[]]
-        self.plot.getAxis("left").setTicks(named)
+        self._names.setTicks(named)
         self.said.setText(
             f"{n} patients and diseases, the alike side by side; correlation from "
             f"{low:.2f} (violet) to {high:.2f} (yellow). Point at two; click to compare "
             "the present patient with one."
         )
-        self.plot.autoRange()
+        self.box.autoRange()
 
     def at(self, x: float, y: float) -> tuple[int, int] | None:
         """Row and column at a place of the map; None outside."""
@@ -77,7 +80,7 @@ class PatientMap(QWidget):
         return (row, column) if 0 <= row < n and 0 <= column < n else None
 
     def _below(self, position: Any) -> tuple[int, int] | None:
-        place = self.plot.getViewBox().mapSceneToView(position)
+        place = self.box.mapSceneToView(position)
         return self.at(place.x(), place.y())
 
     def _on_move(self, position: Any) -> None:
