@@ -1,25 +1,29 @@
 """Which concepts do patients of a class show more than all others? Four tests.
 
-``python benchmarks/class_concepts.py [--cohorts 12] [--data DIR [--shuffles 20]]``
+``python benchmarks/class_concepts.py [--cohorts 12] [--data DIR [--seeds 5]]``
 
 Cohorts of drawn patients whose concepts are skewed and absent in some, as they are and with
 20 concepts raised threefold in the class. Printed, for FDR 5 %: how many cohorts without a
 difference have any finding, the share of findings that are false where there are
 differences (the aim is 0.05), and how many of the 20 are found. With ``--data``, findings
 in the 126 patients of the published statistics (of ``benchmarks/heads.py``) instead, of
-each class, and with the diagnoses shuffled: how often any, and how many on average.
+each class, and with the diagnoses shuffled: how often any, and how many on average; last,
+how many are found by other shuffles of the labels, and how far those findings agree.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from heads import published
-from scipy import stats
+from scipy import sparse, stats
 
+from napari_cytosae.core._label_null import label_tail
 from napari_cytosae.core._profiles import profiles_of
 from napari_cytosae.core._recipes import transformed
 from napari_cytosae.core.class_comparison import more_in_class
@@ -37,13 +41,20 @@ COHORTS = {
 LIMIT = 0.05
 
 
-def shuffled(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of `core.class_comparison`: columns found."""
-    labels = np.repeat([0, 1], [len(a), len(b)])
+def shuffled(a: np.ndarray, b: np.ndarray, seeds: int = 1) -> list[np.ndarray]:
+    """Of `core.class_comparison`: columns found, with each of so many nulls."""
+    labels, every = np.repeat([0, 1], [len(a), len(b)]), np.arange(len(a) + len(b))
     shares, columns = np.concatenate([a, b]), np.arange(a.shape[1])
-    profiles = profiles_of(shares, labels, np.arange(len(shares)), 2)
-    table = more_in_class(profiles, 0, "a", columns).table
-    return table.index[table["fdr"] <= LIMIT].to_numpy()
+    profiles, found = profiles_of(shares, labels, every, 2), []
+    for seed in range(seeds):
+        if seed:
+            roots = sparse.csr_array(np.sqrt(shares))
+            tail, size = label_tail(roots, labels, every, 0, seed)
+            tails, sizes = np.array([tail, tail]), np.array([size, size])
+            profiles = replace(profiles, label_tails=tails, label_sizes=sizes)
+        table = more_in_class(profiles, 0, "a", columns).table
+        found.append(table.index[table["fdr"] <= LIMIT].to_numpy())
+    return found
 
 
 def welch(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -63,7 +74,7 @@ P_VALUES = {
 def found_by(test: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Columns of which `a` shows more, at the FDR of `LIMIT`."""
     if test == "shuffled":
-        return shuffled(a, b)
+        return shuffled(a, b)[0]
     more = np.flatnonzero(a.mean(axis=0) > b.mean(axis=0))
     p = P_VALUES[test](a[:, more], b[:, more])
     return more[stats.false_discovery_control(p) <= LIMIT]
@@ -72,7 +83,13 @@ def found_by(test: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 TESTS = (*P_VALUES, "shuffled")
 
 
-def real(folder: Path, shuffles: int) -> None:
+def agreement(sets: list[set[int]]) -> float:
+    """What two have in common, of what either has: on average over all pairs."""
+    pairs = itertools.combinations(sets, 2)
+    return float(np.mean([len(a & b) / len(a | b) if a | b else 1 for a, b in pairs]))
+
+
+def real(folder: Path, shuffles: int, seeds: int) -> None:
     """Findings in the published patients."""
     barcodes = published(folder / "cytosae_published")
     shares = transformed(barcodes.values, "fraction").astype(np.float64)
@@ -95,6 +112,14 @@ def real(folder: Path, shuffles: int) -> None:
                 f"(most {max(null)}); {cpu:.1f} s CPU",
                 flush=True,
             )
+    print("by other shuffles")
+    for name in np.unique(names):
+        sets = shuffled(shares[names == name], shares[names != name], seeds)
+        print(
+            f"  {name:<20}{', '.join(str(len(one)) for one in sets)} found; agreement "
+            f"{agreement([set(one.tolist()) for one in sets]):.2f}",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -103,9 +128,10 @@ def main() -> None:
     parser.add_argument("--concepts", type=int, default=800)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--shuffles", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
     if arguments.data is not None:
-        real(arguments.data, arguments.shuffles)
+        real(arguments.data, arguments.shuffles, arguments.seeds)
         return
     for name, (n, m, shape, share) in COHORTS.items():
         found = {test: [] for test in TESTS}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from napari_cytosae.core.types import Float64Array, Int64Array
+    from napari_cytosae.core.types import Float32Array, Float64Array, Int64Array
 
 FEWEST = 3
 """Patients of a class, to take one out of."""
@@ -74,12 +74,12 @@ def null_tail(rows: Float64Array) -> tuple[Float64Array, int]:
     return tail_of(known, STEPS), len(known)
 
 
-def tail_of(known: Float64Array, steps: int) -> Float64Array:
+def tail_of(known: Float32Array | Float64Array, steps: int) -> Float64Array:
     """Values that ever fewer of the sorted `known` reach, (steps,), as of `null_tail`."""
     size = len(known)
     p = (size + 1) ** (-np.arange(1, steps + 1) / steps)
     beyond = np.floor(p * (size + 1) * (1 + 1e-12) - 1).astype(np.int64)
-    tail: Float64Array = known[size - 1 - np.maximum(beyond, 0)]
+    tail: Float64Array = known[size - 1 - np.maximum(beyond, 0)].astype(np.float64)
     return tail
 
 
