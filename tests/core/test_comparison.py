@@ -333,6 +333,8 @@ def test_a_class_of_one_patient_has_no_effect():
     assert more["effect"].abs().max() < 10
     bars = difference_bars(found, {})
     assert bars[0].value == "?, FDR ?"
+    assert "nan" not in bars[0].tooltip
+    assert "in shares of the barcode; effect not known" in bars[0].tooltip
     assert bars[0].end == 1
 
 

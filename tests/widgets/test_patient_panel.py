@@ -20,6 +20,7 @@ from napari_cytosae.core.types import RESEARCH_USE, PixelSize
 from napari_cytosae.patient_session import PatientImage
 from napari_cytosae.widgets._compare_controller import CompareController
 from napari_cytosae.widgets._patient_texts import describe_set
+from napari_cytosae.widgets._why_page import WhyPage
 from napari_cytosae.widgets.assign_dialog import AssignDialog
 
 from .conftest import LATENTS
@@ -149,6 +150,19 @@ def test_unticking_a_concept_tells_the_score_without_it(predicted):
     page.reset_clicked.emit()
     assert not patients.what_if
     assert not page._what_if.text()
+
+
+def test_what_it_would_be_is_read_over_the_whole_width(qtbot):
+    """Not in what the buttons leave, where it took the room of the waterfall."""
+    page = WhyPage()
+    qtbot.addWidget(page)
+    page.resize(330, 240)
+    page.show()
+    text = "Without 1 concept and 3 cells: score +4.76 would be +4.56. " * 2
+    page.set_what_if(text, left_out=True, selected=3)
+    qtbot.waitUntil(lambda: page._reset.isVisible() and page._what_if.width() == 330)
+    assert page._what_if.geometry().bottom() < page._reset.geometry().top()
+    assert page.waterfall.height() > 120
 
 
 def test_a_bar_leads_to_cells_and_a_cell_to_its_slide(predicted, viewer, until):
@@ -502,6 +516,9 @@ def test_patients_and_classes_are_compared(predicted, until):
     there = other.counts.toarray()[:, concept].mean()
     assert (bars[0].end > 0.5) == (bars[0].value.startswith("+"))
     assert f"{here:.4g} here, {there:.4g} there" in bars[0].tooltip
+    # Two patients are compared in other numbers than a patient and a class.
+    assert ", in patches a cell; effect" in bars[0].tooltip
+    assert panel.compare._said.text().endswith("Drawn: patches a cell.")
     panel.compare.differences.selectRow(0)
     assert patients.concept == concept
     up, down = (curve.getData()[1] for curve in panel.compare._plot.curves)
@@ -605,6 +622,7 @@ def test_patients_of_a_file_are_compared_and_mapped(with_profiles, until, tmp_pa
     until(lambda: "1 patient to compare with" in dock.strip.text)
     choose_other(page, "barcode of a")
     until(lambda: "is not known from what is kept" in page._said.text())
+    assert page._said.text().endswith("Drawn: shares of the barcode.")
     choose_other(page, "patient R (b), from the file")
     until(lambda: "down R" in page._said.text())
     assert page._said.text().startswith("Up P, down R: 0 of")
@@ -647,6 +665,7 @@ def test_cells_are_called_by_keys_and_the_rest_is_proposed(
     assert rows >= 7
     panel.count.propose_clicked.emit()
     until(lambda: "Call 3 cells" in predicted.strip.text)
+    assert "Select cells below and press the number" in panel.count._said.text()
     gallery.cells_selected.emit((int(gallery.model().cell_at(0)),))
     for key in "111222":
         qtbot.keyClick(gallery, key)

@@ -90,7 +90,7 @@ def with_class(
         x,
         mean,
         surest_first(table),
-        "share of the barcode",
+        "shares of the barcode",
         "distance from the class's mean in standard deviations",
     )
 
@@ -200,7 +200,7 @@ def more_in_class(
         mean,
         others,
         surest_first(table_of(x, y, low, high, table)),
-        "share of the barcode",
+        "shares of the barcode",
         "difference in standard deviations of the patients",
     )
 

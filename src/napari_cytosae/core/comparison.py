@@ -166,7 +166,7 @@ def with_barcode(
         values,
         others,
         surest_first(table),
-        "share of the barcode",
+        "shares of the barcode",
         "difference of the root shares",
     )
 

@@ -185,7 +185,7 @@ class CompareController:
         else:
             sure = int((table["fdr"] <= 0.05).sum())
             said += f"{sure:,} of {len(table):,} differ (FDR 5 %)."
-        self._page.set_said(said)
+        self._page.set_said(f"{said} Drawn: {found.unit}.")
         self._page.set_barcodes(found.concepts, found.values, found.others)
         names = self._session.naming.as_dict()
         self._page.set_differences(difference_bars(found, names), self._patients.concept)
@@ -203,6 +203,7 @@ def difference_bars(found: Comparison, names: dict[int, str]) -> list[Bar]:
         effect, fdr, here, there, difference, low, high = row
         known = "?" if effect != effect else f"{effect:+.2f}"
         title = f"{concept} {names.get(int(concept), '')}".rstrip()
+        interval = "" if low != low else f" [{low:+.4g}, {high:+.4g}]"
         bars.append(
             Bar(
                 int(concept),
@@ -212,7 +213,7 @@ def difference_bars(found: Comparison, names: dict[int, str]) -> list[Bar]:
                 f"{known}, FDR {'?' if fdr != fdr else f'{fdr:.2g}'}",
                 FOR if size > 0 else AGAINST,
                 f"{title}: {here:.4g} here, {there:.4g} there, difference "
-                f"{difference:+.4g} [{low:+.4g}, {high:+.4g}]; effect "
+                f"{difference:+.4g}{interval}, in {found.unit}; effect "
                 f"{'not known' if known == '?' else f'{effect:+.3f}'} ({found.effect})",
             )
         )

@@ -54,7 +54,7 @@ class WhyPage(QWidget):
         self._reset.setToolTip("Bring back the cells that were left out of the score")
         self._reset.clicked.connect(self.reset_clicked)
         buttons = QHBoxLayout()
-        buttons.addWidget(self._what_if, 1)
+        buttons.addStretch(1)
         buttons.addWidget(self._leave_out)
         buttons.addWidget(self._reset)
         layout = QVBoxLayout(self)
@@ -62,6 +62,7 @@ class WhyPage(QWidget):
         layout.setSpacing(2)
         layout.addWidget(self._title)
         layout.addWidget(self.waterfall, 1)
+        layout.addWidget(self._what_if)
         layout.addLayout(buttons)
         self.set_what_if("", left_out=False, selected=0)
 
