@@ -23,7 +23,8 @@ import numpy as np
 from PIL import Image
 
 from napari_cytosae.core._barcode_files import read_barcodes
-from napari_cytosae.core.cohort import partial_folder
+from napari_cytosae.core.cohort import forget, partial_folder
+from napari_cytosae.core.files import atomic_file
 from napari_cytosae.synthetic import WBC_TYPES, render_cell
 
 
@@ -32,7 +33,9 @@ def draw(job: tuple[Path, int]) -> None:
     path, seed = job
     if not path.exists():
         cell = render_cell(WBC_TYPES[seed % len(WBC_TYPES)], seed, field_of_view_um=25)
-        Image.fromarray(cell.rgb).save(path)
+        # Half a file, of a benchmark that was stopped, would be a cell lost in the next.
+        with atomic_file(path) as temporary:
+            Image.fromarray(cell.rgb).save(temporary)
 
 
 def main() -> None:
@@ -53,34 +56,40 @@ def main() -> None:
     command = [sys.executable, "-m", "napari_cytosae", "barcode", str(manifest)]
     command += ["-o", str(output), "--single-cell", "--workers", str(arguments.workers)]
     partial = partial_folder(output)
+    forget(output)
 
-    def finished() -> int:
-        return sum(1 for _ in partial.glob("[!.]*.npz")) if partial.exists() else 0
+    def finished() -> list[Path]:
+        return list(partial.glob("[!.]*.npz"))
 
     # Cells of a patient lie together in units of 32 at most.
     units = sum(
         -(-len(range(p, n, arguments.patients)) // 32) for p in range(arguments.patients)
     )
     first = subprocess.Popen(command, start_new_session=True)
-    while finished() < units // 3 and first.poll() is None:
+    while len(finished()) < units // 3:
+        if first.poll() is not None:
+            raise SystemExit("the run ended before a third was done: see above")
         time.sleep(0.2)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    kept = finished()
-    print(f"killed with {kept} of {units} units finished")
-    began, first_new = time.perf_counter(), None
+    there = finished()
+    kept = sum(len(np.load(path)["ok"]) for path in there)
+    print(f"killed with {kept} of {n} cells finished", flush=True)
+    began, loaded, left = time.perf_counter(), None, 0
     second = subprocess.Popen(command)
     while second.poll() is None:
-        if first_new is None and finished() > kept:
-            first_new = time.perf_counter()
+        if loaded is None and (done := len(finished())) > len(there):
+            loaded, left = time.perf_counter(), units - done
         time.sleep(0.2)
     took = time.perf_counter() - began
-    assert second.returncode == 0
-    done = read_barcodes(output)
-    assert int(done.n_cells.sum()) == n, "cells were lost or doubled"
-    assert np.all(done.n_images == done.n_cells)
-    rest = round(n * (units - kept) / units)
-    steady = rest / (time.perf_counter() - (first_new or began))
+    assert second.returncode == 0, "the run that went on failed: see above"
+    table = read_barcodes(output)
+    counted = int(table.n_cells.sum())
+    assert counted == n, f"{n} cells were drawn, {counted} counted"
+    assert np.all(table.n_images == table.n_cells)
+    rest = n - kept
+    # What was done when the first new unit was seen is not of the time from then on.
+    steady = rest * left / (units - len(there)) / (began + took - (loaded or began))
     largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
     print(f"{n} cells of {arguments.patients} patients, none lost or doubled")
     print(f"{rest} cells in {took:.0f} s after the restart, {rest / took:.1f} cells/s")

@@ -518,7 +518,7 @@ def test_patients_and_classes_are_compared(predicted, until):
     assert f"{here:.4g} here, {there:.4g} there" in bars[0].tooltip
     # Two patients are compared in other numbers than a patient and a class.
     assert ", in patches a cell; effect" in bars[0].tooltip
-    assert panel.compare._said.text().endswith("Drawn: patches a cell.")
+    assert panel.compare._plot.toolTip().startswith("Heights: patches a cell.")
     panel.compare.differences.selectRow(0)
     assert patients.concept == concept
     up, down = (curve.getData()[1] for curve in panel.compare._plot.curves)
@@ -622,7 +622,7 @@ def test_patients_of_a_file_are_compared_and_mapped(with_profiles, until, tmp_pa
     until(lambda: "1 patient to compare with" in dock.strip.text)
     choose_other(page, "barcode of a")
     until(lambda: "is not known from what is kept" in page._said.text())
-    assert page._said.text().endswith("Drawn: shares of the barcode.")
+    assert page._plot.toolTip().startswith("Heights: shares of the barcode.")
     choose_other(page, "patient R (b), from the file")
     until(lambda: "down R" in page._said.text())
     assert page._said.text().startswith("Up P, down R: 0 of")

@@ -32,7 +32,7 @@ class BarcodePlot(pg.PlotWidget):  # type: ignore[misc]
         self.setMenuEnabled(False)
         self.setMouseEnabled(x=True, y=False)
         self.getAxis("left").setWidth(36)
-        self.setToolTip("Wheel: zoom; drag: move; double click: all concepts")
+        self.set_unit("")
         self.scene().sigMouseClicked.connect(self._on_click)
         self._concepts: Int64Array = np.zeros(0, np.int64)
         self._heights: tuple[Float64Array, ...] = ()
@@ -51,6 +51,11 @@ class BarcodePlot(pg.PlotWidget):  # type: ignore[misc]
         self._concepts = concepts
         self._heights = (here, -there)
         self._show_all()
+
+    def set_unit(self, unit: str) -> None:
+        """Say what the heights are."""
+        what = f"Heights: {unit}. " if unit else ""
+        self.setToolTip(f"{what}Wheel: zoom; drag: move; double click: all concepts")
 
     def _show_all(self) -> None:
         if not len(self._concepts):

@@ -185,8 +185,8 @@ class CompareController:
         else:
             sure = int((table["fdr"] <= 0.05).sum())
             said += f"{sure:,} of {len(table):,} differ (FDR 5 %)."
-        self._page.set_said(f"{said} Drawn: {found.unit}.")
-        self._page.set_barcodes(found.concepts, found.values, found.others)
+        self._page.set_said(said)
+        self._page.set_barcodes(found.concepts, found.values, found.others, found.unit)
         names = self._session.naming.as_dict()
         self._page.set_differences(difference_bars(found, names), self._patients.concept)
 

@@ -94,6 +94,7 @@ class ComparePage(QWidget):
         concepts: Int64Array,
         here: Float64Array,
         there: Float64Array,
+        unit: str,
     ) -> None:
         """Draw both barcodes: the patient upwards, the other one downwards."""
         if self._plot is None:
@@ -102,6 +103,7 @@ class ComparePage(QWidget):
             self._plot = BarcodePlot()
             self._layout.insertWidget(1, self._plot)
         self._plot.set_barcodes(concepts, here, there)
+        self._plot.set_unit(unit)
 
     def _on_file(self) -> None:
         path, _ = QFileDialog.getOpenFileName(

@@ -149,10 +149,12 @@ class CountController(QObject):
                 _bar(number, name, sum(t == name for t in called.values()), len(called))
                 for number, name in enumerate(named, 1)
             ]
-            text = (
-                f"{counted(len(called), 'cell')} called. Select cells below and press the "
-                "number of their type; with three of each of two, propose the rest."
-            )
+            text = "Select cells below and press the number of their type."
+            if called:
+                text = (
+                    f"{counted(len(called), 'cell')} called; with three of each of two "
+                    "types, propose the rest."
+                )
         else:
             bars = count_bars(named, found)
             text = "Of 100 cells, with 95 % intervals; the table has 200 too."
