@@ -620,6 +620,7 @@ def test_patients_of_a_file_are_compared_and_mapped(with_profiles, until, tmp_pa
     write_barcodes(own, tmp_path / "others.h5ad")
     page.file_chosen.emit(str(tmp_path / "others.h5ad"))
     until(lambda: "1 patient to compare with" in dock.strip.text)
+    assert "which SAE" not in dock.strip.text
     choose_other(page, "barcode of a")
     until(lambda: "is not known from what is kept" in page._said.text())
     assert page._plot.toolTip().startswith("Heights: shares of the barcode.")
@@ -638,6 +639,10 @@ def test_patients_of_a_file_are_compared_and_mapped(with_profiles, until, tmp_pa
     box, scene = shown.box, shown.plot.scene()
     scene.sigMouseMoved.emit(box.mapViewToScene(QPointF(j + 0.5, i + 0.5)))
     assert shown.said.text() == "P and R (b): 1.000"
+    unnamed = replace(own, record={})
+    write_barcodes(unnamed, tmp_path / "unnamed.h5ad")
+    page.file_chosen.emit(str(tmp_path / "unnamed.h5ad"))
+    until(lambda: "do not say which SAE they are of" in dock.strip.text)
     k = names.index("c (mean)")
     shown.picked.emit(int(shown._shown.places[i]), int(shown._shown.places[k]))
     until(lambda: "down c (7 training patients)" in page._said.text())

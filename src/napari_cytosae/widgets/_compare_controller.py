@@ -108,6 +108,11 @@ class CompareController:
             self._on_reading(self._patients.reading)
             said = f"{counted(len(table), 'patient')} to compare with."
             caveat = f"Note: {table.caveat}" if table.caveat else ""
+            if not table.sae_sha256:
+                said += (
+                    " Caution: they do not say which SAE they are of; of another one, "
+                    "equal numbers are other concepts."
+                )
             return " ".join(filter(None, (said, *table.problems[:1], caveat)))
 
         self._desk.run(
