@@ -254,7 +254,8 @@ def test_sharpness_is_that_of_a_gaussian_edge():
         band = np.zeros(edge.shape, bool)
         band[:, 99:101] = True
         expected = 1 / (np.hypot(blur, 1) * 0.1 * np.sqrt(2 * np.pi))
-        assert edge_sharpness(edge, band, um=0.1) == pytest.approx(expected, rel=0.06)
+        found = edge_sharpness(edge, [band], [np.s_[:, :]], um=0.1)
+        assert found == [pytest.approx(expected, rel=0.06)]
 
 
 def test_border_blur_clump_and_stain_are_flagged():

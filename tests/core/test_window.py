@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage as ndi
 
-from napari_cytosae.core._window import dilated, eroded, maximum, opened
+from napari_cytosae.core._window import dilated, eroded, extent, maximum, opened, smoothed
 
 IMAGE = np.random.default_rng(0).random((41, 60)).astype(np.float32)
 MASK = ndi.gaussian_filter(IMAGE, 2) > 0.48
@@ -14,6 +14,18 @@ MASK = ndi.gaussian_filter(IMAGE, 2) > 0.48
 def test_maximum(radius):
     expected = ndi.maximum_filter(IMAGE, 2 * radius + 1)
     np.testing.assert_array_equal(maximum(IMAGE, radius), expected)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.7, 2, 5, 15])
+def test_gaussian(sigma):
+    expected = ndi.gaussian_filter(IMAGE, sigma)
+    np.testing.assert_allclose(smoothed(IMAGE, sigma), expected, atol=1e-6)
+
+
+def test_extent():
+    (box,) = ndi.find_objects(MASK.astype(np.int8))
+    assert extent(MASK) == box
+    assert extent(np.eye(5, dtype=bool)[2:3]) == (slice(0, 1), slice(2, 3))
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])

@@ -9,7 +9,7 @@ from scipy import ndimage as ndi
 from skimage.measure import label
 
 from napari_cytosae.core._shape import consecutive, cut, shapes
-from napari_cytosae.core._window import around, dilated, opened
+from napari_cytosae.core._window import around, dilated, opened, smoothed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def with_ghosts(
     """
     if not labels.any():
         return labels
-    density = ndi.gaussian_filter(stained.haemoglobin, 0.3 / um)
+    density = smoothed(stained.haemoglobin, 0.3 / um)
     floor = max(_PALE * float(np.median(density[labels > 0])), 0.5 * stained.noise)
     shape = shapes(labels)
     piece = (shape.fullness < _HOLLOW) & (shape.area < _PIECE * typical) & ~shape.cut

@@ -52,8 +52,24 @@ def shrink(rgb: UInt8Array | Float32Array, factor: int) -> Float32Array:
     return blocks
 
 
-def glass_light(rgb: Float32Array) -> tuple[Float32Array, float]:
-    """Light through the bare glass, as terms of a quadratic surface (6, 3), and noise.
+@dataclass(frozen=True, slots=True, eq=False)
+class Light:
+    """What comes through the bare glass.
+
+    Attributes
+    ----------
+    terms : ndarray of float32, (6, 3)
+        Of a quadratic surface, the same at every resolution, see `surface`.
+    noise : float
+        Standard deviation of the summed density over the glass.
+    """
+
+    terms: Float32Array
+    noise: float
+
+
+def glass_light(rgb: UInt8Array | Float32Array) -> Light:
+    """Light through the bare glass of an image (H, W, 3).
 
     Raises
     ------
@@ -63,27 +79,27 @@ def glass_light(rgb: Float32Array) -> tuple[Float32Array, float]:
     factor = max(1, round((rgb.shape[0] * rgb.shape[1] / 8000) ** 0.5))
     factor = min(factor, *rgb.shape[:2])
     small = shrink(rgb, factor)
-    fit, noise = _brightest(small)
-    if _is_negative(small, fit):
+    light = _brightest(small)
+    if _is_negative(small, light):
         raise ImageError(_NOT_BRIGHTFIELD)
-    return fit, noise
+    return light
 
 
-def _is_negative(small: Float32Array, fit: Float32Array) -> bool:
+def _is_negative(small: Float32Array, light: Light) -> bool:
     """Whether what was taken for glass are the cells of an inverted image.
 
     Glass has cells that are darker, and is the evenest thing in view. Among crowded cells
     little of it is left that is; then the negative has no even glass either, or glass and
     cells tell themselves by their colour.
     """
-    own = _Ground.of(small, fit)
+    own = _Ground.of(small, light)
     if own.brighter > max(own.darker, _BRIGHTER):
         return True
     if own.even_cells < _EVENER or own.colour < _COLOUR * own.cell_colour:
         return False
     negative = 255 - small
     try:
-        other = _Ground.of(negative, _brightest(negative)[0])
+        other = _Ground.of(negative, _brightest(negative))
     except ImageError:
         return False
     return other.darker > other.brighter and own.even_cells - other.even_cells > _EVENER
@@ -110,9 +126,9 @@ class _Ground:
     cell_colour: float
 
     @classmethod
-    def of(cls, small: Float32Array, fit: Float32Array) -> _Ground:
-        lit = small.max(axis=-1) >= DARK
-        glass = np.maximum(_polynomial(*small.shape[:2]) @ fit[:, 1], 1)
+    def of(cls, small: Float32Array, light: Light) -> _Ground:
+        lit = _strongest(small) >= DARK
+        glass = np.maximum(_polynomial(*small.shape[:2]) @ light.terms[:, 1], 1)
         darker = np.log10((glass + OFFSET) / (small[..., 1] + OFFSET))
         cells = darker > _CLEAR
         steep = ndi.gaussian_gradient_magnitude(small.mean(axis=-1), 0.7)
@@ -125,10 +141,11 @@ class _Ground:
         return cls(float(cells.mean()), brighter, float(cells[even].mean()), *colours)
 
 
-def _brightest(small: Float32Array) -> tuple[Float32Array, float]:
-    """A surface (6, 3) through the brightest even part of a small image, and noise."""
-    lit = small.max(axis=-1) >= DARK
-    if lit.mean() < 0.35 or np.median(small[lit].max(axis=-1)) < 60:
+def _brightest(small: Float32Array) -> Light:
+    """A surface through the brightest even part of a small image, and noise."""
+    strongest = _strongest(small)
+    lit = strongest >= DARK
+    if lit.mean() < 0.35 or np.median(strongest[lit]) < 60:
         raise ImageError(_NOT_BRIGHTFIELD)
     light = np.log10(small[..., 1] + OFFSET)
     chosen = lit & (light > _brightest_mode(light[lit]) - 0.02)
@@ -154,7 +171,14 @@ def _brightest(small: Float32Array) -> tuple[Float32Array, float]:
             break
     level = np.log10((field + OFFSET) / (small + OFFSET))
     noise = float(np.abs(level[chosen]).sum(axis=-1).std()) if chosen.any() else 0.01
-    return fit, noise
+    return Light(fit, noise)
+
+
+def _strongest(small: Float32Array) -> Float32Array:
+    """The strongest colour of each pixel; numpy is slow along so short an axis."""
+    red, green, blue = np.moveaxis(small, -1, 0)
+    strongest: Float32Array = np.maximum(np.maximum(red, green), blue)
+    return strongest
 
 
 def _brightest_mode(light: Float32Array) -> float:

@@ -10,11 +10,11 @@ from skimage.morphology import convex_hull_image
 
 from napari_cytosae.core._shape import shapes
 from napari_cytosae.core._stain import GREY
-from napari_cytosae.core._window import around, dilated, opened
+from napari_cytosae.core._window import around, dilated, extent, opened, smoothed
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
-    from napari_cytosae.core.types import BoolArray, Float32Array, Int32Array
+    from napari_cytosae.core.types import BoolArray, Int32Array
 
 _LARGEST = 1.35
 """Of the typical cell's area, what one cell may have whose hidden part is guessed."""
@@ -35,20 +35,14 @@ def hidden_mask(stained: Stain, um: float) -> BoolArray:
 
 def _grey(stained: Stain, sigma: float) -> BoolArray:
     """What is denser than glass and as dense in red and blue, smoothed by `sigma` px."""
-
-    def smooth(plane: Float32Array) -> Float32Array:
-        smoothed: Float32Array = ndi.gaussian_filter(plane, sigma)
-        return smoothed
-
     red, green, blue = np.moveaxis(stained.density, -1, 0)
-    dark = smooth(green)
+    dark = smoothed(green, sigma)
     least = np.float32(GREY) * dark
-    grey: BoolArray = (smooth(red) > least) & (dark > max(0.04, 4 * stained.noise))
+    grey: BoolArray = (smoothed(red, sigma) > least) & (dark > max(0.04, 4 * stained.noise))
     # Blood lets red light through: what is left to look at is little, if anything.
     if grey.any():
-        box = ndi.find_objects(grey.astype(np.int8))[0]
-        wide = around(box, int(4 * sigma + 0.5))
-        grey[wide] &= smooth(blue[wide]) > least[wide]
+        wide = around(extent(grey), int(4 * sigma + 0.5))
+        grey[wide] &= smoothed(blue[wide], sigma) > least[wide]
     return grey
 
 

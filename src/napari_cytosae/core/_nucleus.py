@@ -10,6 +10,7 @@ from skimage.morphology import disk
 
 from napari_cytosae.core._otsu import otsu
 from napari_cytosae.core._specks import without_holes, without_specks
+from napari_cytosae.core._window import smoothed
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
@@ -71,7 +72,7 @@ def refined_nuclei(
 
 def _best_contrast(colour: Float32Array, own: BoolArray, um: float) -> Float32Array:
     """The contrast that parts the pixels of a cell best, smoothed, over its box (H, W)."""
-    densities = [ndi.gaussian_filter(colour @ weights, 0.25 / um) for weights in _CONTRASTS]
+    densities = [smoothed(colour @ weights, 0.25 / um) for weights in _CONTRASTS]
     best: Float32Array = max(densities, key=lambda density: _separability(density[own]))
     return best
 

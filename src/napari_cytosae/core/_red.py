@@ -15,12 +15,14 @@ from napari_cytosae.core._hidden import completed, hidden_mask
 from napari_cytosae.core._otsu import otsu
 from napari_cytosae.core._shape import renumbered, shapes
 from napari_cytosae.core._split import divide, split
-from napari_cytosae.core._window import around, maximum, opened
+from napari_cytosae.core._window import around, maximum, opened, smoothed
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
     from napari_cytosae.core.types import BoolArray, Int32Array, Int64Array
 
+_SAMPLE = 50_000
+"""Pixels, at least, of which it is told how dense red cells are."""
 _PALE = 0.2
 """Share of the typical haemoglobin that the palest red cell in view still has."""
 _HALF_TONE = 0.35
@@ -64,11 +66,12 @@ def red_mask(stained: Stain, sigma: float, white: BoolArray) -> BoolArray:
     white : ndarray of bool, (H, W)
         White cells, or about where they are: they do not tell how dense red cells are.
     """
-    density = ndi.gaussian_filter(stained.haemoglobin, sigma)
+    density = smoothed(stained.haemoglobin, sigma)
     typical = density[(stained.basic < 0.25) & ~stained.foreign & ~stained.void & ~white]
     typical = typical[(typical > -0.1) & (typical < 0.6)]
     if typical.size < 20 or np.ptp(typical) < 0.03:
         return np.zeros(density.shape, bool)
+    typical = typical[:: max(1, typical.size // _SAMPLE)]
     middle = float(np.median(typical[typical > otsu(typical)]))
     floor = max(_PALE * middle, 2 * stained.noise, 0.015)
     near = maximum(density, round(_BLUR * sigma))
@@ -134,7 +137,7 @@ def platelets(stained: Stain, white: BoolArray, um: float) -> Int32Array:
     What looks like one inside a red cell is a refractile spot or an inclusion, and a thin
     crescent on its rim is chromatic aberration.
     """
-    basic = ndi.gaussian_filter(stained.basic, 0.3 / um)
+    basic = smoothed(stained.basic, 0.3 / um)
     spots = label((basic > 0.1) & ~white & ~stained.foreign)
     spots = kept(spots, um, _PLATELET_UM2)
     if not spots.any():

@@ -15,9 +15,11 @@ from napari_cytosae.core._shape import cut, shapes
 from napari_cytosae.core._split import split
 from napari_cytosae.core._stain import stain
 from napari_cytosae.core._white import nuclear_surroundings
+from napari_cytosae.core._window import smoothed
 from napari_cytosae.core.types import ImageError, PixelSize
 
 if TYPE_CHECKING:
+    from napari_cytosae.core._glass import Light
     from napari_cytosae.core._stain import Stain
     from napari_cytosae.core.types import Float32Array, Int32Array, UInt8Array
 
@@ -111,7 +113,7 @@ def estimate_pixel_size(rgb: UInt8Array) -> PixelSize:
     return PixelSize(seen.um, "estimated", seen.spread, seen.count)
 
 
-def scale_in_view(rgb: UInt8Array) -> Seen:
+def scale_in_view(rgb: UInt8Array, light: Light | None = None) -> Seen:
     """What the red cells of an image tell of its pixel size.
 
     A large field may hold cells too small for its overview, which shows heaps of them at
@@ -119,7 +121,7 @@ def scale_in_view(rgb: UInt8Array) -> Seen:
     and less else, to be believed.
     """
     whole = factor = overview_factor(rgb)
-    seen = red_cell_scale(stain(shrink(rgb, factor)), factor)
+    seen = red_cell_scale(stain(shrink(rgb, factor), light), factor)
     while not seen.plain and factor > 1:
         factor //= 2
         middle = tuple(
@@ -153,7 +155,7 @@ def red_cell_scale(stained: Stain, factor: int) -> Seen:
     if not labels.any():
         return Seen(None, None, 0)
     shape = shapes(labels)
-    basic = ndi.gaussian_filter(stained.basic, 1).ravel()
+    basic = smoothed(stained.basic, 1).ravel()
     mean_basic = np.bincount(labels.ravel(), basic) / np.maximum(shape.area, 1)
     diameter = 2 * np.sqrt(shape.area / np.pi)
     good = (

@@ -16,6 +16,7 @@ from napari_cytosae.core.types import Cells, Progress
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from napari_cytosae.core._glass import Light
     from napari_cytosae.core.types import (
         CellKind,
         Float64Array,
@@ -30,7 +31,12 @@ _WORK_UM = 0.2
 
 
 def search_at(
-    rgb: UInt8Array, size: PixelSize, um: float, kinds: Sequence[CellKind], name: str
+    rgb: UInt8Array,
+    size: PixelSize,
+    um: float,
+    kinds: Sequence[CellKind],
+    name: str,
+    light: Light | None = None,
 ) -> Generator[Progress, None, Cells]:
     """Find the cells of a field, or a part of one, whose scale is settled.
 
@@ -46,6 +52,8 @@ def search_at(
         What to find.
     name : str
         Column ``image`` of the table.
+    light : Light, optional
+        Of the field, where it is known.
 
     Yields
     ------
@@ -58,7 +66,7 @@ def search_at(
     """
     yield _step(0)
     factor = _factor(rgb, um)
-    work = stain(shrink(rgb, factor))
+    work = stain(shrink(rgb, factor), light)
     yield _step(1)
     white, nuclei = _white.white_cells(work, um * factor)
     yield _step(2)

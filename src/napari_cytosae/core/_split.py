@@ -13,7 +13,7 @@ from skimage.segmentation import watershed
 
 from napari_cytosae.core._distance import distance
 from napari_cytosae.core._shape import solidity
-from napari_cytosae.core._window import around, maximum
+from napari_cytosae.core._window import around, extent, maximum, smoothed
 
 if TYPE_CHECKING:
     from napari_cytosae.core.types import BoolArray, Float32Array, Int32Array
@@ -43,13 +43,13 @@ def split(mask: BoolArray, neck: float, sigma: float) -> Int32Array:
     if not mask.any():
         return labels
     # Nothing is lost within a box whose margin is as wide as the smoothing reaches.
-    box = around(ndi.find_objects(mask.astype(np.int8))[0], ceil(4 * sigma) + 1)
+    box = around(extent(mask), ceil(4 * sigma) + 1)
     labels[box] = _split(mask[box], neck, sigma)
     return labels
 
 
 def _split(mask: BoolArray, neck: float, sigma: float) -> Int32Array:
-    inside = ndi.gaussian_filter(distance(mask), sigma)
+    inside = smoothed(distance(mask), sigma)
     peaks = (maximum(inside, 1) == inside) & (inside > 2) & mask
     seeds = label(peaks).astype(np.int32)
     parts = _flooded(inside, seeds, mask)

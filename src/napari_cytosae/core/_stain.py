@@ -17,6 +17,7 @@ import numpy as np
 from napari_cytosae.core._glass import DARK, OFFSET, glass_light, surface
 
 if TYPE_CHECKING:
+    from napari_cytosae.core._glass import Light
     from napari_cytosae.core.types import BoolArray, Float32Array
 
 _REDDER = 0.25
@@ -69,32 +70,34 @@ class Stain:
         return self.density[..., 1] + np.float32(0.5) * self.density[..., 2]
 
 
-def stain(rgb: Float32Array) -> Stain:
+def stain(rgb: Float32Array, light: Light | None = None) -> Stain:
     """Optical density of an image against its own background.
 
     Parameters
     ----------
     rgb : ndarray of float32, (H, W, 3)
         Intensities, 0 to 255.
+    light : Light, optional
+        Of this image, where it is known.
 
     Raises
     ------
     ImageError
         If the image has no bright background, as in fluorescence or a negative.
     """
-    background, noise = glass_light(rgb)
+    light = light or glass_light(rgb)
     # A plane a colour: most of what follows looks at one at a time.
     planes = np.array(np.moveaxis(rgb, -1, 0), np.float32, order="C")
     void = np.logical_and.reduce(planes < DARK)
     planes += np.float32(OFFSET)
-    for plane, terms in zip(planes, background.T, strict=True):
+    for plane, terms in zip(planes, light.terms.T, strict=True):
         glass = np.clip(surface(terms, *plane.shape), 1, 255)
         np.divide(glass + np.float32(OFFSET), plane, out=plane)
     density = np.moveaxis(np.log10(planes, out=planes), 0, -1)
     density[void] = 0
-    colourless = _is_colourless(density, noise)
+    colourless = _is_colourless(density, light.noise)
     foreign = _foreign(density, _BLACK if colourless else 0.1)
-    return Stain(density, void, noise, _basic(density), foreign, colourless)
+    return Stain(density, void, light.noise, _basic(density), foreign, colourless)
 
 
 def _is_colourless(density: Float32Array, noise: float) -> bool:

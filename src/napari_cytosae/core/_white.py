@@ -18,7 +18,7 @@ from napari_cytosae.core._otsu import otsu
 from napari_cytosae.core._ray import Ray
 from napari_cytosae.core._specks import without_holes
 from napari_cytosae.core._split import split
-from napari_cytosae.core._window import around
+from napari_cytosae.core._window import around, extent, smoothed
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
@@ -48,7 +48,7 @@ _REACH_UM = 8.0
 
 def nucleus_mask(stained: Stain, um: float) -> BoolArray:
     """Pixels rich in basic dye: nuclei, platelets and stain deposits."""
-    basic = ndi.gaussian_filter(np.where(stained.foreign, 0, stained.basic), 0.3 / um)
+    basic = smoothed(np.where(stained.foreign, 0, stained.basic), 0.3 / um)
     rich = basic[basic > 0.6 * _BASIC_FLOOR]
     if rich.size < 20:
         return np.zeros(basic.shape, bool)
@@ -59,7 +59,7 @@ def nucleus_mask(stained: Stain, um: float) -> BoolArray:
     if excess.sum() * um**2 < _SPREAD_FLOOR / 2 * _SPREAD_NUCLEUS_UM2:
         return mask
     # Beside dark nuclei a burst one, spread and pale, stays below what parts those.
-    parts, _ = ndi.label(ndi.gaussian_filter(basic, 0.9 / um) > _SPREAD_FLOOR)
+    parts, _ = ndi.label(smoothed(basic, 0.9 / um) > _SPREAD_FLOOR)
     pale = np.bincount(parts.ravel()) * um**2 >= _SPREAD_NUCLEUS_UM2
     pale[0] = False
     pale[parts[mask]] = False
@@ -92,7 +92,7 @@ def nuclear_surroundings(stained: Stain) -> tuple[BoolArray, BoolArray]:
     if areas.max() < 20:
         return near, near
     gaps = _LOBE_GAP * np.sqrt(areas)
-    window = around(ndi.find_objects(mask.astype(np.int8))[0], ceil(gaps.max()))
+    window = around(extent(mask), ceil(gaps.max()))
     away, nearest = ndi.distance_transform_edt(~mask[window], return_indices=True)
     near[window] = away <= gaps[lobes[window][tuple(nearest)]]
     return mask, near
@@ -166,7 +166,7 @@ def _cytoplasm(stained: Stain, seeds: Int32Array, um: float) -> Int32Array:
     # Cells reach no farther, whatever holes are filled.
     away = distance(~nucleus, 1.5 * _REACH_UM / um) * np.float32(um)
     colour = np.stack(
-        [ndi.gaussian_filter(stained.density[..., c], 0.25 / um) for c in range(3)], axis=-1
+        [smoothed(stained.density[..., c], 0.25 / um) for c in range(3)], axis=-1
     )
     total = np.abs(colour).sum(axis=-1)
     foreground = total > max(0.06, 3 * stained.noise)

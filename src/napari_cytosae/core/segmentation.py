@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cytosae.core import _scale, _white
-from napari_cytosae.core._glass import shrink
+from napari_cytosae.core._glass import glass_light, shrink
 from napari_cytosae.core._run import run
 from napari_cytosae.core._search import finish, search_at
 from napari_cytosae.core._shape import consecutive
@@ -25,6 +25,7 @@ from napari_cytosae.core.types import (
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from napari_cytosae.core._glass import Light
     from napari_cytosae.core.types import Int32Array, Progress, UInt8Array
 
 __all__ = ["estimate_pixel_size", "measure", "search", "segment", "single_cell"]
@@ -72,8 +73,9 @@ def search(
     """`segment`, step by step: between two of them the search can be given up."""
     _check_kinds(kinds)
     rgb, name = _unpack(image)
-    size, um = settled_scale(rgb, image, pixel_size)
-    return (yield from search_at(rgb, size, um, kinds, name))
+    light = glass_light(rgb)
+    size, um = settled_scale(rgb, image, pixel_size, light)
+    return (yield from search_at(rgb, size, um, kinds, name, light))
 
 
 def measure(
@@ -179,9 +181,14 @@ def _check_kinds(kinds: Sequence[CellKind]) -> None:
 
 
 def settled_scale(
-    rgb: UInt8Array, image: Image | UInt8Array, user: float | None
+    rgb: UInt8Array,
+    image: Image | UInt8Array,
+    user: float | None,
+    light: Light | None = None,
 ) -> tuple[PixelSize, float]:
     """Pixel size to report, and the one (um) that size rules use.
+
+    The `light` through the glass is found where it is not known.
 
     Raises
     ------
@@ -196,7 +203,7 @@ def settled_scale(
             f"A pixel size of {size.um:g} um is implausible for a smear (0.01 to 5 um "
             "expected): check the unit."
         )
-    seen = _scale.scale_in_view(rgb)
+    seen = _scale.scale_in_view(rgb, light)
     if size.um is not None:
         if seen.um is not None and seen.contradicts(size.um):
             width = _scale.RED_CELL_UM * size.um / seen.um
