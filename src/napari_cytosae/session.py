@@ -43,9 +43,10 @@ class Session:
     laid over the slide in `overlays`, what is said of concepts in `naming`, and what was
     gathered about the SAE in `exploration`.
 
-    Each ``*_changed`` signal carries the new value. What depends on a changed value is
-    cleared first, and every value is in place before the first signal goes out: nothing a
-    listener can see mixes two images or two models.
+    Each ``*_changed`` signal carries the new value; `kept` says that something was found on
+    an image elsewhere. What depends on a changed value is cleared first, and every value
+    is in place before the first signal goes out: nothing a listener can see mixes two
+    images or two models.
     """
 
     choice_changed = Signal(object)
@@ -55,6 +56,7 @@ class Session:
     cells_changed = Signal(object)
     encoded_changed = Signal(object)
     verdicts_changed = Signal()
+    kept = Signal()
     hide_flagged_changed = Signal(bool)
 
     def __init__(self) -> None:
@@ -212,6 +214,7 @@ class Session:
     def keep(self, sha256: str, found: Found) -> None:
         """Keep what was found on an image elsewhere, for when it is looked at."""
         self._images.keep(sha256, found)
+        self.kept.emit()
 
     def close_image(self, sha256: str) -> None:
         """Let go of what the models saw of an image elsewhere, tokens and pixels.

@@ -352,6 +352,17 @@ def test_cells_of_all_images_are_shown_and_lead_to_their_image(
     assert "1 accepted, 0 rejected" in panel.below._caption.text()
     choose_source(panel, "all")
     until(lambda: len({cell.key[0] for cell in gallery.model()._cells}) == 2)
+    # An image that nobody encoded is missed in words, and no more once it is closed.
+    viewer.add_image(smear[::-1].copy(), name="upside down.png", scale=(0.1, 0.1))
+    assert panel.below._sources.currentText() == "2 of 3 images"
+    assert panel.below._caption.text().endswith("; 1 open image left out, not encoded")
+    choose_source(panel, "image")
+    until(lambda: "left out" not in panel.below._caption.text())
+    choose_source(panel, "all")
+    until(lambda: "left out" in panel.below._caption.text())
+    viewer.layers.remove("upside down.png")
+    assert panel.below._sources.currentText() == "all images"
+    assert "left out" not in panel.below._caption.text()
     viewer.layers.remove("mirrored.png")
     there = [cell.key[0] for cell in gallery.model()._cells].index(second)
     gallery.setCurrentIndex(gallery.model().index(there))

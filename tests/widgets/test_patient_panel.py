@@ -117,6 +117,35 @@ def test_a_prediction_is_shown_with_its_reasons(predicted):
     assert RESEARCH_USE in predicted.strip.findChildren(type(panel._about))[-1].text()
 
 
+def test_images_examined_here_are_in_the_gallery_of_step_3(
+    assigned, viewer, folder, until, tmp_path
+):
+    """Also those that the dock never looked at, as long as they are open."""
+    session, below = assigned.session, assigned.concepts_panel.below
+    shown = viewer.open(folder / "P" / "1.png", plugin="napari")[0]
+    until(lambda: session.image is not None)
+    first = session.image.sha256
+    viewer.open(folder / "P" / "2.png", plugin="napari")
+    assert assigned.layers.source is shown
+    assigned.patient_panel.predict_clicked.emit()
+    until(lambda: assigned.patients.reading is not None and not assigned.desk.busy)
+    images = {image.sha256: image for image in assigned.patients.case.images}
+    assert len(images) == 2
+    assert assigned.layers.opened.layer(next(k for k in images if k != first)) is not shown
+    until(lambda: below._sources.currentData() == "all")
+    assert below._sources.currentText() == "all images"
+    gallery = below.gallery.model()
+    count = sum(len(image.encoded) for image in images.values())
+    until(lambda: gallery.rowCount() == count)
+    assert {cell.key[0] for cell in gallery._cells} == set(images)
+    # A click on one of the other image leads there.
+    other = next(row for row, cell in enumerate(gallery._cells) if cell.key[0] != first)
+    assigned.concepts_panel.gallery.setCurrentIndex(gallery.index(other))
+    until(lambda: session.image is not None and session.image.sha256 != first)
+    until(lambda: session.focus.selection.cell_ids == (gallery._cells[other].key[1],))
+    assert assigned.layers.source.name == "2"
+
+
 def test_another_class_is_explained_when_it_is_picked(predicted):
     panel, patients = predicted.patient_panel, predicted.patients
     other = panel.classes.bars[-1].key

@@ -25,6 +25,7 @@ from napari_cytosae.widgets._patient_controller import PatientController
 from napari_cytosae.widgets._patient_layers import PatientLayers
 from napari_cytosae.widgets._preview_controller import PreviewController
 from napari_cytosae.widgets._rating_controller import RatingController
+from napari_cytosae.widgets._selection_controller import SelectionController
 from napari_cytosae.widgets._tools_controller import ToolsController
 from napari_cytosae.widgets._training_controller import TrainingController
 from napari_cytosae.widgets._why_controller import WhyController
@@ -83,6 +84,7 @@ def _of_concepts(dock: CytoSAEWidget, cells: CellsController) -> list[Controller
     return [
         ConceptsController(session, patients, desk, jobs, panel),
         OverlaysController(session, desk, jobs, layers, panel),
+        SelectionController(session, layers),
         GalleryController(session, desk, jobs, layers, cells, panel),
         InspectorController(session, jobs, layers, panel),
         NotesController(session, desk, panel),
@@ -100,7 +102,7 @@ def _of_patients(
     """Those of step 4, which share its own session."""
     session, patients, panel = dock.session, dock.patients, dock.patient_panel
     desk, jobs = dock.desk, dock.jobs
-    images = PatientLayers(viewer)
+    images = PatientLayers(viewer, dock.layers.opened)
     ready = models.why_not_ready
     return [
         PatientController(session, patients, desk, images, viewer, panel, ready),

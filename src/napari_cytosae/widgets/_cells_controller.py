@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.widgets import _image_tasks, _tasks
@@ -45,7 +44,6 @@ class CellsController:
         # The layers as listed: a place in a list says nothing once layers move.
         self._images: list[ImageLayer] = []
         self._labels: list[Labels] = []
-        self._layer_of: WeakValueDictionary[str, ImageLayer] = WeakValueDictionary()
         self._marks: Labels | None = None
         self._marks_chosen = False
         panel.image_chosen.connect(self._on_image_chosen)
@@ -106,26 +104,17 @@ class CellsController:
     def open_images(self, images: Sequence[Image]) -> None:
         """Analyse the first of some images; those that are not open yet are opened."""
         for image in images:
-            if self._open_layer(image.sha256) is None:
+            if image.sha256 not in self._layers.opened:
                 # The others would lie over it.
                 layer = self._layers.open_image(image, visible=image is images[0])
-                self._layer_of[image.sha256] = layer
+                self._layers.opened.know(image.sha256, layer)
         self.look_at_image(images[0].sha256)
         if self._layers.source is not None:
             self._layers.select(self._layers.source)
 
-    def _open_layer(self, sha256: str) -> ImageLayer | None:
-        """The layer of an image that was read before, where it is still open."""
-        layer = self._layer_of.get(sha256)
-        return layer if layer in self._layers.images() else None
-
-    def is_open(self, sha256: str) -> bool:
-        """Whether an image that was read before can be looked at."""
-        return self._open_layer(sha256) is not None
-
     def look_at_image(self, sha256: str) -> bool:
         """Analyse an image that was read before; False where it is no longer open."""
-        layer = self._open_layer(sha256)
+        layer = self._layers.opened.layer(sha256)
         if layer is None:
             return False
         if layer is not self._layers.source:
@@ -155,9 +144,8 @@ class CellsController:
 
     def _on_removed(self, layer: Layer, by_us: bool) -> None:
         """An image that is closed takes what the models saw of it along."""
-        for sha256, of in list(self._layer_of.items()):
-            if of is layer:
-                self._session.close_image(sha256)
+        for sha256 in self._layers.opened.images_of(layer):
+            self._session.close_image(sha256)
 
     def _open(self, layer: ImageLayer) -> None:
         self._layers.set_source(layer)
@@ -166,7 +154,7 @@ class CellsController:
         pixels = layer_pixels(layer)
 
         def ended(end: Ended) -> None:
-            self._layer_of[end.value.sha256] = layer
+            self._layers.opened.know(end.value.sha256, layer)
             self._session.set_image(end.value)
             # It may have been scaled meanwhile.
             self._on_source_moved()

@@ -1,12 +1,9 @@
-"""Connects clicks on cells, the gallery and the frame on the canvas: one selection."""
+"""Connects the gallery with the session and the slide."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from napari_cytosae.core.crops import patch_at, patch_box
 from napari_cytosae.session_values import OVERLAY_COLOURS
 from napari_cytosae.widgets import _catalogue_cells, _thumbnails
 from napari_cytosae.widgets._layer_facts import role_of
@@ -26,12 +23,10 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 
 _LANE = "gallery"
-_FRAMES = 30
-"""So many selected cells are framed on the canvas; each frame costs napari 1 ms."""
 
 
 class GalleryController:
-    """Keeps the selected cells in step on canvas and in the gallery."""
+    """Shows the cells that drive a concept, and goes to the one that is clicked."""
 
     def __init__(
         self,
@@ -62,8 +57,9 @@ class GalleryController:
             (session.hide_flagged_changed, self._show_cells),
             (session.focus.scope_changed, self._show_cells),
             (session.verdicts_changed, self._show_verdicts),
-            (layers.clicked, self._on_click),
+            (session.kept, self._show_cells),
             (layers.removed, self._on_removed),
+            (layers.choices_changed, self._show_caption),
         ]
         for signal, slot in self._connections:
             signal.connect(slot)
@@ -79,48 +75,11 @@ class GalleryController:
             self._show_cells()
         else:
             self._panel.gallery.set_selected(self._places(selection.cell_ids))
-        if (selection.cell_ids, selection.patch) != (before.cell_ids, before.patch):
-            self._frame()
 
     def _on_removed(self, layer: Layer, by_us: bool) -> None:
         """Show no cells of an image that was closed."""
         if not by_us and not role_of(layer):
             self._show_cells()
-
-    def _on_click(self, y: float, x: float, patch: bool) -> None:
-        session = self._session
-        if session.cells is None or session.encoded is None:
-            return
-        row, column = int(np.floor(y + 0.5)), int(np.floor(x + 0.5))
-        height, width = session.cells.labels.shape
-        if not (0 <= row < height and 0 <= column < width):
-            return
-        cell = int(session.cells.labels[row, column])
-        if cell == 0 and (patch or session.focus.scope == "patch"):
-            cell = self._cell_around(y, x)
-        if cell == 0 or cell not in session.encoded.cell_ids:
-            session.focus.select_cells(())
-            if session.focus.scope in ("cells", "patch"):
-                session.focus.set_scope("image")
-            return
-        box = session.encoded.boxes[list(session.encoded.cell_ids).index(cell)]
-        grid = 16 if session.models is None else session.models.grid
-        session.focus.select_cells((cell,), patch_at(box, y + 0.5, x + 0.5, grid))
-        if patch:
-            session.focus.set_scope("patch")
-        elif session.focus.scope in ("image", "patch"):
-            session.focus.set_scope("cells")
-
-    def _cell_around(self, y: float, x: float) -> int:
-        """The cell whose crop shows the point nearest to its middle, or 0."""
-        encoded = self._session.encoded
-        assert encoded is not None
-        y0, x0, y1, x1 = encoded.boxes.T
-        inside = (y0 <= y + 0.5) & (y + 0.5 < y1) & (x0 <= x + 0.5) & (x + 0.5 < x1)
-        if not inside.any():
-            return 0
-        distance = np.hypot((y0 + y1) / 2 - y, (x0 + x1) / 2 - x)
-        return int(encoded.cell_ids[np.where(inside, distance, np.inf).argmin()])
 
     def _places(self, cell_ids: Iterable[int]) -> list[_thumbnails.Place]:
         """Cells of the image that is looked at, as the gallery knows them."""
@@ -164,18 +123,6 @@ class GalleryController:
             y0, x0, y1, x1 = encoded.boxes[list(encoded.cell_ids).index(cell_id)]
             self._layers.view.go_to((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2, float(x1 - x0))
 
-    def _frame(self) -> None:
-        encoded, selection = self._session.encoded, self._session.focus.selection
-        if encoded is None or self._layers.source is None:
-            self._layers.show_selection([])
-            return
-        chosen = np.flatnonzero(np.isin(encoded.cell_ids, selection.cell_ids))[:_FRAMES]
-        boxes = [tuple(float(edge) for edge in encoded.boxes[i]) for i in chosen]
-        if selection.patch is not None and len(chosen) == 1:
-            grid = 16 if self._session.models is None else self._session.models.grid
-            boxes.append(patch_box(encoded.boxes[chosen[0]], *selection.patch, grid))
-        self._layers.show_selection(boxes)  # type: ignore[arg-type]
-
     def _show_cells(self, _: Any = None) -> None:
         session, below = self._session, self._panel.below
         if session.encoded is None or session.image is None:
@@ -183,11 +130,7 @@ class GalleryController:
             self._panel.gallery.set_cells((), ())
             self._panel.set_driving("")
             return
-        others = session.encoded_images().keys() - {session.image.sha256}
-        below.set_sources(
-            others=any(map(self._cells.is_open, others)),
-            catalogues=bool(session.exploration.catalogues),
-        )
+        self._show_sources()
         from_catalogue = below.source == "catalogue"
         work = self._catalogue_work() if from_catalogue else self._work()
 
@@ -217,7 +160,7 @@ class GalleryController:
             [
                 image
                 for image in _thumbnails.images_of(session, others=others)
-                if not image.name or self._cells.is_open(image.sha256)
+                if not image.name or image.sha256 in self._layers.opened
             ],
             session.focus.selection.concept,
             session.rows(session.focus.examples),
@@ -258,6 +201,20 @@ class GalleryController:
             self._session.judge(selection.concept, cells, verdict, sha256)
         self._panel.gallery.step(1)
 
+    def _show_sources(self) -> int:
+        """Offer what there is to look at; how many open images "all" leaves out."""
+        session, opened = self._session, self._layers.opened
+        assert session.image is not None
+        images = {one for one in session.encoded_images() if one in opened}
+        images.add(session.image.sha256)  # also where a part of it is encoded
+        left_out = opened.count_others(images)
+        self._panel.below.set_sources(
+            images=len(images),
+            left_out=left_out,
+            catalogues=bool(session.exploration.catalogues),
+        )
+        return left_out
+
     def _show_verdicts(self, _: Any = None) -> None:
         concept = self._session.focus.selection.concept
         self._panel.gallery.set_verdicts(
@@ -271,8 +228,9 @@ class GalleryController:
         self._show_caption()
 
     def _show_caption(self) -> None:
-        if self._session.encoded is None:
+        if self._session.encoded is None or self._session.image is None:
             return
+        left_out = self._show_sources()
         concept = self._session.focus.selection.concept
         drive = "drives" if self._count == 1 else "drive"
         if self._panel.below.source == "catalogue":
@@ -297,4 +255,6 @@ class GalleryController:
             text += f": {accepted} accepted, {len(verdicts) - accepted} rejected"
         if not self._session.encoded.complete:
             text += "; only a part of the image was encoded"
+        if self._panel.below.source == "all" and left_out:
+            text += f"; {counted(left_out, 'open image')} left out, not encoded"
         self._panel.set_driving(text)

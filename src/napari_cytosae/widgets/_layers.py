@@ -23,6 +23,7 @@ from napari_cytosae.widgets._layers_overlays import OverlayLayers
 from napari_cytosae.widgets._layers_pointer import Pointer
 from napari_cytosae.widgets._layers_preview import PreviewLayer
 from napari_cytosae.widgets._layers_view import View
+from napari_cytosae.widgets._open_images import OpenImages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +65,7 @@ class CanvasLayers:
         self._source: Image | None = None
         self._named: list[Layer] = []
         self._removing = False
+        self.opened = OpenImages(self.images)
         self.outlines = CellOutlines(self)
         self.overlays = OverlayLayers(self)
         self.preview = PreviewLayer(self)

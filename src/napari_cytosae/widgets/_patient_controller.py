@@ -165,7 +165,7 @@ class PatientController:
                 return "Models or head were changed meanwhile; the prediction was dropped."
             if session.models is not result.models:
                 session.set_models(result.models, result.names)
-            self._keep(result.reading.case.images)
+            self._keep(patient, result.reading.case.images)
             self._stamp = stamp
             patients.set_head(result.reading.head)
             if session.hide_flagged != work.leave_out_flagged:
@@ -182,7 +182,7 @@ class PatientController:
                 return
             if session.models is None:
                 session.set_models(*partials[0])
-            self._keep(finished)
+            self._keep(patient, finished)
             if error is not None and issubclass(error.kind, NoCellsError):
                 return
             patients.set_examined(patient, len(finished))
@@ -203,10 +203,14 @@ class PatientController:
             lambda written: f"{counted(len(readings), 'patient')} saved in {written}.",
         )
 
-    def _keep(self, images: Sequence[CaseImage]) -> None:
+    def _keep(self, patient: str, images: Sequence[CaseImage]) -> None:
         """Let steps 2 and 3 have what was found, so that an image opens with its cells."""
         session, settings = self._session, self._session.settings
         for image in images:
+            assigned = self._patients.images_of(patient)
+            named = [one for one in assigned if one.name == image.name]
+            if len(named) == 1:
+                self._layers.know(named[0], image.sha256)
             size, made = image.cells.pixel_size, (image.crops, image.encoded)
             session.keep(image.sha256, Found(image.cells, settings, size, *made))
             shown = session.image is not None and session.image.sha256 == image.sha256

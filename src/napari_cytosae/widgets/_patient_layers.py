@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
     from napari_cytosae.widgets._image_tasks import LayerPixels
+    from napari_cytosae.widgets._open_images import OpenImages
 
 
 class PatientLayers:
     """Image layers of one viewer, as images of patients."""
 
-    def __init__(self, viewer: ViewerModel) -> None:
-        self._viewer = viewer
+    def __init__(self, viewer: ViewerModel, opened: OpenImages) -> None:
+        self._viewer, self._opened = viewer, opened
 
     def images(self) -> list[tuple[PatientImage, str]]:
         """All open images, each with the patient its layer says it is of, or nothing."""
@@ -60,6 +61,12 @@ class PatientLayers:
                 tag = role_of(outlines)
                 if tag.get("role") == "cells" and tag.get("source") == layer.unique_id:
                     outlines.visible = layer.visible
+
+    def know(self, image: PatientImage, sha256: str) -> None:
+        """Remember what an image was read as, for where it is open."""
+        layer = self.find(image)
+        if layer is not None:
+            self._opened.know(sha256, layer)
 
     def pixels(self, image: PatientImage) -> LayerPixels | None:
         """What the layer of an image holds; None where it is not open."""

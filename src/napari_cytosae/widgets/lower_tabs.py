@@ -59,7 +59,8 @@ class LowerTabs(QTabWidget):
         self._source: Source = "all"
         self._sources = QComboBox()
         self._sources.setToolTip(
-            "Cells of this image, of all encoded images, or of the open catalogues"
+            "Cells of this image, of all images that are open and encoded, or of the open "
+            "catalogues"
         )
         self._sources.activated.connect(self._on_source)
         self._sources.hide()
@@ -104,14 +105,23 @@ class LowerTabs(QTabWidget):
         shown: Source | None = self._sources.currentData()
         return shown or "image"
 
-    def set_sources(self, *, others: bool, catalogues: bool) -> None:
+    def set_sources(self, *, images: int, left_out: int, catalogues: bool) -> None:
         """Say what there is besides the image; no choice is shown where there is nothing.
 
         What was chosen comes back with it.
+
+        Parameters
+        ----------
+        images : int
+            Open images whose cells are encoded.
+        left_out : int
+            Those whose cells are not.
+        catalogues : bool
+            Whether any is open.
         """
         wanted: list[tuple[Source, bool]] = [
             ("image", True),
-            ("all", others),
+            ("all", images > 1),
             ("catalogue", catalogues),
         ]
         there = [source for source, known in wanted if known]
@@ -121,6 +131,9 @@ class LowerTabs(QTabWidget):
                 self._sources.addItem(SOURCES[source], source)
             again = self._source if self._source in there else "image"
             self._sources.setCurrentIndex(there.index(again))
+        if "all" in there:
+            text = f"{images} of {images + left_out} images" if left_out else "all images"
+            self._sources.setItemText(there.index("all"), text)
         self._sources.setVisible(len(there) > 1)
 
     def _on_source(self, index: int) -> None:
