@@ -124,7 +124,7 @@ class Walk:
         """Names are found, also with a typing error; columns sort."""
         model, names = self.panel.model, self.session.naming
         for text in ("white", "whiet", "white"):
-            self.panel._search.setText(text)
+            self.panel.search.field.setText(text)
             wait(500)
             listed = [model.concept_at(row) for row in range(model.rowCount())]
             found = all("white" in names.name_of(concept) for concept in listed)
@@ -135,7 +135,7 @@ class Walk:
         check(values == sorted(values, reverse=True), f"sorted by specificity: {values}")
         self.take("search")
         self.concept = model.concept_at(0)
-        self.panel._search.setText("")
+        self.panel.search.field.setText("")
         wait(500)
 
     def gallery(self) -> None:

@@ -91,7 +91,7 @@ def walk_published(walk: Walk) -> None:
     name, catalogue = next(iter(found.items()))
     fires = np.flatnonzero(catalogue.sparsity > 0)
     check(window.model.rowCount() == len(fires), f"{len(fires):,} concepts are listed")
-    window.search.setText("basophil")
+    window.search.field.setText("basophil")
     classes = describe_classes(found)
     hits = fires[classes["text"].iloc[fires].str.contains("basophil").to_numpy()]
     until(lambda: window.model.rowCount() == len(hits), "basophil")

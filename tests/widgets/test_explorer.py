@@ -522,7 +522,7 @@ def test_a_catalogue_is_browsed_whatever_sae_is_loaded(dock, until, tmp_path, ch
     assert "shown in a window of its own" in dock.strip.text
     assert not session.exploration.catalogues
     assert "1,500 concepts" in window.windowTitle()
-    window.search.setText("basofil")
+    window.search.field.setText("basofil")
     until(lambda: window.model.rowCount() == 1)
     assert window.model.index(0, KEYS.index("name")).data() == "basophil (MLL23 10/10)"
     window.table.selectRow(0)
@@ -534,7 +534,7 @@ def test_a_catalogue_is_browsed_whatever_sae_is_loaded(dock, until, tmp_path, ch
     assert "basophil, image" in shown.index(0).data(Qt.ItemDataRole.ToolTipRole)
     # Its own selection: the session knows nothing of such a concept.
     assert session.focus.selection.concept is None
-    window.search.setText("")
+    window.search.field.setText("")
     window.atlas_clicked.emit()
     until(lambda: browser.atlas is not None and browser.atlas.isVisible())
     assert browser.atlas._points.concepts.tolist() == [1203]
@@ -635,7 +635,7 @@ def test_the_top_of_every_ranking_is_located(encoded, panel, until, monkeypatch)
     assert known >= 6
     panel._keep.setCurrentIndex(panel._keep.findData("background"))
     panel._keep.activated.emit(panel._keep.currentIndex())
-    assert f"{panel.model.not_located:,} not located" in panel._count.text()
+    assert f"{panel.model.not_located:,} not located" in panel.search.count.text()
 
 
 def test_every_tool_is_explained_and_does_something(encoded, panel):
@@ -927,8 +927,8 @@ def test_the_atlas_shows_all_concepts_and_lists_those_drawn_around(encoded, pane
     shown = {panel.model.concept_at(row) for row in range(panel.model.rowCount())}
     assert shown
     assert shown <= stronger
-    assert not panel._all.isHidden()
-    panel._all.click()
+    assert not panel.search.all.isHidden()
+    panel.search.all.click()
     assert panel.model.rowCount() > len(shown)
     atlas.resize(700, 500)
     number = int(np.argmax(points.strength))

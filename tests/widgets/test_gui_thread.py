@@ -262,7 +262,7 @@ def test_no_window_of_the_explorer_blocks_the_gui_thread(
         until(lambda: windows.atlas.isVisible())
         windows.atlas._box.enclosed.emit(np.array([[-9, -9], [9, -9], [9, 9], [-9, 9]]))
         qtbot.wait(500)
-        panel.pick(None)
+        panel.search.pick(None)
         windows.atlas._by.setCurrentIndex(1)
         windows.atlas._by.activated.emit(1)
         session.exploration.set_catalogues({"data": catalogue}, None)

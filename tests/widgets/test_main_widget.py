@@ -156,7 +156,7 @@ def test_background_is_left_out_at_first_and_said(segmented, until):
     until(lambda: panel.model.count > panel.model.rowCount() > 0)
     shown, there = panel.model.rowCount(), panel.model.count
     assert panel._keep.currentText() == "no background"
-    assert panel._count.text() == f"{shown:,} of {there:,}"
+    assert panel.search.count.text() == f"{shown:,} of {there:,}"
     flags = [
         panel.model.index(row, 3).data(Qt.ItemDataRole.ToolTipRole) for row in range(shown)
     ]
@@ -195,7 +195,7 @@ def test_what_is_asked_for_goes_when_it_is_done(encoded, until):
         lambda: encoded.go_to_step("models"),
         lambda: session.focus.set_scope("image"),
         lambda: session.focus.set_scope("wbc"),
-        lambda: encoded.concepts_panel._search.setText("7"),
+        lambda: encoded.concepts_panel.search.field.setText("7"),
     ):
         session.focus.set_scope("patient")
         assert "Choose a patient in step 4" in strip.text
@@ -553,9 +553,9 @@ def test_keys_work_on_the_table_and_not_while_typing(encoded, viewer, until, qtb
     until(lambda: encoded.session.overlays.slot_of(concept) == 0)
     qtbot.keyClick(panel.table, Qt.Key.Key_3)
     until(lambda: encoded.session.overlays.slot_of(concept) == 2)
-    panel._search.setFocus()
-    qtbot.keyClicks(panel._search, "3 n")
-    assert panel._search.text() == "3 n"
+    panel.search.field.setFocus()
+    qtbot.keyClicks(panel.search.field, "3 n")
+    assert panel.search.field.text() == "3 n"
     assert encoded.session.overlays.slot_of(concept) == 2
 
 

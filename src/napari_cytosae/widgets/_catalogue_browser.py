@@ -95,7 +95,7 @@ class CatalogueBrowser:
 
             self.atlas = LatentAtlas(parent=window)
             self.atlas.concept_clicked.connect(window.table.select)
-            self.atlas.concepts_picked.connect(window.pick)
+            self.atlas.concepts_picked.connect(window.search.pick)
         atlas = self.atlas
 
         def ended(end: Ended) -> None:

@@ -56,7 +56,7 @@ class ExplorerWindows:
 
             self.atlas = LatentAtlas(parent=self._panel)
             self.atlas.concept_clicked.connect(session.focus.select_concept)
-            self.atlas.concepts_picked.connect(self._panel.pick)
+            self.atlas.concepts_picked.connect(self._panel.search.pick)
         atlas, known = self.atlas, session.exploration
         measured = _explorer_tasks.Known(known.where, known.stability)
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt, QTimer, Signal
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QHBoxLayout,
     QLabel,
-    QLineEdit,
     QPushButton,
     QStackedLayout,
-    QToolButton,
-    QToolTip,
     QVBoxLayout,
     QWidget,
 )
@@ -23,15 +20,17 @@ from napari_cytosae.session_values import OVERLAY_COLOURS, TableView
 from napari_cytosae.widgets._concept_rows import KEEP, ONLY
 from napari_cytosae.widgets._keys import typed
 from napari_cytosae.widgets._sentences import encode_label
+from napari_cytosae.widgets.cheat_sheet import CheatSheet
 from napari_cytosae.widgets.concept_model import ConceptTableModel
 from napari_cytosae.widgets.concept_table import ConceptTable
 from napari_cytosae.widgets.empty_state import EmptyState
 from napari_cytosae.widgets.lower_tabs import LowerTabs
 from napari_cytosae.widgets.overlay_controls import OverlayControls
+from napari_cytosae.widgets.search_line import SearchLine
 from napari_cytosae.widgets.tools_menu import ToolsMenu
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from qtpy.QtGui import QKeyEvent
 
@@ -49,22 +48,6 @@ SCOPES: dict[Scope, str] = {
     "accepted": "accepted",
     "patient": "patient",
 }
-HELP = """<table cellspacing="4">
-<tr><td><b>Click a cell</b></td><td>rank its concepts</td></tr>
-<tr><td><b>Click a square</b></td><td>in the table: show or hide the overlay</td></tr>
-<tr><td><b>Shift+click</b></td><td>rank the concepts of that patch</td></tr>
-<tr><td><b>Up, Down</b></td><td>next concept</td></tr>
-<tr><td><b>Left, Right</b></td><td>next cell of the gallery</td></tr>
-<tr><td><b>Space</b></td><td>show or hide the overlay</td></tr>
-<tr><td><b>1 to 4</b></td><td>show it in cyan, yellow, lime, magenta</td></tr>
-<tr><td><b>N, S</b></td><td>name the concept, star it</td></tr>
-<tr><td><b>A, R</b></td><td>accept or reject the cell for the concept</td></tr>
-<tr><td><b>Ctrl+click</b></td><td>more cells, to rank by <i>like these</i></td></tr>
-<tr><td><b>Right click</b></td><td>on the table's header: more columns</td></tr>
-<tr><td><b>?</b></td><td>this list</td></tr>
-</table>
-<p>Keys work while the focus is in the dock, and in no field that is typed in.</p>"""
-_SEARCH_PAUSE_MS = 120
 _CONTENT = 2
 """Page with the table."""
 _KEEP_AT_FIRST = "background"
@@ -124,16 +107,7 @@ class ConceptsPanel(QWidget):
         self._scope.activated.connect(
             lambda i: self.scope_chosen.emit(self._scope.itemData(i))
         )
-        self._help = QToolButton()
-        self._help.setText("?")
-        self._help.setToolTip(HELP)
-        self._help.clicked.connect(self.show_help)
-        self._search = QLineEdit()
-        self._search.setToolTip(
-            "Words of the id, name, tags or class; a typing error is forgiven"
-        )
-        self._search.setPlaceholderText("Search id, name, tag, class")
-        self._search.setClearButtonEnabled(True)
+        self._help = CheatSheet()
         self._keep = QComboBox()
         self._keep.setToolTip(
             "Leave out concepts that fire mostly outside the cells, or in nearly all cells"
@@ -144,19 +118,12 @@ class ConceptsPanel(QWidget):
             self._keep.addItem(text, key)
         for combo in (self._scope, self._keep):
             combo.setMinimumWidth(80)
-        self._count = QLabel()
-        self._all = QToolButton()
-        self._all.setText("all")
-        self._all.setToolTip("Bring back the concepts that were not picked in the atlas")
-        self._all.hide()
-        self._all.clicked.connect(lambda: self.pick(None))
-        self._pause = QTimer(self)
-        self._pause.setSingleShot(True)
-        self._pause.setInterval(_SEARCH_PAUSE_MS)
-        self._search.textChanged.connect(lambda _: self._pause.start())
         self.model = ConceptTableModel(parent=self)
-        self._pause.timeout.connect(self._on_search)
-        self.model.modelReset.connect(self._on_rows)
+        self.search = SearchLine(self.model, "Search id, name, tag, class")
+        self.search.field.setToolTip(
+            "Words of the id, name, tags or class; a typing error is forgiven"
+        )
+        self.search.searched.connect(self.searched)
         self._keep.setCurrentIndex(self._keep.findData(_KEEP_AT_FIRST))
         self.model.set_keep(_KEEP_AT_FIRST)
         self._keep.activated.connect(lambda i: self.model.set_keep(self._keep.itemData(i)))
@@ -181,16 +148,12 @@ class ConceptsPanel(QWidget):
         rank.addWidget(self._scope, 43)
         rank.addWidget(self._keep, 57)
         rank.addWidget(self._help)
-        search = QHBoxLayout()
-        search.addWidget(self._search, 1)
-        search.addWidget(self._count)
-        search.addWidget(self._all)
         content = QWidget()
         column = QVBoxLayout(content)
         column.setSpacing(4)
         column.setContentsMargins(0, 0, 0, 0)
-        for line in (rank, search):
-            column.addLayout(line)
+        column.addLayout(rank)
+        column.addWidget(self.search)
         column.addWidget(self.table, 1)
         column.addWidget(self.overlay)
         column.addWidget(self.below)
@@ -219,7 +182,7 @@ class ConceptsPanel(QWidget):
         """The keys of the dock, which whatever has the focus did not want itself."""
         key = typed(event)
         if key == "?":
-            self.show_help()
+            self._help.unfold()
         elif self._stack.currentIndex() != _CONTENT or not self._press(
             key, repeated=event.isAutoRepeat()
         ):
@@ -288,49 +251,19 @@ class ConceptsPanel(QWidget):
         """Say what the gallery shows."""
         self.below.set_caption(text)
 
-    def show_help(self) -> None:
-        """Show what keys and clicks do."""
-        QToolTip.showText(self._help.mapToGlobal(self._help.rect().bottomLeft()), HELP)
-
-    def pick(self, concepts: Collection[int] | None) -> None:
-        """List only these concepts, until the analyst wants all back."""
-        self._all.setVisible(concepts is not None)
-        self.model.set_picked(concepts)
-
     def table_view(self) -> TableView:
         """How the table is sorted, and what it lists."""
         now, before = self.table.sorting()
         model = self.model
-        return TableView(*now, model.keep, self._search.text(), before, model.picked)
+        return TableView(*now, model.keep, self.search.field.text(), before, model.picked)
 
     def set_table_view(self, view: TableView) -> None:
         """Sort and list as `table_view` said."""
         self._keep.setCurrentIndex(max(0, self._keep.findData(view.keep)))
         self.model.set_keep(self._keep.currentData())
-        self._search.setText(view.search)
-        self.model.set_search(view.search)
-        self.pick(view.picked)
+        self.search.look_for(view.search)
+        self.search.pick(view.picked)
         self.table.set_sorting((view.column, view.descending), view.before)
-
-    def _on_search(self) -> None:
-        self.model.set_search(self._search.text())
-        self.searched.emit()
-
-    def _on_rows(self) -> None:
-        shown, there = self.model.rowCount(), self.model.count
-        text = f"{shown:,}" if shown == there else f"{shown:,} of {there:,}"
-        meaning = "Concepts that fire in what is ranked by"
-        if not shown:
-            meaning = "No concept passes; clear the search, or choose all concepts"
-        elif "background" in KEEP.get(self._keep.currentData(), ("", ()))[1]:
-            unknown = self.model.not_located
-            text += f", {unknown:,} not located" if unknown else ""
-            meaning += (
-                "; where those that are not located yet fire is not known, so background "
-                "may be among them"
-            )
-        self._count.setText(text)
-        self._count.setToolTip(meaning)
 
     def _on_export(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Save the results in")
