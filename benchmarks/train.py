@@ -14,7 +14,8 @@ import time
 
 import torch
 
-from napari_cytosae.core._trainer import Trainer, fresh_tensors
+from napari_cytosae.core._trainer import Trainer
+from napari_cytosae.core._training_start import fresh_tensors
 from napari_cytosae.core.training_config import TrainingConfig
 
 TOKENS = 257

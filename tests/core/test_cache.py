@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from napari_cytosae.core import cache as cache_module
-from napari_cytosae.core import checkpoints, encoding, pipeline
+from napari_cytosae.core import checkpoints, pipeline
 from napari_cytosae.core._products import _fusable
 from napari_cytosae.core.cache import Cache, KeptCell, cell_key, open_cache
+from napari_cytosae.core.encoded_cells import STATISTICS
 from napari_cytosae.core.models import Models, load_models
 from napari_cytosae.core.types import Crops
 
@@ -58,7 +59,7 @@ def encode(models, crops, cache=None, **options):
 
 
 def assert_identical(a, b) -> None:
-    for name in encoding.STATISTICS:
+    for name in STATISTICS:
         one, other = getattr(a.activations, name), getattr(b.activations, name)
         for part in ("indptr", "indices", "data"):
             np.testing.assert_array_equal(getattr(one, part), getattr(other, part))

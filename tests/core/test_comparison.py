@@ -16,7 +16,8 @@ from napari_cytosae.core._class_null import distances, null_tail, p_values
 from napari_cytosae.core._label_null import STEPS, excess, label_tail, p_of
 from napari_cytosae.core._profiles import profiles_of
 from napari_cytosae.core.heads import train
-from napari_cytosae.core.patients import Barcodes, PatientCells, collect
+from napari_cytosae.core.patient_cells import PatientCells
+from napari_cytosae.core.patients import Barcodes, collect
 from napari_cytosae.core.pipeline import run
 from napari_cytosae.core.types import CytoError
 from napari_cytosae.widgets._compare_controller import difference_bars

@@ -14,7 +14,8 @@ from napari_cytosae.core._copies import content_of, copies, kept_together, share
 from napari_cytosae.core._labels import cautions
 from napari_cytosae.core.drawn import DRAWN, SYNTHETIC
 from napari_cytosae.core.images import as_image, read_image
-from napari_cytosae.core.patients import PatientCells, collect, together
+from napari_cytosae.core.patient_cells import PatientCells
+from napari_cytosae.core.patients import collect, together
 
 
 def table(*images: tuple[str, ...], names: str = "ABC", diagnoses: str = "xxy"):

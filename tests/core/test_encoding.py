@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 
-from napari_cytosae.core import encoding
+from napari_cytosae.core import encoded_cells, encoding
 from napari_cytosae.core._products import Product
 from napari_cytosae.core.checkpoints import SaeFile
 from napari_cytosae.core.sae import CHUNK, Sae
@@ -118,7 +118,7 @@ def encoded(tokens: torch.Tensor, first_id: int, sae: Sae | None = None) -> Enco
 
 def test_concatenate(tokens):
     parts = [encoded(tokens[:2], 1), encoded(tokens[2:], 3)]
-    joined = encoding.concatenate(parts)
+    joined = encoded_cells.concatenate(parts)
     whole = encoded(tokens, 1)
     assert joined.complete
     assert joined.cell_ids.tolist() == [1, 2, 3, 4, 5]
@@ -131,12 +131,12 @@ def test_concatenate(tokens):
         assert matrix.dtype == np.float32
         expected = getattr(whole.activations, name).toarray()
         np.testing.assert_allclose(matrix.toarray(), expected, rtol=1e-4, atol=1e-6)
-    assert not encoding.concatenate(parts[:1], complete=False).complete
+    assert not encoded_cells.concatenate(parts[:1], complete=False).complete
 
 
 def test_parts_without_tokens_make_a_whole_without(tokens):
     parts = [encoded(tokens[:2], 1), replace(encoded(tokens[2:], 3), tokens=None)]
-    assert encoding.concatenate(parts).tokens is None
+    assert encoded_cells.concatenate(parts).tokens is None
 
 
 def test_parts_that_do_not_belong_together(tokens):
@@ -144,13 +144,13 @@ def test_parts_that_do_not_belong_together(tokens):
     for change in ({"sae_sha256": "other"}, {"threshold": 0.3}):
         other = replace(part, activations=replace(part.activations, **change))
         with pytest.raises(CytoError, match="different SAEs or thresholds; encode them"):
-            encoding.concatenate([part, other])
+            encoded_cells.concatenate([part, other])
     with pytest.raises(CytoError, match="nothing to join"):
-        encoding.concatenate([])
+        encoded_cells.concatenate([])
 
 
 def test_empty():
-    nothing = encoding.empty(make_sae().info, 0.2)
+    nothing = encoded_cells.empty(make_sae().info, 0.2)
     assert nothing.n_patches.shape == (0, D_SAE)
     assert nothing.n_patches.dtype == np.float32
     assert (len(nothing), nothing.sae_sha256) == (0, "abc")

@@ -12,13 +12,8 @@ from scipy.sparse import csr_array
 
 from napari_cytosae.core._barcode_files import read_barcodes, read_counts, write_barcodes
 from napari_cytosae.core._manifest import read_manifest
-from napari_cytosae.core.patients import (
-    PatientCells,
-    barcode,
-    bootstrap,
-    collect,
-    token_counts,
-)
+from napari_cytosae.core.patient_cells import PatientCells, barcode, token_counts
+from napari_cytosae.core.patients import bootstrap, collect
 from napari_cytosae.core.types import ConceptActivations, CytoError
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from napari_cytosae.core import encoding, pipeline
+from napari_cytosae.core import encoded_cells, pipeline
 from napari_cytosae.core.images import as_image
 from napari_cytosae.core.models import Models, load_models
 from napari_cytosae.core.types import Crops, CytoError, Encoded, ImageError, Progress
@@ -70,7 +70,7 @@ def test_a_cancelled_run_keeps_what_is_done(tiny, crops):
     job = pipeline.encode(tiny, crops, batch_size=2)
     partials = [step.partial for step in (next(job), next(job), next(job))][1:]
     job.close()
-    kept = encoding.concatenate(partials, complete=False)
+    kept = encoded_cells.concatenate(partials, complete=False)
     assert kept.cell_ids.tolist() == [2, 3, 5, 7]
     assert not kept.complete
 

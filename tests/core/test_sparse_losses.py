@@ -18,7 +18,7 @@ from napari_cytosae.core._losses import (
     topk_loss,
 )
 from napari_cytosae.core._sparse_code import keep_per_batch, keep_per_token, largest_per_row
-from napari_cytosae.core._trainer import geometric_median
+from napari_cytosae.core._training_start import geometric_median
 from napari_cytosae.core.checkpoints import open_sae
 from napari_cytosae.core.training_config import TrainingConfig
 

@@ -21,7 +21,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from napari_cytosae.core._token_stream import Position, TokenStream
-from napari_cytosae.core._trainer import Trainer, fresh_tensors
+from napari_cytosae.core._trainer import Trainer
+from napari_cytosae.core._training_start import fresh_tensors
 from napari_cytosae.core.backbone import Backbone, build_backbone, preprocess
 from napari_cytosae.core.checkpoints import inspect, open_backbone, open_sae
 from napari_cytosae.core.evaluation import blocks_after, evaluate_sae

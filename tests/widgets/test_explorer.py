@@ -255,7 +255,7 @@ def test_a_patient_is_ranked_over_all_of_his_images(encoded, panel, until):
     from dataclasses import replace
 
     from napari_cytosae.core.concepts import ranking
-    from napari_cytosae.core.encoding import concatenate, rows
+    from napari_cytosae.core.encoded_cells import concatenate, rows
     from napari_cytosae.patient_session import PatientImage
 
     session, patients = encoded.session, encoded.patients

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_cytosae.core import encoding
+from napari_cytosae.core import encoded_cells
 from napari_cytosae.core.cache import cell_key
 
 if TYPE_CHECKING:
@@ -58,14 +58,14 @@ class Encoder:
         if missing:
             result = self._anew([self._crops[index] for index in missing])
             for (index, key), cell in zip(
-                missing.items(), encoding.split(*result), strict=True
+                missing.items(), encoded_cells.split(*result), strict=True
             ):
                 self._cache.write(key, cell)
                 known[index] = cell
             if len(known) == len(missing):
                 return result
         cells = [known[index] for index in sorted(known)]
-        return encoding.from_cells(cells, self._models.sae_info, self._threshold)
+        return encoded_cells.from_cells(cells, self._models.sae_info, self._threshold)
 
     def _anew(self, crops: Sequence[UInt8Array]) -> tuple[Any, Any, Any]:
         return self._models.encode_batch(

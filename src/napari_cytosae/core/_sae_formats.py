@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core import _weights
+from napari_cytosae.core._sae_shapes import NAMES, require_shapes
 from napari_cytosae.core.training_task import STATE_ENDING
-from napari_cytosae.core.types import CheckpointError, SaeKind
+from napari_cytosae.core.types import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core._weights import Contents
 
-NAMES = ("W_enc", "b_enc", "W_dec", "b_dec")
 MARKS = ("W_enc", "dictionary._weights")
 """Tensors that only an SAE has: of everybody, and of overcomplete."""
 
@@ -88,7 +88,7 @@ def adapt(path: Path, contents: Contents, own: Mapping[str, Any]) -> Found:
             f"{path} is an SAE of a format that is not known here; save it with "
             "`napari_cytosae.core.checkpoints.save_sae`."
         )
-    d_in, d_sae = _checked_shapes(path, found)
+    d_in, d_sae = require_shapes(path, found.fields, found.tensors)
     name = found.fields.get("name") or path.name
     return Found(
         found.tensors,
@@ -270,41 +270,3 @@ def _centred(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Rewrite ``x @ W_enc + b_enc`` as ``(x - b_dec) @ W_enc + b_enc'``."""
     shift = tensors["b_dec"] @ tensors["W_enc"]
     return {**tensors, "b_enc": tensors["b_enc"] + shift}
-
-
-def _checked_shapes(path: Path, found: Found) -> tuple[int, int]:
-    kind, tensors = found.fields.get("kind"), found.tensors
-    if kind not in get_args(SaeKind):
-        raise CheckpointError(
-            f"{path} is an SAE of kind {kind}; known are {', '.join(get_args(SaeKind))}."
-        )
-    missing = [name for name in NAMES if name not in tensors]
-    if kind in ("jumprelu", "batchtopk") and "threshold" not in tensors:
-        missing.append("threshold")
-    if missing or tensors["W_enc"].ndim != 2:
-        raise CheckpointError(
-            f"{path} lacks {', '.join(missing) or 'a flat W_enc'} of a {kind} SAE; choose "
-            "a whole checkpoint."
-        )
-    d_in, d_sae = tensors["W_enc"].shape
-    expected: dict[str, list[tuple[int, ...]]] = {
-        "b_enc": [(d_sae,)],
-        "W_dec": [(d_sae, d_in)],
-        "b_dec": [(d_in,)],
-    }
-    if "threshold" in tensors:
-        expected["threshold"] = [(d_sae,), ()]
-    for name, shapes in expected.items():
-        shape = tuple(tensors[name].shape)
-        if shape not in shapes:
-            raise CheckpointError(
-                f"{path} has {name} of shape {shape} where W_enc asks for {shapes[0]}; the "
-                "file mixes two SAEs, fetch it again."
-            )
-    k = cast("int | None", found.fields.get("k"))
-    if kind == "topk" and not (isinstance(k, int) and 0 < k <= d_sae):
-        raise CheckpointError(
-            f"{path} is a topk SAE that does not say how many latents it keeps; save it "
-            "with k."
-        )
-    return d_in, d_sae

@@ -18,7 +18,7 @@ from napari_cytosae.core.crops import crop_cells
 from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.files import atomic_file, sha256_file
 from napari_cytosae.core.images import read_image
-from napari_cytosae.core.patients import token_counts
+from napari_cytosae.core.patient_cells import token_counts
 from napari_cytosae.core.quality import FACTS, cell_facts
 from napari_cytosae.core.sae import slices
 from napari_cytosae.core.segmentation import single_cell as as_single_cell

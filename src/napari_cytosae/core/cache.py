@@ -56,7 +56,7 @@ class KeptCell:
     latents : ndarray of int32, (k,)
         The concepts that fire anywhere in the cell, in order.
     values : ndarray of float32, (5, k)
-        Their `encoding.STATISTICS`.
+        Their `encoded_cells.STATISTICS`.
     tokens : ndarray of float16, (1 + grid**2, d), or None
     gates : ndarray of float32, (1 + grid**2,), or None
         As in `Encoded`.

@@ -19,7 +19,8 @@ from napari_cytosae.core._copies import content_of
 from napari_cytosae.core.crops import FIELD_OF_VIEW_UM, crop_cells
 from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.images import read_image
-from napari_cytosae.core.patients import Barcodes, PatientCells, collect
+from napari_cytosae.core.patient_cells import PatientCells
+from napari_cytosae.core.patients import Barcodes, collect
 from napari_cytosae.core.quality import cell_facts
 from napari_cytosae.core.types import CytoError, Encoded, Image, NoCellsError, Progress
 

@@ -12,7 +12,7 @@ from napari_cytosae.core._bootstrap import bounds_of, replicate_shares
 from napari_cytosae.core._class_null import LEAST_DEVIATION, distances, p_values
 from napari_cytosae.core._label_null import excess, p_of
 from napari_cytosae.core.comparison import Comparison, fdr_of, surest_first, table_of
-from napari_cytosae.core.patients import barcode
+from napari_cytosae.core.patient_cells import barcode
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:

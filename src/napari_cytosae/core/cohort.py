@@ -26,7 +26,8 @@ from napari_cytosae.core._units import (
     plan,
 )
 from napari_cytosae.core.files import sha256_file
-from napari_cytosae.core.patients import Barcodes, PatientCells, collect
+from napari_cytosae.core.patient_cells import PatientCells
+from napari_cytosae.core.patients import Barcodes, collect
 from napari_cytosae.core.types import CytoError, Progress
 
 if TYPE_CHECKING:

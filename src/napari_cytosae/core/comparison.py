@@ -16,7 +16,7 @@ from napari_cytosae.core._bootstrap import (
     replicate_means,
     replicate_shares,
 )
-from napari_cytosae.core.patients import barcode
+from napari_cytosae.core.patient_cells import barcode
 
 if TYPE_CHECKING:
     from napari_cytosae.core.patients import Barcodes

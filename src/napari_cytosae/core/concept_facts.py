@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from napari_cytosae.core.concepts import flags, location, mask_fractions, ranking
-from napari_cytosae.core.encoding import concatenate_activations
+from napari_cytosae.core.encoded_cells import concatenate_activations
 from napari_cytosae.core.enrichment import compare
 from napari_cytosae.core.passport import Passport
 from napari_cytosae.core.provenance import provenance

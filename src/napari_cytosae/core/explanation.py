@@ -16,7 +16,7 @@ from scipy import sparse
 
 from napari_cytosae.core._calibration import probabilities
 from napari_cytosae.core._recipes import transformed
-from napari_cytosae.core.patients import barcode
+from napari_cytosae.core.patient_cells import barcode
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:

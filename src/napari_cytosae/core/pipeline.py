@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_cytosae.core import encoding
+from napari_cytosae.core import encoded_cells
 from napari_cytosae.core._encoder import Encoder
 from napari_cytosae.core._run import run as run
 from napari_cytosae.core.crops import FIELD_OF_VIEW_UM, crop_cells
@@ -117,10 +117,10 @@ def encode(
         done = cells.stop
         yield Progress("Encoding", done, len(crops), partial=parts[-1])
     if not parts:
-        nothing = encoding.empty(models.sae_info, threshold)
+        nothing = encoded_cells.empty(models.sae_info, threshold)
         tokens = models.tokens([]).astype(np.float16) if keep_tokens else None
         return Encoded(nothing, tokens, None, boxes, cell_ids)
-    return encoding.concatenate(parts)
+    return encoded_cells.concatenate(parts)
 
 
 def analyze_image(

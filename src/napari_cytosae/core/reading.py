@@ -10,7 +10,7 @@ import numpy as np
 from napari_cytosae.core._calibration import prediction_sets
 from napari_cytosae.core._location import PLACES
 from napari_cytosae.core.builtin_head import is_synthetic
-from napari_cytosae.core.encoding import rows as encoded_rows
+from napari_cytosae.core.encoded_cells import rows as encoded_rows
 from napari_cytosae.core.explanation import (
     cell_changes,
     class_probabilities,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_cytosae.core._token_stream import Items, Position, TokenStream, fingerprint
-from napari_cytosae.core._trainer import StepFigures, Trainer, fresh_tensors
+from napari_cytosae.core._token_stream import Position, TokenStream, fingerprint
+from napari_cytosae.core._trainer import StepFigures, Trainer
+from napari_cytosae.core._training_start import fresh_tensors
 from napari_cytosae.core._training_state import (
     TrainingState,
     load_state,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_cytosae.core._token_blocks import Items
     from napari_cytosae.core._trainer import Guide
     from napari_cytosae.core.backbone import Backbone
     from napari_cytosae.core.types import Float32Array

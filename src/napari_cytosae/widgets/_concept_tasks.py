@@ -207,7 +207,7 @@ def _pooled(
     """The cells of several images as those of one, and the rows among them."""
     import numpy as np
 
-    from napari_cytosae.core.encoding import concatenate_activations
+    from napari_cytosae.core.encoded_cells import concatenate_activations
 
     parts = [activations for activations, _ in pool]
     starts = np.cumsum([0, *map(len, parts)])
@@ -242,6 +242,6 @@ def locate(
 
 def some_cells(encoded: Encoded, only: slice | npt.NDArray[np.int64]) -> Encoded:
     """Some of the encoded cells, in the order asked for."""
-    from napari_cytosae.core.encoding import rows
+    from napari_cytosae.core.encoded_cells import rows
 
     return rows(encoded, only)

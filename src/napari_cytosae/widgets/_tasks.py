@@ -201,7 +201,7 @@ def _with_context(
 def joined(partials: Sequence[Any]) -> Generator[Progress, None, EncodedCells]:
     """What a cancelled or failed `encode_cells` had finished: at least one batch."""
     yield Progress("Keeping what is done", 0, 0)
-    from napari_cytosae.core.encoding import concatenate
+    from napari_cytosae.core.encoded_cells import concatenate
 
     models, names, crops = partials[0]
     encoded = replace(concatenate(list(partials[1:])), complete=False)
