@@ -18,6 +18,7 @@ from napari_cytosae._cli_options import (
     PrecisionChoice,
     PrecisionOption,
     SaeReference,
+    SingleCell,
     Threshold,
 )
 
@@ -40,9 +41,7 @@ def barcode(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE.h5ad", help="The barcodes.")
     ] = Path("barcodes.h5ad"),
-    single_cell: Annotated[
-        bool, typer.Option("--single-cell", help="Each image shows one cell.")
-    ] = False,
+    single_cell: SingleCell = False,
     include_cls: Annotated[
         bool,
         typer.Option("--include-cls", help="Count the CLS token too, as the paper's code."),

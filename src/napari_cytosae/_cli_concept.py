@@ -21,6 +21,7 @@ from napari_cytosae._cli_options import (
     PrecisionChoice,
     PrecisionOption,
     SaeReference,
+    SingleCell,
     Threshold,
     cell_kinds,
     require_concepts,
@@ -68,9 +69,7 @@ def concept(
             help="Also measure it: shift, turn and restain the cells of the one image.",
         ),
     ] = False,
-    single_cell: Annotated[
-        bool, typer.Option("--single-cell", help="Each image shows one cell.")
-    ] = False,
+    single_cell: SingleCell = False,
     kinds: Kinds = "wbc",
     no_cache: NoCache = False,
     backbone: Backbone = None,

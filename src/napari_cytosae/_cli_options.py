@@ -106,6 +106,9 @@ SingleCellImages = Annotated[
         show_default=False,
     ),
 ]
+SingleCell = Annotated[
+    bool, typer.Option("--single-cell", help="Each image shows one cell.")
+]
 Output = Annotated[
     Path,
     typer.Option(

@@ -33,6 +33,7 @@ from napari_cytosae._cli_options import (
     PrecisionChoice,
     PrecisionOption,
     SaeReference,
+    SingleCell,
     Threshold,
     cell_kinds,
     parse_concepts,
@@ -147,9 +148,7 @@ def analyze(
             show_default=False,
         ),
     ] = None,
-    single_cell: Annotated[
-        bool, typer.Option("--single-cell", help="Each image shows one cell.")
-    ] = False,
+    single_cell: SingleCell = False,
     kinds: Kinds = "wbc",
     concepts: Annotated[
         str | None,

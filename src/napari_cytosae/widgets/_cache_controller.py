@@ -47,5 +47,5 @@ class CacheController:
             "Looking at the kept cells",
             lambda: _tasks.cache_usage(clear=clear),
             on_ended=show,
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
+            on_failed=self._desk.fail_job,
         )

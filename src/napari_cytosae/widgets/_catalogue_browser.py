@@ -72,7 +72,7 @@ class CatalogueBrowser:
             "Listing the catalogue",
             lambda: _concept_tasks.rank_catalogue(first, classes, {}),
             on_ended=ended,
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
+            on_failed=self._desk.fail_job,
         )
 
     def _show_concept(self, concept: int) -> None:
@@ -84,7 +84,7 @@ class CatalogueBrowser:
             "Looking a concept up",
             lambda: concept_page(catalogues, classes, concept),
             on_ended=lambda end: window.show_concept(end.value.about, end.value.images),
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
+            on_failed=self._desk.fail_job,
         )
 
     def _show_atlas(self) -> None:
@@ -108,7 +108,7 @@ class CatalogueBrowser:
             "Drawing the atlas",
             lambda: _explorer_tasks.atlas_of_catalogue(*next(iter(catalogues.items()))),
             on_ended=ended,
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
+            on_failed=self._desk.fail_job,
         )
 
 

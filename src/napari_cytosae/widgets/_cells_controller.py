@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.widgets import _image_tasks, _tasks
+from napari_cytosae.widgets._connections import Connections
 from napari_cytosae.widgets._layer_facts import layer_pixels, marked, stated_pixel_size
 from napari_cytosae.widgets._sentences import counted, describe_cells
 
@@ -53,27 +54,22 @@ class CellsController:
         panel.segment_clicked.connect(self.segment)
         panel.hide_flagged_toggled.connect(session.set_hide_flagged)
         desk.busy_changed.connect(self._show_ready)
-        layers.choices_changed.connect(self._on_choices)
-        layers.source_changed.connect(self._on_source)
-        layers.source_moved.connect(self._on_source_moved)
-        layers.removed.connect(self._on_removed)
-        session.settings_changed.connect(self._show_settings)
-        session.image_changed.connect(self._show_image)
-        session.cells_changed.connect(self._show_cells)
-        session.hide_flagged_changed.connect(panel.set_hide_flagged)
+        self._connections = Connections(
+            (layers.choices_changed, self._on_choices),
+            (layers.source_changed, self._on_source),
+            (layers.source_moved, self._on_source_moved),
+            (layers.removed, self._on_removed),
+            (session.settings_changed, self._show_settings),
+            (session.image_changed, self._show_image),
+            (session.cells_changed, self._show_cells),
+            (session.hide_flagged_changed, panel.set_hide_flagged),
+        )
         self._on_choices()
         self._show_settings(session.settings)
 
     def close(self) -> None:
         """Leave session and canvas."""
-        self._layers.choices_changed.disconnect(self._on_choices)
-        self._layers.source_changed.disconnect(self._on_source)
-        self._layers.source_moved.disconnect(self._on_source_moved)
-        self._layers.removed.disconnect(self._on_removed)
-        self._session.settings_changed.disconnect(self._show_settings)
-        self._session.image_changed.disconnect(self._show_image)
-        self._session.cells_changed.disconnect(self._show_cells)
-        self._session.hide_flagged_changed.disconnect(self._panel.set_hide_flagged)
+        self._connections.close()
 
     # --- the image --------------------------------------------------------------------
 
@@ -162,7 +158,7 @@ class CellsController:
 
         def failed(error: JobError) -> None:
             self._panel.set_pixel_size(None)
-            self._desk.fail(str(error), error.details)
+            self._desk.fail_job(error)
 
         self._jobs.run(
             _LANE,

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.widgets import _compare_tasks
 from napari_cytosae.widgets._bars import AGAINST, FOR, Bar
+from napari_cytosae.widgets._connections import Connections
 from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari_cytosae.core.comparison import Comparison
     from napari_cytosae.core.patients import Barcodes
     from napari_cytosae.core.reading import Reading
@@ -49,21 +48,18 @@ class CompareController:
         page.concept_picked.connect(patients.pick)
         page.file_chosen.connect(self.open_file)
         page.map_clicked.connect(self.show_map)
-        self._connections: list[tuple[Any, Callable[..., None]]] = [
+        self._connections = Connections(
             (patients.head_changed, self._on_head),
             (patients.reading_changed, self._on_reading),
             (patients.concept_changed, page.differences.set_picked),
             (session.naming.changed, self._show),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
 
     def close(self) -> None:
         """Leave the sessions; the map closes."""
         if self._map is not None:
             self._map.close()
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
+        self._connections.close()
 
     def known(self) -> Known | None:
         """All there is to compare; None before the present patient is predicted."""
@@ -90,7 +86,7 @@ class CompareController:
             "Comparing",
             lambda: _compare_tasks.compare(known, other),
             on_ended=ended,
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
+            on_failed=self._desk.fail_job,
         )
 
     def open_file(self, path: str) -> None:
@@ -141,7 +137,7 @@ class CompareController:
             "Comparing the patients",
             lambda: _compare_tasks.resemble(known),
             on_ended=ended,
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
+            on_failed=self._desk.fail_job,
         )
 
     def _map_window(self) -> PatientMap:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from napari_cytosae.core.types import CytoError
 from napari_cytosae.widgets import _concept_tasks, _scopes
 from napari_cytosae.widgets._concept_rows import ConceptRows
+from napari_cytosae.widgets._connections import Connections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     import numpy.typing as npt
 
@@ -63,7 +62,7 @@ class ConceptsController:
         panel.searched.connect(desk.answered)
         panel.below.source_changed.connect(self._on_source)
         desk.busy_changed.connect(self._show_stage)
-        self._connections: list[tuple[Any, Callable[..., None]]] = [
+        self._connections = Connections(
             (session.cells_changed, self._show_stage),
             (session.encoded_changed, self._on_encoded),
             (session.focus.scope_changed, self._on_scope),
@@ -74,15 +73,12 @@ class ConceptsController:
             (session.verdicts_changed, self._on_verdicts),
             (patients.current_changed, self._on_patients),
             (patients.patients_changed, self._on_patients),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
         self._show_stage()
 
     def close(self) -> None:
         """Leave the session."""
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
+        self._connections.close()
 
     def _show_stage(self, _: Any = None) -> None:
         cells = self._session.cells
@@ -211,7 +207,7 @@ class ConceptsController:
             "Ranking",
             lambda: _concept_tasks.rank(work),
             on_ended=ended,
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
+            on_failed=self._desk.fail_job,
         )
 
     def _pool(self, scope: Scope) -> list[tuple[ConceptActivations, Rows]]:
@@ -234,7 +230,7 @@ class ConceptsController:
             "Listing the catalogue",
             lambda: _concept_tasks.rank_catalogue(catalogue, known.classes, said),
             on_ended=lambda end: self._panel.model.set_rows(end.value),
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
+            on_failed=self._desk.fail_job,
         )
 
     def _locate(self, concepts: list[int]) -> None:
@@ -253,5 +249,5 @@ class ConceptsController:
             "Locating concepts",
             lambda: _concept_tasks.locate(models, encoded, cells, concepts),
             on_ended=ended,
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
+            on_failed=self._desk.fail_job,
         )

@@ -9,6 +9,7 @@ from qtpy.QtCore import QEvent, QObject, Qt
 
 from napari_cytosae.widgets import _patient_tasks
 from napari_cytosae.widgets._bars import FOR, TOTAL, Bar
+from napari_cytosae.widgets._connections import Connections
 from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
@@ -44,20 +45,17 @@ class CountController(QObject):
         page.propose_clicked.connect(self.propose)
         page.export_clicked.connect(self.export)
         gallery.installEventFilter(self)
-        self._connections: list[tuple[Any, Callable[..., None]]] = [
+        self._connections = Connections(
             (patients.reading_changed, self._show),
             (patients.types_changed, self._show),
             (patients.differential_changed, self._show),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
         self._show()
 
     def close(self) -> None:
         """Leave the sessions."""
         self._gallery.removeEventFilter(self)
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
+        self._connections.close()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Take number keys and Backspace in the gallery, while it is counted."""
@@ -138,7 +136,7 @@ class CountController(QObject):
         self._patients.select((cell,))
 
     def _on_failed(self, error: JobError) -> None:
-        self._desk.fail(str(error), error.details)
+        self._desk.fail_job(error)
 
     def _show(self, _: Any = None) -> None:
         called, found = self._patients.types, self._patients.differential

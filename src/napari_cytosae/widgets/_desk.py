@@ -85,7 +85,7 @@ class Desk(QObject):
 
         def failed(error: JobError) -> None:
             self.busy_changed.emit(False)
-            self.fail(str(error), error.details)
+            self.fail_job(error)
             if on_stopped is not None:
                 on_stopped(error.partials, error)
 
@@ -129,6 +129,10 @@ class Desk(QObject):
         if not self.busy:
             self._strip.show_error(text, details)
         notifications.show_error(text)
+
+    def fail_job(self, error: JobError) -> None:
+        """Say how a job failed, with its traceback a click away."""
+        self.fail(str(error), error.details)
 
     def add(self, text: str, error: JobError | None) -> None:
         """Add a sentence to what the strip says of a job that was cancelled or failed."""

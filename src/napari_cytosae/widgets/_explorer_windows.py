@@ -77,7 +77,7 @@ class ExplorerWindows:
             "Drawing the atlas",
             work,
             on_ended=ended,
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
+            on_failed=self._desk.fail_job,
         )
 
     def show_groups(self) -> None:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.session_values import OVERLAY_COLOURS
 from napari_cytosae.widgets import _catalogue_cells, _thumbnails
+from napari_cytosae.widgets._connections import Connections
 from napari_cytosae.widgets._layer_facts import role_of
 from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from napari.layers import Layer
 
@@ -48,7 +49,7 @@ class GalleryController:
         panel.judged.connect(self._judge)
         panel.below.draws_changed.connect(self._show_cells)
         panel.below.source_changed.connect(self._show_cells)
-        self._connections: list[tuple[Any, Callable[..., None]]] = [
+        self._connections = Connections(
             (session.encoded_changed, self._show_cells),
             (session.encoded_changed, self._arrive),
             (session.focus.selection_changed, self._on_selection),
@@ -60,14 +61,11 @@ class GalleryController:
             (session.kept, self._show_cells),
             (layers.removed, self._on_removed),
             (layers.choices_changed, self._show_caption),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
 
     def close(self) -> None:
         """Leave session and canvas."""
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
+        self._connections.close()
 
     def _on_selection(self, selection: Selection) -> None:
         before, self._selected = self._selected, selection
@@ -147,7 +145,7 @@ class GalleryController:
             "Looking for cells",
             work,
             on_ended=ended,
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
+            on_failed=self._desk.fail_job,
         )
 
     def _work(self) -> Work:

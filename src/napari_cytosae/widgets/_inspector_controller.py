@@ -9,10 +9,9 @@ import numpy as np
 
 from napari_cytosae.core.crops import patch_at
 from napari_cytosae.widgets import _inspection
+from napari_cytosae.widgets._connections import Connections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari_cytosae.session import Session
     from napari_cytosae.widgets._jobs import Ended, Jobs
     from napari_cytosae.widgets._layers import CanvasLayers
@@ -34,19 +33,16 @@ class InspectorController:
         self._wanted: tuple[int, tuple[int, int]] | None = None
         panel.below.inspector.concept_clicked.connect(session.focus.select_concept)
         panel.below.currentChanged.connect(self._on_selection)
-        self._connections: list[tuple[Any, Callable[..., None]]] = [
+        self._connections = Connections(
             (session.encoded_changed, self._on_encoded),
             (session.focus.selection_changed, self._on_selection),
             (session.focus.scope_changed, self._on_selection),
             (layers.hovered, self._on_hover),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
 
     def close(self) -> None:
         """Leave session and canvas."""
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
+        self._connections.close()
 
     def _on_encoded(self, _: Any) -> None:
         self._jobs.abandon(_LANE)

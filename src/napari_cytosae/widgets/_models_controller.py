@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cytosae.core import registry
 from napari_cytosae.session_values import ModelChoice
 from napari_cytosae.widgets import _tasks
+from napari_cytosae.widgets._connections import Connections
 from napari_cytosae.widgets.models_panel import Loaded, ModelSet
 
 if TYPE_CHECKING:
@@ -44,14 +45,15 @@ class ModelsController:
         panel.load_clicked.connect(self.load)
         panel.models_wanted.connect(self.take_inventory)
         desk.busy_changed.connect(self._on_busy)
-        session.choice_changed.connect(self._show)
-        session.models_changed.connect(self._show_loaded)
+        self._connections = Connections(
+            (session.choice_changed, self._show),
+            (session.models_changed, self._show_loaded),
+        )
         self._show()
 
     def close(self) -> None:
         """Leave the session."""
-        self._session.choice_changed.disconnect(self._show)
-        self._session.models_changed.disconnect(self._show_loaded)
+        self._connections.close()
 
     def current(self) -> ModelSet:
         """The chosen set."""
@@ -114,7 +116,7 @@ class ModelsController:
             "Looking at the models",
             _tasks.take_inventory,
             on_ended=ended,
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
+            on_failed=self._desk.fail_job,
         )
 
     def _renew_inventory(self) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.types import CytoError
+from napari_cytosae.widgets._connections import Connections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari_cytosae.core.concepts import Annotation
     from napari_cytosae.session import Session
     from napari_cytosae.widgets._desk import Desk
@@ -23,17 +22,14 @@ class NotesController:
         self._concept: int | None = None
         self._notes.edited.connect(self._edit)
         self._notes.undo_clicked.connect(self.undo)
-        self._connections: list[tuple[Any, Callable[..., None]]] = [
+        self._connections = Connections(
             (session.focus.selection_changed, self._show),
             (session.naming.changed, self._show),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
 
     def close(self) -> None:
         """Leave the session."""
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
+        self._connections.close()
 
     def undo(self) -> None:
         """Take back the last change of a name, tag, note or star."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_cytosae.widgets import _tasks
+from napari_cytosae.widgets._connections import Connections
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,15 +29,15 @@ class OutlinesController:
         self._layers = layers
         self._described: Cells | None = None
         self._former: tuple[str, Cells, pd.DataFrame] | None = None
-        layers.correction.changed.connect(self._outline)
-        session.cells_changed.connect(self._show_cells)
-        session.hide_flagged_changed.connect(self._outline)
+        self._connections = Connections(
+            (layers.correction.changed, self._outline),
+            (session.cells_changed, self._show_cells),
+            (session.hide_flagged_changed, self._outline),
+        )
 
     def close(self) -> None:
         """Leave session and canvas."""
-        self._layers.correction.changed.disconnect(self._outline)
-        self._session.cells_changed.disconnect(self._show_cells)
-        self._session.hide_flagged_changed.disconnect(self._outline)
+        self._connections.close()
 
     def _show_cells(self, cells: Cells | None) -> None:
         self._jobs.abandon(_OUTLINES)
@@ -87,4 +88,4 @@ class OutlinesController:
         )
 
     def _failed(self, error: JobError) -> None:
-        self._desk.fail(str(error), error.details)
+        self._desk.fail_job(error)

@@ -8,10 +8,9 @@ from qtpy.QtCore import QTimer
 
 from napari_cytosae.session_values import Look
 from napari_cytosae.widgets import _concept_tasks
+from napari_cytosae.widgets._connections import Connections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import Overlay, Selection
     from napari_cytosae.widgets._concept_tasks import DrawnOverlay
@@ -58,24 +57,21 @@ class OverlaysController:
         controls.threshold_changed.connect(lambda v: self._restyle(Look(threshold=v)))
         controls.smooth_toggled.connect(lambda v: self._restyle(Look(smooth=v)))
         controls.bar_toggled.connect(lambda v: self._restyle(Look(bar=v)))
-        self._connections: list[tuple[Any, Callable[..., None]]] = [
+        self._connections = Connections(
             (session.encoded_changed, self._on_encoded),
             (session.focus.selection_changed, self._show_controls),
             (session.overlays.changed, self._on_overlays),
             (session.naming.changed, self._on_names),
             (layers.overlays.deleted, self._on_overlay_deleted),
             (layers.overlays.restyled, self._on_overlay_restyled),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
         self._show_controls()
 
     def close(self) -> None:
         """Leave session and canvas."""
         self._rest.stop()
         self._layers.overlays.dismiss()
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
+        self._connections.close()
 
     def _on_encoded(self, _: Any) -> None:
         self._grids, self._drawn = {}, {}
@@ -151,7 +147,7 @@ class OverlaysController:
             "Drawing overlays",
             lambda: _concept_tasks.draw_overlays(models, encoded, shape, wanted, grids),
             on_ended=ended,
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
+            on_failed=self._desk.fail_job,
         )
 
     def _lay(self, drawn: DrawnOverlay) -> None:

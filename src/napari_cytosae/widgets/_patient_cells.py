@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_cytosae.widgets._connections import Connections
 from napari_cytosae.widgets._sentences import counted
 from napari_cytosae.widgets._thumbnails import Thumbnail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -61,20 +62,17 @@ class PatientCells:
         panel.gallery.cell_activated.connect(self.go_to)
         panel.patient_chosen.connect(self._show_slide)
         panel.pages.currentChanged.connect(self._show)
-        self._connections: list[tuple[Any, Callable[..., None]]] = [
+        self._connections = Connections(
             (patients.reading_changed, self._show),
             (patients.label_changed, self._show),
             (patients.concept_changed, self._show),
             (patients.differential_changed, self._on_differential),
             (session.encoded_changed, self._arrive),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
 
     def close(self) -> None:
         """Leave the sessions."""
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
+        self._connections.close()
 
     def go_to(self, key: int) -> None:
         """Show a cell of the gallery on its slide, under the picked concept's overlay.

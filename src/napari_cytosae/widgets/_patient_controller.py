@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cytosae.core.types import NoCellsError
 from napari_cytosae.session_values import Found
 from napari_cytosae.widgets import _patient_tasks
+from napari_cytosae.widgets._connections import Connections
 from napari_cytosae.widgets._patient_texts import (
     class_bars,
     describe,
@@ -65,7 +66,7 @@ class PatientController:
         panel.class_picked.connect(patients.explain)
         panel.export_clicked.connect(self.export)
         desk.busy_changed.connect(panel.set_busy)
-        self._connections: list[tuple[Any, Callable[..., None]]] = [
+        self._connections = Connections(
             (session.choice_changed, self._forget),
             (session.settings_changed, self._forget),
             (session.hide_flagged_changed, self._read_again),
@@ -73,16 +74,13 @@ class PatientController:
             (patients.current_changed, self._show_patients),
             (patients.reading_changed, self._show),
             (patients.label_changed, self._show),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
         self._show_heads()
         self._show_patients()
 
     def close(self) -> None:
         """Leave the sessions."""
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
+        self._connections.close()
 
     # --- whose images -----------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QTimer
 
 from napari_cytosae.widgets import _tasks
+from napari_cytosae.widgets._connections import Connections
 from napari_cytosae.widgets._sentences import counts_of
 
 if TYPE_CHECKING:
@@ -36,22 +37,19 @@ class PreviewController:
         self._pause.timeout.connect(self._look)
         panel.preview_toggled.connect(self._switch)
         panel.segment_clicked.connect(self._switch_off)
-        layers.view.moved.connect(self._later)
-        layers.preview.deleted.connect(self._switch_off)
-        session.settings_changed.connect(self._on_settings)
-        session.image_changed.connect(self._later)
-        session.hide_flagged_changed.connect(self._later)
-        session.cells_changed.connect(self._on_cells)
+        self._connections = Connections(
+            (layers.view.moved, self._later),
+            (layers.preview.deleted, self._switch_off),
+            (session.settings_changed, self._on_settings),
+            (session.image_changed, self._later),
+            (session.hide_flagged_changed, self._later),
+            (session.cells_changed, self._on_cells),
+        )
 
     def close(self) -> None:
         """Leave session and canvas."""
         self._switch_off()
-        self._layers.view.moved.disconnect(self._later)
-        self._layers.preview.deleted.disconnect(self._switch_off)
-        self._session.settings_changed.disconnect(self._on_settings)
-        self._session.image_changed.disconnect(self._later)
-        self._session.hide_flagged_changed.disconnect(self._later)
-        self._session.cells_changed.disconnect(self._on_cells)
+        self._connections.close()
 
     def _switch(self, on: bool) -> None:
         self._on, self._again = on, False

@@ -90,7 +90,7 @@ class RatingController:
             "Comparing raters",
             lambda: _explorer_tasks.compare_raters(ratings),
             on_ended=ended,
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
+            on_failed=self._desk.fail_job,
         )
 
     def _begin(self, rater: str, count: int) -> None:
@@ -153,7 +153,7 @@ class RatingController:
             "Looking for cells",
             lambda: _thumbnails.fill(work),
             on_ended=ended,
-            on_failed=lambda error: self._desk.fail(str(error), error.details),
+            on_failed=self._desk.fail_job,
         )
 
     def _stop(self, _: object = None) -> None:

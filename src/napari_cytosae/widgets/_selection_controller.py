@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_cytosae.core.crops import patch_at, patch_box
+from napari_cytosae.widgets._connections import Connections
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import Selection
     from napari_cytosae.widgets._layers import CanvasLayers
@@ -25,17 +24,14 @@ class SelectionController:
     def __init__(self, session: Session, layers: CanvasLayers) -> None:
         self._session, self._layers = session, layers
         self._framed = session.focus.selection
-        self._connections: list[tuple[Any, Callable[..., None]]] = [
+        self._connections = Connections(
             (session.focus.selection_changed, self._on_selection),
             (layers.clicked, self._on_click),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
 
     def close(self) -> None:
         """Leave session and canvas."""
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
+        self._connections.close()
 
     def _on_selection(self, selection: Selection) -> None:
         before, self._framed = self._framed, selection

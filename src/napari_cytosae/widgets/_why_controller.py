@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_cytosae.widgets._bars import AGAINST, FOR, TOTAL, Bar
+from napari_cytosae.widgets._connections import Connections
 from napari_cytosae.widgets._patient_texts import describe_concept, short_place
 from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari_cytosae.core.reading import Reading
     from napari_cytosae.patient_session import PatientSession
     from napari_cytosae.session import Session
@@ -32,21 +31,18 @@ class WhyController:
         page.concept_counted.connect(self._on_counted)
         page.leave_out_clicked.connect(self._on_leave_out)
         page.reset_clicked.connect(lambda: patients.leave_out((), ()))
-        self._connections: list[tuple[Any, Callable[..., None]]] = [
+        self._connections = Connections(
             (patients.reading_changed, self._show),
             (patients.label_changed, self._show),
             (patients.what_if_changed, self._show),
             (patients.selected_changed, self._show_what_if),
             (patients.concept_changed, self._on_concept),
             (session.naming.changed, self._show_bars),
-        ]
-        for signal, slot in self._connections:
-            signal.connect(slot)
+        )
 
     def close(self) -> None:
         """Leave the sessions."""
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
+        self._connections.close()
 
     def _on_counted(self, concept: int, counted_in: bool) -> None:
         left_out = set(self._patients.what_if.concepts)
