@@ -13,15 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import tifffile
 
+from napari_cytosae.core import _encoded_file
 from napari_cytosae.core.crops import cut
 from napari_cytosae.core.files import atomic_folder
 from napari_cytosae.core.types import (
     Cells,
-    ConceptActivations,
     Crops,
     CytoError,
     Encoded,
@@ -44,7 +43,6 @@ IMAGE_FILES = frozenset(
 """What the folder of an image may hold."""
 
 SCHEMA = 2
-_PARTS = ("n_patches", "max", "mean", "mean_with_cls", "cls")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,7 +181,7 @@ def _write(place: Path, saved: SavedImage) -> dict[str, Any]:
     if saved.encoded is not None and saved.crops is not None:
         about["field_of_view_um"] = saved.crops.field_of_view_um
         about["crop_size_source"] = saved.crops.pixel_size_source
-        np.savez(place / "encoded.npz", **_arrays(saved.encoded))
+        _encoded_file.write(place / "encoded.npz", saved.encoded)
     return about
 
 
@@ -239,8 +237,7 @@ def _read(place: Path, about: dict[str, Any], sae_sha256: str) -> SavedImage:
     )
     crops = encoded = None
     if (place / "encoded.npz").is_file():
-        with (place / "encoded.npz").open("rb") as f, np.load(f) as arrays:
-            encoded = _encoded(dict(arrays), sae_sha256)
+        encoded = _encoded_file.read(place / "encoded.npz", sae_sha256)
         crops = Crops(
             tuple(cut(image.rgb, box) for box in encoded.boxes),
             encoded.boxes,
@@ -258,49 +255,3 @@ def _size(size: PixelSize) -> dict[str, Any]:
         "spread": size.spread,
         "n_cells": size.n_cells,
     }
-
-
-def _arrays(encoded: Encoded) -> dict[str, Any]:
-    activations = encoded.activations
-    arrays: dict[str, Any] = {
-        "boxes": encoded.boxes,
-        "cell_ids": encoded.cell_ids,
-        "complete": np.array(encoded.complete),
-        "threshold": np.array(activations.threshold),
-        "shape": np.array(activations.mean.shape),
-    }
-    for name in _PARTS:
-        matrix = getattr(activations, name)
-        arrays |= {
-            f"{name}_data": matrix.data,
-            f"{name}_indices": matrix.indices,
-            f"{name}_indptr": matrix.indptr,
-        }
-    for name in ("tokens", "gates"):
-        if getattr(encoded, name) is not None:
-            arrays[name] = getattr(encoded, name)
-    return arrays
-
-
-def _encoded(arrays: dict[str, Any], sae_sha256: str) -> Encoded:
-    from scipy.sparse import csr_array
-
-    shape = tuple(arrays["shape"].tolist())
-    parts = {
-        name: csr_array(
-            tuple(arrays[f"{name}_{part}"] for part in ("data", "indices", "indptr")),
-            shape=shape,
-        )
-        for name in _PARTS
-    }
-    activations = ConceptActivations(
-        **parts, threshold=float(arrays["threshold"]), sae_sha256=sae_sha256
-    )
-    return Encoded(
-        activations,
-        arrays.get("tokens"),
-        arrays.get("gates"),
-        arrays["boxes"],
-        arrays["cell_ids"],
-        bool(arrays["complete"]),
-    )

@@ -25,3 +25,4 @@ class Connections:
         """Hear them no more."""
         for signal, slot in self._pairs:
             signal.disconnect(slot)
+        self._pairs = ()
