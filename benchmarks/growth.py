@@ -34,7 +34,7 @@ clock = time.perf_counter
 def measure(which: str, cells: int) -> list[tuple[int, float, float]]:
     """Cells, seconds and megabytes after each batch."""
     from napari_cytosae.core import pipeline
-    from napari_cytosae.core.models import load_models
+    from napari_cytosae.core.loading import load_models
 
     if which == "starter":
         models = load_models(device="cpu", precision="float32")

@@ -38,7 +38,7 @@ def write(folder: Path) -> float:
 
 def load(folder: Path, precision: str) -> dict[str, float]:
     """Of this process: seconds, and megabytes above those with torch imported."""
-    from napari_cytosae.core.models import load_models
+    from napari_cytosae.core.loading import load_models
 
     crop = random_crops(1)
     before, own = held("VmRSS"), held("RssAnon")

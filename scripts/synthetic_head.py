@@ -20,7 +20,7 @@ from napari_cytosae.core._barcode_files import write_barcodes
 from napari_cytosae.core._head_files import write_head
 from napari_cytosae.core._head_report import report
 from napari_cytosae.core.builtin_head import PATH, SYNTHETIC
-from napari_cytosae.core.models import load_models
+from napari_cytosae.core.loading import load_models
 from napari_cytosae.core.pipeline import run
 from napari_cytosae.synthetic.patients import PIXEL_SIZE, SUBTYPES, patient_slides
 

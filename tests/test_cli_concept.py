@@ -18,7 +18,7 @@ from napari_cytosae.core import pipeline
 from napari_cytosae.core.catalogue import load
 from napari_cytosae.core.concepts import ConceptNames
 from napari_cytosae.core.images import read_image
-from napari_cytosae.core.models import load_models
+from napari_cytosae.core.loading import load_models
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from napari_cytosae.core import cohort
 from napari_cytosae.core._barcode_files import write_barcodes
 from napari_cytosae.core.builtin_head import SYNTHETIC, is_synthetic, open_head
 from napari_cytosae.core.crops import crop_cells
-from napari_cytosae.core.models import load_models
+from napari_cytosae.core.loading import load_models
 from napari_cytosae.core.patients import Barcodes
 from napari_cytosae.core.segmentation import segment
 from napari_cytosae.core.types import RESEARCH_USE

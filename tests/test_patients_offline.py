@@ -90,7 +90,7 @@ def test_a_patient_in_the_dock_opens_no_socket(
     from napari_cytosae.core import case, reading
     from napari_cytosae.core.heads import Head, Part
     from napari_cytosae.core.images import as_image
-    from napari_cytosae.core.models import load_models
+    from napari_cytosae.core.loading import load_models
     from napari_cytosae.core.pipeline import run as through
 
     def refuse(*args: object, **options: object) -> None:

@@ -9,7 +9,7 @@ from napari_cytosae._sample_data import DEMO_PATIENTS, demo_patients
 from napari_cytosae.core import case, reading
 from napari_cytosae.core.builtin_head import NAME, PATH, SYNTHETIC, open_head
 from napari_cytosae.core.images import as_image
-from napari_cytosae.core.models import load_models
+from napari_cytosae.core.loading import load_models
 from napari_cytosae.core.pipeline import run
 from napari_cytosae.synthetic.patients import CELLS, SUBTYPES, patient_slides
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_cytosae.core.crops import crop_cells
     from napari_cytosae.core.images import read_image
-    from napari_cytosae.core.models import Models, load_models
+    from napari_cytosae.core.loading import load_models
+    from napari_cytosae.core.models import Models
     from napari_cytosae.core.segmentation import segment
     from napari_cytosae.core.types import Cells, ConceptActivations, Crops, CytoError
 
@@ -34,7 +35,7 @@ _HOME = {
     "CytoError": "types",
     "Models": "models",
     "crop_cells": "crops",
-    "load_models": "models",
+    "load_models": "loading",
     "read_image": "images",
     "segment": "segmentation",
 }

@@ -201,7 +201,7 @@ class ModelOptions:
         CheckpointError
             If one is missing or they do not fit.
         """
-        from napari_cytosae.core.models import load_models
+        from napari_cytosae.core.loading import load_models
 
         return load_models(
             *self.references(),

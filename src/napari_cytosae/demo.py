@@ -90,7 +90,7 @@ def headless(
     """
     from napari_cytosae._analysis import CellSource, analyze_image
     from napari_cytosae.core.images import read_image
-    from napari_cytosae.core.models import load_models
+    from napari_cytosae.core.loading import load_models
 
     yield Progress("Drawing the smear", 0, 0)
     from napari_cytosae._sample_data import demo_smear

@@ -14,7 +14,8 @@ from napari_cytosae.core import checkpoints, pipeline
 from napari_cytosae.core._products import _fusable
 from napari_cytosae.core.cache import Cache, KeptCell, cell_key, open_cache
 from napari_cytosae.core.encoded_cells import STATISTICS
-from napari_cytosae.core.models import Models, load_models
+from napari_cytosae.core.loading import load_models
+from napari_cytosae.core.models import Models
 from napari_cytosae.core.types import Crops
 
 

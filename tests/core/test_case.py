@@ -12,7 +12,7 @@ from napari_cytosae._sample_data import demo_smear
 from napari_cytosae.core import case, reading
 from napari_cytosae.core.heads import Head, Part
 from napari_cytosae.core.images import read_image
-from napari_cytosae.core.models import load_models
+from napari_cytosae.core.loading import load_models
 from napari_cytosae.core.pipeline import run
 from napari_cytosae.core.types import CytoError, ModelMismatchError, NoCellsError
 

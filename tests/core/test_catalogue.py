@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 
 from napari_cytosae.core import catalogue
 from napari_cytosae.core._statistics import Statistics, label_entropy
-from napari_cytosae.core.models import load_models
+from napari_cytosae.core.loading import load_models
 from napari_cytosae.core.types import CytoError
 
 PUBLISHED = "cytosae_published/feature_data/sae_8jsxk3co/custom"

@@ -10,7 +10,7 @@ from napari_cytosae.core.correction import corrected
 from napari_cytosae.core.crops import crop_cells
 from napari_cytosae.core.images import as_image
 from napari_cytosae.core.label_blocks import LabelBlocks
-from napari_cytosae.core.models import load_models
+from napari_cytosae.core.loading import load_models
 from napari_cytosae.core.segmentation import measure, segment
 from napari_cytosae.core.types import Cells, CytoError
 from napari_cytosae.synthetic import render_smear

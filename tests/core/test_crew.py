@@ -17,7 +17,7 @@ from napari_cytosae._sample_data import demo_smear
 from napari_cytosae.core import cohort
 from napari_cytosae.core import crew as crews
 from napari_cytosae.core.crops import crop_cells
-from napari_cytosae.core.models import load_models
+from napari_cytosae.core.loading import load_models
 from napari_cytosae.core.pipeline import run
 from napari_cytosae.core.segmentation import segment
 from napari_cytosae.core.types import CytoError

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from napari_cytosae.core import checkpoints, models, precision
-from napari_cytosae.core._loading import open_pair, pick_device
+from napari_cytosae.core import checkpoints, loading, models, precision
+from napari_cytosae.core._pair import open_pair, pick_device
 from napari_cytosae.core._products import Product, _fusable
-from napari_cytosae.core.models import load_models
+from napari_cytosae.core.loading import load_models
 from napari_cytosae.core.sae import slices
 from napari_cytosae.core.types import CheckpointError, CytoError, ModelMismatchError
 
@@ -293,13 +293,13 @@ def test_borrowed_weights_are_those_of_the_files(reference_dir, tiny, crops):
 def test_auto_takes_bfloat16_only_where_it_is_faster(
     reference_dir, tiny, crops, monkeypatch, faster
 ):
-    monkeypatch.setattr(models, "faster_in_bfloat16", lambda device: faster)
+    monkeypatch.setattr(loading, "faster_in_bfloat16", lambda device: faster)
     files = (
         reference_dir / "backbone_tiny_random.pth",
         reference_dir / "sae_tiny_random.pt",
     )
     assert load_models(*files).precision == ("bfloat16" if faster else "float32")
-    monkeypatch.setattr(models, "agree", lambda fast, exact: False)
+    monkeypatch.setattr(loading, "agree", lambda fast, exact: False)
     exact = load_models(*files)
     assert exact.precision == "float32"
     # The rounded copy that was tried has left no trace in the weights.
@@ -314,9 +314,9 @@ def test_auto_measures_once(reference_dir, monkeypatch, tmp_path):
         reference_dir / "backbone_tiny_random.pth",
         reference_dir / "sae_tiny_random.pt",
     )
-    monkeypatch.setattr(models, "faster_in_bfloat16", lambda device: True)
+    monkeypatch.setattr(loading, "faster_in_bfloat16", lambda device: True)
     assert load_models(*files).precision == "bfloat16"
-    monkeypatch.setattr(models, "faster_in_bfloat16", lambda device: False)
+    monkeypatch.setattr(loading, "faster_in_bfloat16", lambda device: False)
     assert load_models(*files).precision == "bfloat16"
     assert load_models(files[0], files[1], precision="float32").precision == "float32"
     (tmp_path / "encoded" / "precision.json").unlink()

@@ -9,7 +9,8 @@ from PIL import Image
 
 from napari_cytosae.core import encoded_cells, pipeline
 from napari_cytosae.core.images import as_image
-from napari_cytosae.core.models import Models, load_models
+from napari_cytosae.core.loading import load_models
+from napari_cytosae.core.models import Models
 from napari_cytosae.core.types import Crops, CytoError, Encoded, ImageError, Progress
 
 NAMES = ("n_patches", "max", "mean", "mean_with_cls", "cls")

@@ -15,7 +15,7 @@ from napari_cytosae.core._barcode_files import read_barcodes, write_barcodes
 from napari_cytosae.core._head_files import read_head, write_head
 from napari_cytosae.core.case import examine
 from napari_cytosae.core.images import as_image
-from napari_cytosae.core.models import load_models
+from napari_cytosae.core.loading import load_models
 from napari_cytosae.core.patients import Barcodes
 from napari_cytosae.core.pipeline import encode, run
 from napari_cytosae.core.quality import FACTS, ranges, strangeness, summary

@@ -134,7 +134,7 @@ def work(recipe: Recipe, unit: Unit, settings: Settings) -> UnitResult:
 def _models(recipe: Recipe) -> Models:
     import torch
 
-    from napari_cytosae.core.models import load_models
+    from napari_cytosae.core.loading import load_models
 
     torch.set_num_threads(recipe.threads)
     models = load_models(

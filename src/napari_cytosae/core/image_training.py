@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_cytosae.core._loading import pick_device
+from napari_cytosae.core._pair import pick_device
 from napari_cytosae.core.backbone import Backbone
 from napari_cytosae.core.catalogue import labelled_images
 from napari_cytosae.core.checkpoints import inspect, open_backbone

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_cytosae.core._loading import require_fit
+from napari_cytosae.core._pair import require_fit
 from napari_cytosae.core.checkpoints import inspect
 from napari_cytosae.core.registry import list_models
 from napari_cytosae.core.types import (

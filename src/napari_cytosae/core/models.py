@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from napari_cytosae import __version__
 from napari_cytosae.core import encoding, pipeline
-from napari_cytosae.core._loading import open_pair, pick_device, require_fit
+from napari_cytosae.core._pair import require_fit
 from napari_cytosae.core._products import Product
 from napari_cytosae.core._token_reader import TokenReader
 from napari_cytosae.core.backbone import Backbone, preprocess
-from napari_cytosae.core.cache import open_cache
-from napari_cytosae.core.precision import (
-    agree,
-    faster_in_bfloat16,
-    measured_on,
-    probes,
-    recall,
-    remember,
-    use,
-)
+from napari_cytosae.core.precision import use
 from napari_cytosae.core.sae import Sae, slices
-from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from napari_cytosae.core.checkpoints import BackboneFile, SaeFile
     from napari_cytosae.core.types import (
@@ -41,12 +29,8 @@ if TYPE_CHECKING:
         UInt8Array,
     )
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-
 BATCH_SIZE = {"cpu": 4, "mps": 8, "cuda": 32}
 """Cells a batch: enough to fill the device, few enough to cancel within a second or two."""
-
-PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 class Models(TokenReader):
@@ -238,68 +222,3 @@ class Models(TokenReader):
         pixels = preprocess(crops, self.backbone_info.image_size)
         tokens: torch.Tensor = self._backbone(pixels.to(self.device))
         return tokens
-
-
-def load_models(
-    backbone: str | Path = "starter",
-    sae: str | Path = "starter",
-    device: Device = "auto",
-    precision: Literal["auto", "float32", "bfloat16"] = "auto",
-) -> Models:
-    """Load a backbone and an SAE that fit together.
-
-    Parameters
-    ----------
-    backbone, sae : str or Path
-        A registered name, a hub id or a path.
-    device : {"auto", "cpu", "cuda", "mps"}
-        ``auto`` takes a GPU where there is one.
-    precision : {"auto", "float32", "bfloat16"}
-        ``auto`` takes bfloat16 where this machine is faster in it and these models then
-        agree with themselves in float32, see `core.precision.agree`; found out once.
-
-    Raises
-    ------
-    CheckpointError
-        A file that is missing, damaged or of the wrong kind.
-    ModelMismatchError
-        The SAE does not read this backbone's tokens, or not at a block it has.
-    CytoError
-        This machine has no such device, or there is no such precision.
-    """
-    if precision not in PRECISIONS:
-        raise CytoError(
-            f"There is no precision {precision}; use one of {', '.join(PRECISIONS)}."
-        )
-    began = time.perf_counter()
-    where = pick_device(device)
-    if precision == "auto":
-        models = _fastest(backbone, sae, where)
-    else:
-        models = Models(*open_pair(backbone, sae), where, precision)
-    models.load_seconds = time.perf_counter() - began
-    return models
-
-
-def _fastest(backbone: str | Path, sae: str | Path, device: torch.device) -> Models:
-    cache = open_cache()
-    folder = None if cache is None else cache.folder
-    files = open_pair(backbone, sae)
-    here = measured_on(device, *(file.info.sha256 for file in files))
-    known = recall(here, folder)
-    if known is None and faster_in_bfloat16(device):
-        crops = probes()
-        # Never the weights of both precisions: those of one stay in the mapped files, which
-        # are mapped anew for the other, as what has been read is as large as the weights.
-        exact = Models(*files, device, "float32", borrowed=True).encode(crops)
-        del files
-        fast = Models(*open_pair(backbone, sae), device, "bfloat16")
-        if agree(fast.encode(crops), exact):
-            remember(here, "bfloat16", folder)
-            return fast
-        del fast
-        files = open_pair(backbone, sae)
-    if known is None:
-        known = "float32"
-        remember(here, known, folder)
-    return Models(*files, device, known)

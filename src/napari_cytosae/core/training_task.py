@@ -10,7 +10,7 @@ from napari_cytosae.core.training_config import TrainingConfig
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_cytosae.core.models import Device
+    from napari_cytosae.core.loading import Device
     from napari_cytosae.core.training_config import TrainingPrecision
     from napari_cytosae.core.types import SaeKind
 
@@ -51,7 +51,7 @@ class ImageTraining:
         The images are fields: train on their white cells.
     pixel_size_um : float, optional
         Of fields.
-    device, precision, seed : see `models.load_models` and `TrainingConfig`
+    device, precision, seed : see `loading.load_models` and `TrainingConfig`
     licence : str
         Written into the file.
     resume : bool

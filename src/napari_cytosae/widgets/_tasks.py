@@ -149,7 +149,7 @@ def load(choice: ModelChoice) -> Generator[Progress, None, tuple[Models, Concept
     yield Progress("Loading the models", 0, 0)
     preload_torch()
     from napari_cytosae.core.concepts import ConceptNames
-    from napari_cytosae.core.models import load_models
+    from napari_cytosae.core.loading import load_models
 
     models = load_models(
         choice.backbone,
