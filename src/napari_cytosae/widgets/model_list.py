@@ -13,6 +13,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_cytosae.widgets._model_texts import describe_size
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -109,10 +111,3 @@ def details(model: FoundModel) -> list[str]:
 def _terms(entry: ModelEntry) -> list[str]:
     licence = f"licence: {entry.licence}" if entry.licence else ""
     return [licence, f"cite: {entry.citation}" if entry.citation else ""]
-
-
-def describe_size(size: int) -> str:
-    """E.g. ``5.7 MB``, ``1.2 GB``; empty where unknown."""
-    if not size:
-        return ""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"

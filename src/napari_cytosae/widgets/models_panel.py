@@ -19,8 +19,14 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_cytosae.widgets._fields import wrapped_text
+from napari_cytosae.widgets._model_texts import (
+    describe_backbone,
+    describe_sae,
+    describe_size,
+    describe_terms,
+)
 from napari_cytosae.widgets.cache_row import CacheRow
-from napari_cytosae.widgets.model_list import ModelList, describe_size
+from napari_cytosae.widgets.model_list import ModelList
 from napari_cytosae.widgets.training_form import TrainingForm
 
 if TYPE_CHECKING:
@@ -221,9 +227,9 @@ class ModelsPanel(QWidget):
             return
         backbone, sae = loaded.backbone, loaded.sae
         self._backbone.setText(describe_backbone(backbone))
-        self._backbone.setToolTip(_terms(backbone))
+        self._backbone.setToolTip(describe_terms(backbone))
         self._sae.setText(describe_sae(sae, loaded.layer))
-        self._sae.setToolTip(_terms(sae))
+        self._sae.setToolTip(describe_terms(sae))
         self._fits.setText(f"yes: {backbone.width} wide, block {loaded.layer}")
         self._memory.setText(
             f"{describe_size(loaded.weights_bytes)} of weights, loaded in "
@@ -232,7 +238,9 @@ class ModelsPanel(QWidget):
         device = DEVICES.get(loaded.device, loaded.device)
         self._device.setItemText(0, f"auto ({device})")
         self._precision.setItemText(0, f"auto ({loaded.precision})")
-        self._terms.setText("\n".join(filter(None, [_terms(backbone), _terms(sae)])))
+        self._terms.setText(
+            "\n".join(filter(None, [describe_terms(backbone), describe_terms(sae)]))
+        )
 
     def set_busy(self, busy: bool) -> None:
         """Disable what would conflict with a running job."""
@@ -260,34 +268,6 @@ class ModelsPanel(QWidget):
         sae, _ = QFileDialog.getOpenFileName(self, "The SAE's weights", "", WEIGHTS)
         if sae:
             self.files_chosen.emit(backbone, sae)
-
-
-def describe_backbone(info: BackboneInfo) -> str:
-    """E.g. ``DinoBloom-B: ViT 768 x 12, patch 14, 224 px``."""
-    return (
-        f"{info.name}: ViT {info.width}\N{MULTIPLICATION SIGN}{info.depth}, patch "
-        f"{info.patch_size}, {info.image_size} px"
-    )
-
-
-def describe_sae(info: SaeInfo, layer: int) -> str:
-    """E.g. ``cytosae: ReLU 768 -> 49,152, reads block 10``."""
-    kind = {
-        "relu": "ReLU",
-        "topk": "TopK",
-        "batchtopk": "BatchTopK",
-        "jumprelu": "JumpReLU",
-    }
-    return (
-        f"{info.name}: {kind[info.kind]} {info.d_in:,} \N{RIGHTWARDS ARROW} "
-        f"{info.d_sae:,}, reads block {layer}"
-    )
-
-
-def _terms(info: BackboneInfo | SaeInfo) -> str:
-    sentence = [info.licence, info.citation, info.training_data]
-    parts = [part for part in sentence if part]
-    return f"{info.name}: " + "; ".join([*parts, f"sha256 {info.sha256[:12]}"])
 
 
 def _choices(options: dict[str, str]) -> QComboBox:
