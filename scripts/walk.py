@@ -161,6 +161,8 @@ class Walk:
         panel.gallery.setCurrentIndex(gallery.index(other))
         until(lambda: session.image is not None and session.image.sha256 != here, "other")
         until(lambda: session.focus.selection.cell_ids, "the cell")
+        seen = [layer for layer in self.dock.layers.images() if layer.visible]
+        check(seen[-1] is self.dock.layers.source, f"{seen[-1].name} is seen, no other")
         self.take("gallery_other_image")
 
     def examples(self) -> None:

@@ -356,6 +356,22 @@ def test_cells_of_all_images_are_shown_and_lead_to_their_image(
     viewer.add_image(smear[::-1].copy(), name="upside down.png", scale=(0.1, 0.1))
     assert panel.below._sources.currentText() == "2 of 3 images"
     assert panel.below._caption.text().endswith("; 1 open image left out, not encoded")
+    # Whatever lies over the cell that is clicked is hidden, also what nobody looked at.
+    below = next(c.key for c in gallery.model()._cells if c.key[0] == first)
+    gallery.cell_activated.emit(below)
+    until(lambda: session.image is not None and session.image.sha256 == first)
+    seen = {layer.name for layer in encoded.layers.images() if layer.visible}
+    assert seen == {"smear.png"}
+    gallery.cell_activated.emit((second, there))
+    until(lambda: session.image is not None and session.image.sha256 == second)
+    until(lambda: session.encoded is not None)
+    seen = [layer.name for layer in encoded.layers.images() if layer.visible]
+    assert seen[-1] == "mirrored.png"
+    outlined = [la for la in encoded.layers.tagged("cells") if la.visible]
+    assert outlined == encoded.layers.of_source("cells")
+    gallery.cell_activated.emit(below)
+    until(lambda: session.image is not None and session.image.sha256 == first)
+    until(lambda: session.encoded is not None)
     choose_source(panel, "image")
     until(lambda: "left out" not in panel.below._caption.text())
     choose_source(panel, "all")
@@ -541,7 +557,7 @@ def test_a_catalogue_is_browsed_whatever_sae_is_loaded(dock, until, tmp_path, ch
     assert browser.atlas._points.flags == ["always-on; high magnitude"]
     browser.atlas.concepts_picked.emit([5])
     until(lambda: window.model.rowCount() == 0)
-    window._all.click()
+    window.search.all.click()
     assert window.model.rowCount() == 1
 
 

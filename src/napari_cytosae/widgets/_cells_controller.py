@@ -113,17 +113,9 @@ class CellsController:
         layer = self._layers.opened.layer(sha256)
         if layer is None:
             return False
-        if layer is not self._layers.source:
-            self._show_source(visible=False)
-            self.look_at(layer)
-        self._show_source(visible=True)
+        self.look_at(layer)
+        self._layers.view.bring_up()
         return True
-
-    def _show_source(self, *, visible: bool) -> None:
-        """Show or hide the image that is looked at, and the outlines of its cells."""
-        for layer in (self._layers.source, *self._layers.of_source("cells")):
-            if layer is not None:
-                layer.visible = visible
 
     def _on_labels_chosen(self, index: int) -> None:
         if 0 <= index < len(self._labels):

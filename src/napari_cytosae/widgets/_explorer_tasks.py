@@ -187,6 +187,7 @@ def atlas_of_cells(
         np.full(len(fires), np.nan),
         _flags(fires, prevalence[fires], len(encoded), None, known),
         "These cells",
+        counted="cells",
     )
 
 

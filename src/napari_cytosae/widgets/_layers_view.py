@@ -49,6 +49,23 @@ class View:
         for event in (events.center, events.zoom):
             (event.connect if on else event.disconnect)(self._on_camera)
 
+    def bring_up(self) -> None:
+        """Let the source image be seen with its outlines: smears over it are hidden.
+
+        So are the outlines of all others, which would be taken for its own.
+        """
+        canvas, source = self._canvas, self._canvas.source
+        if source is None:
+            return
+        images = canvas.images()
+        for layer in images[images.index(source) + 1 :]:
+            if layer.rgb or canvas.opened.images_of(layer):
+                layer.visible = False
+        own = canvas.of_source("cells")
+        for outlines in canvas.tagged("cells"):
+            outlines.visible = outlines in own
+        source.visible = True
+
     def box(self) -> Box | None:
         """What of the source image is in view, at most `SIDE_PX` a side in the middle.
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.types import Float64Array, Int64Array
 
-_SCALE = "viridis"
+_SCALE, _ENDS = "plasma", (0.3, 0.8)
+"""From purple to orange: both are seen on a dark ground and on a light one."""
 _UNKNOWN = "#808080"
 _LASSO = "#e69f00"
 _BY_ENTROPY, _BY_FLAG = "entropy", "flag"
@@ -45,6 +46,8 @@ class AtlasPoints:
         Of `core.concepts.flags`; the first one is shown.
     title : str
         Of what the numbers are.
+    counted : str
+        What the share is of: "images" or "cells".
     """
 
     concepts: Int64Array
@@ -53,6 +56,7 @@ class AtlasPoints:
     colour: Float64Array
     flags: Sequence[str]
     title: str
+    counted: str = "images"
     step: Int64Array = field(init=False)
     """Place of the entropy on the scale of colours, from 1; 0 where it is unknown."""
     flagged: Int64Array = field(init=False)
@@ -95,16 +99,17 @@ class LatentAtlas(QWidget):
         background, ink = self.palette().window().color(), self.palette().text().color()
         self._plot = pg.PlotWidget(viewBox=self._box, background=background)
         self._plot.setLogMode(True, True)
-        for side, text in (
-            ("bottom", "share of images in which it fires"),
-            ("left", "mean activation"),
-        ):
-            self._plot.setLabel(side, text, color=ink.name())
-            self._plot.getAxis(side).setTextPen(ink)
+        self._ink = ink.name()
+        for side in ("bottom", "left"):
+            axis = self._plot.getAxis(side)
+            axis.setTextPen(ink)
+            # Numbers between powers of ten only where they do not touch.
+            axis.setStyle(textFillLimits=[(0, 0.5)])
+        self._plot.setLabel("left", "mean activation", color=self._ink)
         scale = pg.colormap.get(_SCALE)
         self._scale = [
             _UNKNOWN,
-            *(scale.map(i / (STEPS - 1), "qcolor") for i in range(STEPS)),
+            *(scale.map(place, "qcolor") for place in np.linspace(*_ENDS, STEPS)),
         ]
         self.dots = Dots()
         self.dots.clicked.connect(self._on_click)
@@ -142,9 +147,11 @@ class LatentAtlas(QWidget):
             + (
                 _FLAG_KEY
                 if by_flag
-                else "Yellow: mixed labels, violet: one, grey: unknown."
+                else "Orange: mixed labels, purple: one, grey: unknown."
             )
         )
+        shares = f"share of {points.counted} in which it fires"
+        self._plot.setLabel("bottom", shares, color=self._ink)
         step = points.flagged if by_flag else points.step
         colours = [pg.mkColor(c) for c in (_FLAG_COLOURS if by_flag else self._scale)]
         rgb = np.array([colour.getRgb()[:3] for colour in colours], np.uint8)
