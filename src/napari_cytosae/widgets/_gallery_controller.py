@@ -99,6 +99,7 @@ class GalleryController:
             self._desk.say(self._remarks[place])
             return
         if image is not None and place[0] == image.sha256:
+            self._layers.view.bring_up()
             self._show_on_slide(place[1])
             return
         self._going = place

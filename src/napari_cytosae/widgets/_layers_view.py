@@ -52,19 +52,27 @@ class View:
     def bring_up(self) -> None:
         """Let the source image be seen with its outlines: smears over it are hidden.
 
-        So are the outlines of all others, which would be taken for its own.
+        So are the outlines of all others, which would be taken for its own. Nothing is
+        touched where it is seen already.
         """
         canvas, source = self._canvas, self._canvas.source
         if source is None:
             return
-        images = canvas.images()
-        for layer in images[images.index(source) + 1 :]:
-            if layer.rgb or canvas.opened.images_of(layer):
-                layer.visible = False
-        own = canvas.of_source("cells")
-        for outlines in canvas.tagged("cells"):
-            outlines.visible = outlines in own
-        source.visible = True
+        images, own = canvas.images(), canvas.of_source("cells")
+        over = [
+            *(
+                layer
+                for layer in images[images.index(source) + 1 :]
+                if layer.rgb or canvas.opened.images_of(layer)
+            ),
+            *(outlines for outlines in canvas.tagged("cells") if outlines not in own),
+        ]
+        if source.visible and not any(layer.visible for layer in over):
+            return
+        for layer in over:
+            layer.visible = False
+        for layer in (source, *own):
+            layer.visible = True
 
     def box(self) -> Box | None:
         """What of the source image is in view, at most `SIDE_PX` a side in the middle.
