@@ -139,10 +139,11 @@ def test_images_examined_here_are_in_the_gallery_of_step_3(
     until(lambda: gallery.rowCount() == count)
     assert {cell.key[0] for cell in gallery._cells} == set(images)
     # A click on one of the other image leads there.
-    other = next(row for row, cell in enumerate(gallery._cells) if cell.key[0] != first)
+    keys = [cell.key for cell in gallery._cells]
+    other = next(row for row, (sha256, _) in enumerate(keys) if sha256 != first)
     assigned.concepts_panel.gallery.setCurrentIndex(gallery.index(other))
-    until(lambda: session.image is not None and session.image.sha256 != first)
-    until(lambda: session.focus.selection.cell_ids == (gallery._cells[other].key[1],))
+    until(lambda: session.image is not None and session.image.sha256 == keys[other][0])
+    until(lambda: session.focus.selection.cell_ids == (keys[other][1],))
     assert assigned.layers.source.name == "2"
 
 
