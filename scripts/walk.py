@@ -78,7 +78,7 @@ class Walk:
         """Open an image, find white and red cells, encode them."""
         session, dock = self.session, self.dock
         (layer,) = self.viewer.open(path, plugin="napari")
-        dock.cells.look_at(layer)
+        dock.image.look_at(layer)
         until(lambda: session.image is not None and session.image.name == path.name, "it")
         session.type_pixel_size(0.1)
         wanted = replace(session.settings, kinds=("wbc", "rbc", "platelet"))

@@ -492,6 +492,43 @@ def test_cells_of_a_slide_as_outlines_or_ome_zarr(
     )
 
 
+@pytest.mark.parametrize("slide", [False, True], ids=["image", "slide"])
+def test_outlines_that_lie_elsewhere_are_refused(
+    smear: Path,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    slide: bool,
+) -> None:
+    ring = [[5000, 40], [5090, 40], [5090, 90], [5000, 40]]
+    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    path = tmp_path / "theirs.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    if slide:
+        rgb = np.asarray(Pillow.open(smear).convert("RGB"))
+        smear = tmp_path / "slide.tif"
+        tifffile.imwrite(smear, rgb, tile=(256, 256), photometric="rgb")
+        monkeypatch.setattr("napari_cytosae.core.pyramid.LARGE_PIXELS", 100_000)
+    out = tmp_path / "out"
+    result = run("analyze", smear, "--labels", path, "-o", out, *with_models(weights))
+    assert one_line(result) == (
+        f"No outline of theirs.geojson lies on {smear.name} (1024 x 768 px): they lie at x "
+        "5000 to 5090, y 40 to 90; give them in pixels of this image."
+    )
+
+
+def test_a_doubtful_pixel_size_is_asked_about(smear: Path, tmp_path: Path) -> None:
+    doubt = (
+        "smear.png: Nearly all cells are flagged: check the pixel size (0.3 um, user) and "
+        "the focus."
+    )
+    for um, lines in (("0.1", 0), ("0.3", 1)):
+        out = tmp_path / um
+        result = run("segment", smear, "-o", out, "--pixel-size", um)
+        assert result.exit_code == 0, result.stderr
+        assert result.stderr.splitlines().count(doubt) == lines
+
+
 def test_ome_zarr_labels_of_a_small_image_and_several(
     smear: Path, weights: Path, tmp_path: Path
 ) -> None:

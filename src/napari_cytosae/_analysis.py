@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.label_blocks import BLOCK
-from napari_cytosae.core.types import Progress
+from napari_cytosae.core.types import ImageError, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
@@ -54,13 +54,26 @@ class CellSource:
     single_cell: bool = False
 
     def of(self, image: Image | Pyramid) -> CellSource:
-        """Draw the outlines, if there are any, on the pixels of `image`."""
+        """Draw the outlines, if there are any, on the pixels of `image`.
+
+        Raises
+        ------
+        ImageError
+            If none of them lies on it.
+        """
         if not self.outlines:
             return self
         from napari_cytosae.core.geojson import DrawnOutlines
         from napari_cytosae.core.pyramid import Pyramid
 
         drawn = DrawnOutlines(self.outlines, image.shape)
+        if not drawn.reach_image():
+            (height, width), (x0, y0, x1, y1) = image.shape, drawn.box()
+            size = f"{width} x {height} px"
+            raise ImageError(
+                f"No outline of {self.labels_name} lies on {image.name} ({size}): they lie "
+                f"at x {x0} to {x1}, y {y0} to {y1}; give them in pixels of this image."
+            )
         labels = drawn if isinstance(image, Pyramid) else drawn[:, :]
         return replace(self, labels=labels, outlines=())
 

@@ -91,8 +91,8 @@ def each_image(
     typer.Exit
         With 2, at the end, if an image was skipped.
     """
+    from napari_cytosae.core.doubts import scale_doubt
     from napari_cytosae.core.export import result_folders
-    from napari_cytosae.core.morphometry import scale_doubt
 
     images = find_images(given)
     context: T

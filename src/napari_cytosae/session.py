@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_cytosae.core.concepts import ConceptNames
+    from napari_cytosae.core.correction import Box
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Cells, Crops, Encoded, Image
@@ -133,6 +134,11 @@ class Session:
         return self._images.found.cells
 
     @property
+    def found(self) -> Found:
+        """All that is known of the image."""
+        return self._images.found
+
+    @property
     def crops(self) -> Crops | None:
         """What the models saw of each encoded cell."""
         return self._images.found.crops
@@ -173,12 +179,18 @@ class Session:
             self._settings = settings
             self.settings_changed.emit(settings)
 
-    def correct_cells(self, cells: Cells, changed: Iterable[int] = ()) -> None:
+    def correct_cells(
+        self,
+        cells: Cells,
+        changed: Iterable[int] = (),
+        gone: Mapping[int, Box] | None = None,
+    ) -> None:
         """Keep cells as they were corrected by hand; how they were found stays.
 
-        So do the verdicts on the cells that were not `changed`.
+        So do the verdicts on the cells that were not `changed`. `gone` is that of
+        `Correction`.
         """
-        self.set_found(self._images.found.corrected(cells, changed))
+        self.set_found(self._images.found.corrected(cells, changed, gone or {}))
 
     def set_cells(
         self, cells: Cells, settings: CellSettings, pixel_size: PixelSize | None = None

@@ -10,6 +10,7 @@ from napari_cytosae.core.types import PixelSize
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from napari_cytosae.core.correction import Box
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import CellKind, Cells, Crops, Encoded, Image
 
@@ -87,6 +88,10 @@ class Found:
         The analyst's review list.
     image : Image or Pyramid or None
         None where it was closed, or never looked at.
+    by_hand : bool
+        Whether the cells were corrected by hand.
+    gone : mapping of int to Box
+        Where the cells lay that were removed by hand: no other cell gets their ids.
     """
 
     cells: Cells | None = None
@@ -96,6 +101,8 @@ class Found:
     encoded: Encoded | None = None
     verdicts: Mapping[tuple[int, int], Verdict] = field(default_factory=dict)
     image: Image | Pyramid | None = None
+    by_hand: bool = False
+    gone: Mapping[int, Box] = field(default_factory=dict)
 
     def review_list(self) -> list[tuple[int, int, Verdict]]:
         """The verdicts: concept, cell, verdict."""
@@ -112,11 +119,23 @@ class Found:
                 verdicts[key] = verdict
         return replace(self, verdicts=verdicts)
 
-    def corrected(self, cells: Cells, changed: Iterable[int]) -> Found:
+    def corrected(
+        self,
+        cells: Cells,
+        changed: Iterable[int],
+        gone: Mapping[int, Box],
+    ) -> Found:
         """With other cells, not encoded; verdicts on those not `changed` stay."""
         same = set(cells.table["cell_id"].tolist()).difference(changed)
-        verdicts = {key: said for key, said in self.verdicts.items() if key[1] in same}
-        return replace(self, cells=cells, crops=None, encoded=None, verdicts=verdicts)
+        return Found(
+            cells,
+            self.settings,
+            self.pixel_size,
+            verdicts={key: said for key, said in self.verdicts.items() if key[1] in same},
+            image=self.image,
+            by_hand=True,
+            gone=gone,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,55 @@ def test_touching_cells_painted_with_one_id_are_one(image, cells):
     assert one.cells.table.area_px.tolist() == cells.table.area_px.tolist()
 
 
+def test_ids_are_given_once(image, cells):
+    """A cell that comes back to its place has its id again, no other cell has it."""
+    labels = cells.labels.copy()
+    labels[labels == 8] = 0
+    one = corrected(image, cells, labels)
+    assert list(one.gone) == [8]
+    elsewhere = one.cells.labels.copy()
+    elsewhere[:30, :30] = 8
+    two = corrected(image, one.cells, elsewhere, gone=one.gone)
+    assert two.changed[-1] == 9
+    assert 8 not in two.cells.labels
+    check(image, one.cells, two)
+    back = np.where(cells.labels == 8, 8, two.cells.labels)
+    three = corrected(image, two.cells, back, gone=two.gone)
+    assert three.changed.tolist() == [8]
+    assert not three.gone
+    # Pieces and new cells get ids above all that were ever given.
+    none = corrected(image, three.cells, np.zeros_like(labels), gone=three.gone)
+    assert sorted(none.gone) == list(range(1, 10))
+    last = np.zeros_like(labels)
+    last[place(cells, 3)] = 1
+    anew = corrected(image, none.cells, last, gone=none.gone)
+    assert anew.changed.tolist() == [10]
+
+
+def test_a_piece_has_the_id_it_had(image, cells):
+    """Also where it is painted with that of the cell it was cut from, as after an undo."""
+    labels = cells.labels.copy()
+    rows, columns = place(cells, 2)
+    cut = columns.start + round(0.3 * (columns.stop - columns.start))
+    labels[rows, cut : cut + 2] = 0
+    two = corrected(image, cells, labels)
+    assert two.changed.tolist() == [2, 9]
+    labels[labels == 5] = 0
+    fixed = corrected(image, two.cells, labels)
+    assert fixed.changed.size == 0
+    assert fixed.removed.tolist() == [5]
+    assert np.count_nonzero(fixed.cells.labels == 9) > 100
+
+
+def test_an_id_moved_elsewhere_is_a_new_cell(image, cells):
+    labels = np.where(cells.labels == 3, 0, cells.labels)
+    labels[place(cells, 6)] = 3
+    fixed = corrected(image, cells, labels)
+    assert 9 in fixed.changed
+    assert {3, 6} <= set(fixed.removed)
+    assert {3, 6} <= set(fixed.gone)
+
+
 def test_crumbs_of_the_eraser_are_no_cells(image, cells):
     labels = cells.labels.copy()
     rows, columns = place(cells, 2)

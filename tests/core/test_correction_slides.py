@@ -146,6 +146,24 @@ def test_ids_are_those_of_the_slide(slide, cells, white):
     assert table.area_px[elsewhere] == former.area_px[elsewhere]
 
 
+def test_ids_of_cells_that_are_gone_are_not_given_again(slide, cells, white):
+    last = int(cells.table.cell_id.max())
+    y0, x0, y1, x1 = cells.table.set_index("cell_id").loc[
+        last, ["bbox_y0", "bbox_x0", "bbox_y1", "bbox_x1"]
+    ]
+    part = np.asarray(cells.labels[y0:y1, x0:x1])
+    one = corrected(slide, cells, np.where(part == last, 0, part), (y0, x0))
+    assert one.gone == {last: (y0, x0, y1, x1)}
+    _, box = middle(cells, white[1])
+    there = np.asarray(one.cells.labels[box[0] : box[2], box[1] : box[3]])
+    there[10:40, 10:40] = last
+    two = corrected(slide, one.cells, there, box[:2], one.gone)
+    assert two.changed.tolist() == [last + 1]
+    three = corrected(slide, two.cells, part, (y0, x0), two.gone)
+    assert three.changed.tolist() == [last]
+    assert not three.gone
+
+
 def test_what_is_erased_in_a_part_is_gone_there_only(slide, cells, white):
     _, box = middle(cells, white[0])
 

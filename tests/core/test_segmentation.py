@@ -10,8 +10,9 @@ from skimage.measure import regionprops_table
 from napari_cytosae.core import _red, segmentation
 from napari_cytosae.core._split import divide
 from napari_cytosae.core._stain import stain
+from napari_cytosae.core.doubts import scale_doubt
 from napari_cytosae.core.images import read_image
-from napari_cytosae.core.morphometry import edge_sharpness, scale_doubt
+from napari_cytosae.core.morphometry import edge_sharpness
 from napari_cytosae.core.segmentation import (
     estimate_pixel_size,
     measure,

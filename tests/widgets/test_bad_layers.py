@@ -95,6 +95,38 @@ def test_labels_of_another_size_are_refused(segmented, viewer, until):
     assert len(segmented.session.cells) == 5
 
 
+def test_a_stack_of_labels_is_refused_in_a_sentence(segmented, viewer, until):
+    layer, cells = segmented.layers.outlines.layer(), segmented.session.cells
+    panel = segmented.cells_panel
+    viewer.add_labels(np.stack([layer.data] * 3), name="stack")
+    panel._labels.setCurrentIndex(panel._labels.findText("stack"))
+    panel._ways["labels"].click()
+    panel.segment_clicked.emit()
+    until(lambda: "(3, 360, 480), the image (360, 480): give" in segmented.strip.text)
+    layer.data = np.stack([layer.data] * 3)
+    panel.correction.use_edited_clicked.emit()
+    assert segmented.strip.text == (
+        "The layer 'Cells' is a stack by now: delete it, and correct the cells in a layer "
+        "of one plane."
+    )
+    assert segmented.session.cells is cells
+
+
+def test_a_pixel_size_at_which_nearly_all_cells_are_flagged_is_asked_about(opened, until):
+    session, panel = opened.session, opened.cells_panel
+    doubt = "Nearly all cells are flagged: check the pixel size (0.3 um, user)"
+    session.type_pixel_size(0.3)
+    panel.segment_clicked.emit()
+    until(lambda: session.cells is not None and not opened.desk.busy)
+    assert doubt in opened.strip.text
+    assert doubt in panel._count.text()
+    session.type_pixel_size(0.1)
+    former = session.cells
+    panel.segment_clicked.emit()
+    until(lambda: session.cells is not former and not opened.desk.busy)
+    assert "Nearly all" not in opened.strip.text + panel._count.text()
+
+
 def test_moved_layers_are_still_the_ones_that_are_listed(dock, viewer, smear, until):
     first = viewer.add_image(smear, name="first", scale=(0.1, 0.1))
     viewer.add_image(smear[:200], name="second", scale=(0.1, 0.1))

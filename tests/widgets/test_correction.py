@@ -8,12 +8,17 @@ from weakref import ref
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import pytest
+from napari.layers import Labels
 from qtpy.QtWidgets import QPushButton
 
+from napari_cytosae.core.correction import Correction
 from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.core.pyramid import Pyramid
-from napari_cytosae.core.types import PixelSize
+from napari_cytosae.core.types import Cells, PixelSize
+from napari_cytosae.widgets._layers_correction import write_ids
+from napari_cytosae.widgets._tasks import Corrected
 
 
 def button(panel, text):
@@ -46,12 +51,89 @@ def test_a_cut_cell_becomes_two_and_undo_joins_it_again(encoded, until, monkeypa
     until(lambda: len(layer.features) == 6)
     np.testing.assert_array_equal(layer.data, dock.session.cells.labels)
 
-    layer.undo()
+    # What we renamed is one step with the stroke.
     layer.undo()
     assert not (layer.data == 6).any()
     use_edited(dock, until)
     assert dock.session.cells.table.cell_id.tolist() == [1, 2, 3, 4, 5]
     assert dock.layers.outlines.layer() is layer
+    layer.redo()
+    use_edited(dock, until)
+    assert dock.session.cells.table.cell_id.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_one_undo_takes_back_one_stroke(segmented, until):
+    """Also where ids were given to what an earlier one of several had cut."""
+    layer = segmented.layers.outlines.layer()
+    untouched = layer.data.copy()
+    first, last = columns_of(layer, 2)
+    line = np.arange(layer.data.shape[1]) == first + (last - first) // 3
+    layer.data_setitem(np.nonzero((layer.data == 2) & line), 0)
+    cut = layer.data.copy()
+    layer.data_setitem(np.nonzero(layer.data == 4), 0)
+    use_edited(segmented, until)
+    assert segmented.session.cells.table.cell_id.tolist() == [1, 2, 3, 5, 6]
+    layer.undo()
+    np.testing.assert_array_equal(layer.data, cut)
+    use_edited(segmented, until)
+    assert segmented.session.cells.table.cell_id.tolist() == [1, 2, 3, 4, 5, 6]
+    layer.undo()
+    np.testing.assert_array_equal(layer.data, untouched)
+    use_edited(segmented, until)
+    assert segmented.session.cells.table.cell_id.tolist() == [1, 2, 3, 4, 5]
+
+
+def test_a_stroke_made_while_the_cells_are_measured_stays_a_step_of_its_own():
+    layer = Labels(np.zeros((4, 6), np.int32))
+    layer.data_setitem((np.array([1, 1]), np.array([1, 3])), 2)
+    painted = layer.data.copy()
+    layer.data_setitem((np.array([3]), np.array([5])), 4)
+    pieces = painted.copy()
+    pieces[1, 3] = 3
+    cells = Cells(pieces, np.zeros_like(pieces), pd.DataFrame(), PixelSize())
+    nothing = np.array([], np.int64)
+    made = Corrected(
+        painted,
+        pieces,
+        np.nonzero(painted != pieces),
+        Correction(cells, np.array([2, 3]), nothing),
+    )
+    write_ids(layer, made)
+    assert (layer.data[1, 1], layer.data[1, 3], layer.data[3, 5]) == (2, 3, 4)
+    layer.undo()
+    assert (layer.data[1, 3], layer.data[3, 5]) == (2, 4)
+    layer.undo()
+    np.testing.assert_array_equal(layer.data, painted)
+    write_ids(layer, made)
+    layer.undo()
+    assert not layer.data.any()
+
+
+def test_the_id_of_a_deleted_cell_is_not_given_to_another(segmented, until):
+    """napari's own new label is one above the highest that is left."""
+    layer = segmented.layers.outlines.layer()
+    place = np.nonzero(layer.data == 5)
+    layer.data_setitem(place, 0)
+    use_edited(segmented, until)
+    layer.selected_label = layer.data.max() + 1
+    assert layer.selected_label == 5
+    layer.brush_size = 30
+    layer.paint((45, 45), 5)
+    use_edited(segmented, until)
+    cells = segmented.session.cells
+    assert cells.table.cell_id.tolist() == [1, 2, 3, 4, 6]
+    np.testing.assert_array_equal(layer.data, cells.labels)
+    # Undone one by one, down to the cell that was deleted.
+    layer.undo()
+    use_edited(segmented, until)
+    assert segmented.session.cells.table.cell_id.tolist() == [1, 2, 3, 4]
+    layer.undo()
+    use_edited(segmented, until)
+    assert segmented.session.cells.table.cell_id.tolist() == [1, 2, 3, 4, 5]
+    assert (segmented.session.cells.labels[place] == 5).all()
+    layer.paint((45, 315), layer.data.max() + 1)
+    use_edited(segmented, until)
+    assert segmented.session.cells.table.cell_id.tolist() == [1, 2, 3, 4, 5, 7]
 
 
 @pytest.fixture
@@ -92,6 +174,16 @@ def test_nothing_edited_is_said(segmented, until):
     button(segmented.cells_panel, "Use edited cells").click()
     until(lambda: "No cell differs" in segmented.strip.text)
     assert segmented.session.cells is cells
+
+
+def test_cells_that_do_not_touch_are_not_one(segmented, until):
+    layer, cells = segmented.layers.outlines.layer(), segmented.session.cells
+    layer.data_setitem(np.nonzero(layer.data == 5), 4)
+    button(segmented.cells_panel, "Use edited cells").click()
+    until(lambda: "cells that do not touch are not one" in segmented.strip.text)
+    assert segmented.session.cells is cells
+    np.testing.assert_array_equal(layer.data, cells.labels)
+    assert not segmented.layers.outlines.edited(cells)
 
 
 @pytest.fixture

@@ -114,8 +114,20 @@ def test_the_part_in_view_is_painted_merged_and_undone(slide, viewer, until, qtb
     np.testing.assert_array_equal(slide.session.cells.labels, former.labels)
     assert slide.session.cells.table.cell_id.tolist() == [1, 2, 3, 4, 5]
 
+    # One layer outlines the cells, whatever was opened and corrected.
+    assert [each.name for each in slide.layers.labels()] == ["Cells"]
+    assert [each.name for each in viewer.layers] == ["slide", "Cells", "Correction"]
     viewer.layers.remove(layer)
     until(lambda: not (outlined(slide) != np.asarray(former.labels)).any())
+    assert [each.name for each in viewer.layers] == ["slide", "Cells"]
+
+
+def test_the_part_made_a_stack_is_refused_in_a_sentence(slide, until, qtbot):
+    layer, cells = correct_here(slide, until, qtbot), slide.session.cells
+    layer.data = np.stack([layer.data] * 2)
+    button(slide, "Use edited cells").click()
+    assert slide.strip.text.startswith("The layer 'Correction' is a stack by now: delete")
+    assert slide.session.cells is cells
 
 
 def test_a_cell_that_the_views_edge_cuts_is_whole_in_the_layer(slide, viewer, until, qtbot):
@@ -145,6 +157,9 @@ def test_nothing_painted_is_lost(slide, viewer, until, qtbot):
     until(lambda: "would be lost" in slide.strip.text)
     assert slide.layers.correction.layer() is layer
     # Other cells come: what was painted in is left to the analyst, else it goes.
+    slide.cells_panel.segment_clicked.emit()
+    assert "Edits in the layer 'Correction' are not taken over yet" in slide.strip.text
+    assert slide.layers.correction.layer() is layer
     slide.cells_panel.segment_clicked.emit()
     until(lambda: slide.layers.correction.layer() is None and not slide.desk.busy)
     assert layer in viewer.layers

@@ -354,8 +354,14 @@ def test_cells_of_all_images_are_shown_and_lead_to_their_image(
     until(lambda: len({cell.key[0] for cell in gallery.model()._cells}) == 2)
     # An image that nobody encoded is missed in words, and no more once it is closed.
     viewer.add_image(smear[::-1].copy(), name="upside down.png", scale=(0.1, 0.1))
-    assert panel.below._sources.currentText() == "2 of 3 images"
-    assert panel.below._caption.text().endswith("; 1 open image left out, not encoded")
+    # The dock follows to it; the others are a choice away.
+    until(lambda: session.image is not None and session.image.sha256 not in found)
+    encoded.image.look_at_image(first)
+    until(lambda: session.image is not None and session.image.sha256 == first)
+    until(lambda: panel.below._sources.currentText() == "2 of 3 images")
+    missing = "; 1 open image left out, not encoded"
+    until(lambda: panel.below._caption.text().endswith(missing))
+    viewer.layers["upside down.png"].visible = True
     # Whatever lies over the cell that is clicked is hidden, also what nobody looked at.
     below = next(c.key for c in gallery.model()._cells if c.key[0] == first)
     gallery.cell_activated.emit(below)
@@ -783,7 +789,7 @@ def test_all_open_images_are_saved_and_come_back(encoded, panel, viewer, until, 
     concept = panel.model.concept_at(1)
     session.judge(concept, [2], "reject")
     layer = viewer.add_image(viewer.layers["smear.png"].data[::-1].copy(), name="flipped")
-    encoded.cells.look_at(layer)
+    encoded.image.look_at(layer)
     until(lambda: session.image is not None and session.image.sha256 != first)
     session.type_pixel_size(0.1)
     encoded.cells_panel.segment_clicked.emit()
@@ -826,7 +832,7 @@ def test_all_open_images_are_saved_and_come_back(encoded, panel, viewer, until, 
     # The other image is a click in the gallery away, with all that was found on it.
     panel.below._sources.setCurrentIndex(panel.below._sources.findData("all"))
     session.focus.set_scope("image")
-    encoded.cells.look_at_image(first)
+    encoded.image.look_at_image(first)
     until(lambda: session.image is not None and session.image.sha256 == first)
     assert session.review_list() == [(concept, 2, "reject")]
     assert session.encoded is not None
@@ -884,20 +890,20 @@ def test_a_session_is_not_laid_over_an_image_that_was_gone_to_meanwhile(
     panel.tools.chosen.emit("save", str(tmp_path / "s"))
     until(lambda: (tmp_path / "s" / "names.json").exists() and not encoded.desk.busy)
     other = viewer.add_image(first.data[::-1].copy(), name="flipped")
-    encoded.cells.look_at(other)
+    encoded.image.look_at(other)
     until(lambda: session.image is not None and session.image.name == "flipped")
     folder = str(tmp_path / "s")
     opened = run(_session_tasks.open_session(tmp_path / "s"))
     controller = next(c for c in encoded._controllers if hasattr(c, "_restore_on"))
     controller._restore_on(opened)
     assert session.image is None  # it is being read
-    encoded.cells.look_at(other)
+    encoded.image.look_at(other)
     until(lambda: session.image is not None and session.image.name == "flipped")
     until(lambda: f"{saved.name} was left before it was read" in encoded.strip.text)
     # Nothing waits for it any more.
     session.choose(ModelChoice())
     session.focus.select_cells(())
-    encoded.cells.look_at(first)
+    encoded.image.look_at(first)
     until(lambda: session.image is not None and session.image.sha256 == saved.sha256)
     assert session.encoded is None
     assert session.focus.selection.cell_ids == ()

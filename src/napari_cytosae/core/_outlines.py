@@ -86,6 +86,17 @@ class DrawnOutlines:
             [np.ceil(outer.max(axis=0)) for outer, *_ in self._polygons], np.int64
         ).reshape(-1, 2)
 
+    def reach_image(self) -> bool:
+        """Whether one of them, at least, lies on the image."""
+        height, width = self.shape
+        inside = (self._low < (width, height)) & (self._high > 0)
+        return bool(inside.all(axis=1).any())
+
+    def box(self) -> tuple[int, int, int, int]:
+        """``x0, y0, x1, y1`` around all of them, on the image or not."""
+        (x0, y0), (x1, y1) = self._low.min(axis=0).tolist(), self._high.max(axis=0).tolist()
+        return x0, y0, x1, y1
+
     def __getitem__(self, key: tuple[slice, slice]) -> Int32Array:
         """Labels of a region; both slices of step 1."""
         from skimage.draw import polygon

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,8 @@ from napari_cytosae.core.slides import MARGIN_UM, scale_of
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import (
         BoolArray,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 Box = tuple[int, int, int, int]
 """``y0, x0, y1, x1`` in pixels of the image, half-open."""
 
+_ANYWHERE: Box = (0, 0, 2**31, 2**31)
 _CRUMB = 0.05
 """Pieces below this share of a cell's largest are slips of the brush, no cells."""
 
@@ -46,11 +49,15 @@ class Correction:
         Ids that are new or have other pixels than before; the rest was not measured anew.
     removed : ndarray of int64
         Ids that are no longer there.
+    gone : mapping of int to Box
+        Where the cells lay that this and former corrections removed: no other cell gets
+        their ids.
     """
 
     cells: Cells
     changed: Int64Array
     removed: Int64Array
+    gone: Mapping[int, Box] = field(default_factory=dict)
 
 
 def cut_out(cells: Cells, box: Box) -> tuple[Box, Int32Array]:
@@ -71,13 +78,16 @@ def corrected(
     former: Cells,
     labels: np.ndarray,
     corner: tuple[int, int] | None = None,
+    gone: Mapping[int, Box] | None = None,
 ) -> Correction:
     """Take over what was painted, erased, merged, split and deleted in a label image.
 
     Ids stay with their cells: of a cell that was cut into pieces the one that keeps most of
     its former pixels keeps the id (of a new one the largest), the others get new ids;
     cells that were merged have the id they were painted with. Pieces of less than 5 % of
-    the largest stay with their cell.
+    the largest stay with their cell. An id that was another cell's elsewhere is not taken:
+    the cell gets a new one. A removed cell that comes back to its place, as by undo, has
+    its own again.
 
     Parameters
     ----------
@@ -89,8 +99,9 @@ def corrected(
         After; any ids, 0 is background.
     corner : (int, int), optional
         Row and column of the image where `labels`, a part of it, begin; without, they are
-        of the whole image. Cells that the part's edges cut keep what lies outside, and
-        ids that were not in the part before are new cells, whoever has them elsewhere.
+        of the whole image. Cells that the part's edges cut keep what lies outside.
+    gone : mapping of int to Box, optional
+        That of the correction before.
 
     Raises
     ------
@@ -98,6 +109,7 @@ def corrected(
         If the labels have another shape than the image, reach beyond it or hold other than
         whole numbers; if they are of the whole of a slide.
     """
+    known = {**(gone or {}), **_boxes(former.table)}
     if corner is None:
         if not isinstance(former.labels, np.ndarray):
             raise CytoError(
@@ -105,15 +117,17 @@ def corrected(
             )
         box, um = (0, 0, *former.labels.shape), None
         given = whole_labels(labels, former.labels.shape)
+        given = _own_ids(given, former.labels, (0, 0), known)
     else:
         um = former.pixel_size.um or scale_of(image)[1]
-        box, given = _with_surroundings(former, labels, corner, round(MARGIN_UM / um))
+        margin = round(MARGIN_UM / um)
+        box, given = _with_surroundings(former, labels, corner, margin, known)
     here = slice(box[0], box[2]), slice(box[1], box[3])
     before = np.asarray(former.labels[here])
-    after = _pieces_apart(given, before, _last_id(former))
+    after = _pieces_apart(given, before, max(known, default=0))
     touched = _changed_ids(before, after)
     if not len(touched):
-        return Correction(former, touched, touched)
+        return Correction(former, touched, touched, gone or {})
     part = np.where(np.isin(after, touched), after, 0).astype(np.int32)
     changed = np.setdiff1d(np.unique(part), [0])
     measured = measure_at(part_of(image, *box), part, former.pixel_size, um)
@@ -131,7 +145,16 @@ def corrected(
         single_cell=former.single_cell and len(table) == 1,
     )
     removed = np.setdiff1d(touched, changed).astype(np.int64)
-    return Correction(cells, changed.astype(np.int64), removed)
+    there = set(table["cell_id"].tolist())
+    left = {i: place for i, place in known.items() if i not in there}
+    return Correction(cells, changed.astype(np.int64), removed, left)
+
+
+def _boxes(table: pd.DataFrame) -> dict[int, Box]:
+    """Where each cell lies."""
+    columns = ["cell_id", "bbox_y0", "bbox_x0", "bbox_y1", "bbox_x1"]
+    rows = table[columns].to_numpy(np.int64).tolist()
+    return {i: (y0, x0, y1, x1) for i, y0, x0, y1, x1 in rows}
 
 
 def _written(labels: LabelImage, where: tuple[slice, slice], new: Int32Array) -> LabelImage:
@@ -142,13 +165,17 @@ def _written(labels: LabelImage, where: tuple[slice, slice], new: Int32Array) ->
 
 
 def _with_surroundings(
-    former: Cells, labels: np.ndarray, corner: tuple[int, int], margin: int
+    former: Cells,
+    labels: np.ndarray,
+    corner: tuple[int, int],
+    margin: int,
+    known: Mapping[int, Box],
 ) -> tuple[Box, Int32Array]:
     """Where the cells lie that were changed in a part, with a margin; the labels there."""
     (y, x), (height, width) = corner, labels.shape
     part = slice(y, y + height), slice(x, x + width)
     before = np.asarray(former.labels[part])
-    given = _own_ids(whole_labels(labels, before.shape), before, former)
+    given = _own_ids(whole_labels(labels, before.shape), before, corner, known)
     ids = _changed_ids(before, given)
     if not len(ids):
         return (y, x, y + height, x + width), given
@@ -163,24 +190,26 @@ def _with_surroundings(
     return (y0, x0, y1, x1), np.asarray(after[y0:y1, x0:x1])
 
 
-def _own_ids(given: Int32Array, before: Int32Array, former: Cells) -> Int32Array:
-    """New ids for cells that were painted with that of one elsewhere on the slide.
+def _own_ids(
+    given: Int32Array, before: Int32Array, corner: tuple[int, int], known: Mapping[int, Box]
+) -> Int32Array:
+    """New ids for cells that were painted with that of one elsewhere, there or gone.
 
-    napari's own next label is the next in the part only.
+    napari's own next label is one above the highest in the layer.
     """
-    elsewhere = np.setdiff1d(former.table["cell_id"], before)
-    borrowed = np.intersect1d(given, elsewhere)
-    if not len(borrowed):
-        return given
-    first = 1 + max(_last_id(former), int(given.max()))
-    own = given.copy()
-    for fresh, i in enumerate(borrowed.tolist(), first):
-        own[given == i] = fresh
+    edge = given != before
+    ids = np.setdiff1d(given[edge], [0])
+    # Those that kept a pixel are where they were.
+    ids = ids[~np.isin(ids, given[~edge])]
+    own, fresh = given, 1 + max(max(known, default=0), int(given.max(initial=0)))
+    for i in ids.tolist():
+        place = given == i
+        y, x = np.argwhere(place).mean(axis=0) + corner
+        y0, x0, y1, x1 = known.get(i, _ANYWHERE)
+        if not (y0 <= y < y1 and x0 <= x < x1):
+            own = np.where(place, np.int32(fresh), own)
+            fresh += 1
     return own
-
-
-def _last_id(cells: Cells) -> int:
-    return int(cells.table["cell_id"].max()) if len(cells) else 0
 
 
 def _changed_ids(before: Int32Array, after: Int32Array) -> Int64Array:
@@ -191,10 +220,14 @@ def _changed_ids(before: Int32Array, after: Int32Array) -> Int64Array:
 
 
 def _pieces_apart(given: Int32Array, before: Int32Array, last: int) -> Int32Array:
-    """New ids, above `last`, for the pieces of cells in more pieces than before."""
+    """Other ids for the pieces of cells in more pieces than before.
+
+    A piece of what was another cell has that one's again, as after an undo, unless it is
+    taken; the others get new ids above `last`.
+    """
     touched = _changed_ids(before, given)
     ids, own = consecutive(np.where(np.isin(given, touched), given, 0).astype(np.int32))
-    after = given.copy()
+    after, taken = given.copy(), {0, *np.unique(given).tolist()}
     fresh = int(max(given.max(initial=0), before.max(initial=0), last)) + 1
     for i, box in zip(ids.tolist(), ndi.find_objects(own), strict=True):
         pieces = _pieces(given[box] == i)
@@ -203,8 +236,12 @@ def _pieces_apart(given: Int32Array, before: Int32Array, last: int) -> Int32Arra
             continue
         pieces.sort(key=lambda piece: (np.sum(piece & former[box]), np.sum(piece)))
         for piece in pieces[:-1]:
-            after[box][piece] = fresh
-            fresh += 1
+            there, counts = np.unique(before[box][piece], return_counts=True)
+            was = int(there[counts.argmax()])
+            if was in taken:
+                was, fresh = fresh, fresh + 1
+            after[box][piece] = was
+            taken.add(was)
     return after
 
 

@@ -34,9 +34,6 @@ _NAKED_UM = 0.6
 _BLURRED = 0.5
 _OVERSTAINED = 1.3
 _UNDERSTAINED = 0.15
-_TELLING = 3
-"""Least number of cells whose flags say something of the image."""
-_NEARLY_ALL = 0.9
 _DTYPES = {
     "image": "object",
     "cell_id": "int64",
@@ -202,23 +199,6 @@ def _percentile(ordered: Float32Array, share: float) -> float:
     low = int(at)
     high = min(low + 1, len(ordered) - 1)
     return float(ordered[low] + (at - low) * float(ordered[high] - ordered[low]))
-
-
-def scale_doubt(table: pd.DataFrame, size: PixelSize) -> str:
-    """What to look at where nearly no cell is fit to use, a sentence without its stop.
-
-    Cells that only the border cuts speak for no other scale. Empty where there is no doubt,
-    too few cells to tell, or a scale that the red cells told themselves.
-    """
-    whole = table.loc[table["qc"] != "border", "qc"]
-    if size.um is None or size.source == "estimated" or len(whole) < _TELLING:
-        return ""
-    if (whole != "ok").mean() < _NEARLY_ALL:
-        return ""
-    return (
-        f"Nearly all cells are flagged: check the pixel size ({size.um:g} um, "
-        f"{size.source}) and the focus"
-    )
 
 
 def quality(

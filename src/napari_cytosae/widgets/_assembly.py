@@ -15,6 +15,7 @@ from napari_cytosae.widgets._count_controller import CountController
 from napari_cytosae.widgets._encoding_controller import EncodingController
 from napari_cytosae.widgets._explorer_windows import ExplorerWindows
 from napari_cytosae.widgets._gallery_controller import GalleryController
+from napari_cytosae.widgets._image_controller import ImageController
 from napari_cytosae.widgets._inspector_controller import InspectorController
 from napari_cytosae.widgets._models_controller import ModelsController
 from napari_cytosae.widgets._notes_controller import NotesController
@@ -48,6 +49,7 @@ class Controllers:
     """All of a dock's, and those that others ask to do something."""
 
     models: ModelsController
+    image: ImageController
     cells: CellsController
     encoding: EncodingController
     all: tuple[Controller, ...]
@@ -57,24 +59,29 @@ def connect(dock: CytoSAEWidget, viewer: napari.Viewer) -> Controllers:
     """Connect the sessions of a dock with its panels and layers."""
     session, desk, jobs, layers = dock.session, dock.desk, dock.jobs, dock.layers
     models = ModelsController(session, desk, jobs, dock.models_panel)
-    cells = CellsController(session, desk, jobs, layers, dock.cells_panel)
-    encoding = EncodingController(session, desk, models.why_not_ready)
+    image = ImageController(session, desk, jobs, layers, dock.cells_panel)
+    cells = CellsController(session, desk, layers, dock.cells_panel)
+    correction = CorrectionController(session, desk, layers, dock.cells_panel.correction)
+    encoding = EncodingController(
+        session, desk, lambda: models.why_not_ready() or correction.not_taken_over()
+    )
     training = TrainingController(session, desk, dock.models_panel.training, models.add)
     shared: list[Controller] = [
         models,
         training,
         CacheController(session, desk, jobs, dock.models_panel.cache),
+        image,
         cells,
         OutlinesController(session, desk, jobs, layers),
-        CorrectionController(session, desk, layers, dock.cells_panel),
+        correction,
         PreviewController(session, jobs, layers, dock.cells_panel),
     ]
-    shared += _of_concepts(dock, cells)
-    shared += _of_patients(dock, viewer, models, cells)
-    return Controllers(models, cells, encoding, tuple(shared))
+    shared += _of_concepts(dock, image)
+    shared += _of_patients(dock, viewer, models, image)
+    return Controllers(models, image, cells, encoding, tuple(shared))
 
 
-def _of_concepts(dock: CytoSAEWidget, cells: CellsController) -> list[Controller]:
+def _of_concepts(dock: CytoSAEWidget, image: ImageController) -> list[Controller]:
     """Those of step 3."""
     session, patients, panel = dock.session, dock.patients, dock.concepts_panel
     desk, jobs, layers = dock.desk, dock.jobs, dock.layers
@@ -85,11 +92,11 @@ def _of_concepts(dock: CytoSAEWidget, cells: CellsController) -> list[Controller
         ConceptsController(session, patients, desk, jobs, panel),
         OverlaysController(session, desk, jobs, layers, panel),
         SelectionController(session, layers),
-        GalleryController(session, desk, jobs, layers, cells, panel),
+        GalleryController(session, desk, jobs, layers, image, panel),
         InspectorController(session, jobs, layers, panel),
         NotesController(session, desk, panel),
         rating,
-        ToolsController(session, desk, cells, panel, windows, rating, browser),
+        ToolsController(session, desk, image, panel, windows, rating, browser),
     ]
 
 
@@ -97,7 +104,7 @@ def _of_patients(
     dock: CytoSAEWidget,
     viewer: napari.Viewer,
     models: ModelsController,
-    cells: CellsController,
+    image: ImageController,
 ) -> list[Controller]:
     """Those of step 4, which share its own session."""
     session, patients, panel = dock.session, dock.patients, dock.patient_panel
@@ -106,7 +113,7 @@ def _of_patients(
     ready = models.why_not_ready
     return [
         PatientController(session, patients, desk, images, viewer, panel, ready),
-        PatientCells(session, patients, desk, dock.layers, images, cells, panel),
+        PatientCells(session, patients, desk, dock.layers, images, image, panel),
         WhyController(session, patients, desk, panel.why),
         CompareController(session, patients, desk, jobs, panel.compare),
         CountController(

@@ -36,14 +36,17 @@ class EncodingController:
         self._session, self._desk = session, desk
         self._why_not_ready = why_not_ready
 
-    def encode(self) -> None:
-        """Encode all cells, loading the models first where that has not been done."""
+    def encode(self) -> bool:
+        """Encode all cells, loading the models first where that has not been done.
+
+        False where something is to be done before, which is said.
+        """
         session = self._session
         image, cells, choice = session.image, session.cells, session.choice
         missing = self._why_not_ready()
         if missing or image is None or cells is None:
             self._desk.fail(missing or "Segment cells first.")
-            return
+            return False
         loaded = None
         if session.models is not None and session.naming.names is not None:
             loaded = (session.models, session.naming.names)
@@ -78,6 +81,7 @@ class EncodingController:
             keep,
             stopped,
         )
+        return True
 
     def export(self, folder: str, extras: Sequence[str] = ()) -> None:
         """Write what ``napari-cytosae analyze`` writes, overlays of ticked concepts too.

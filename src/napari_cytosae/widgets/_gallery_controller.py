@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import Selection, Verdict
-    from napari_cytosae.widgets._cells_controller import CellsController
     from napari_cytosae.widgets._desk import Desk
+    from napari_cytosae.widgets._image_controller import ImageController
     from napari_cytosae.widgets._jobs import Ended, Jobs, Work
     from napari_cytosae.widgets._layers import CanvasLayers
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
@@ -35,11 +35,11 @@ class GalleryController:
         desk: Desk,
         jobs: Jobs,
         layers: CanvasLayers,
-        cells: CellsController,
+        image: ImageController,
         panel: ConceptsPanel,
     ) -> None:
         self._session, self._desk, self._jobs = session, desk, jobs
-        self._layers, self._cells, self._panel = layers, cells, panel
+        self._layers, self._image, self._panel = layers, image, panel
         self._going: _thumbnails.Place | None = None
         self._selected = session.focus.selection
         self._count = 0
@@ -103,7 +103,7 @@ class GalleryController:
             self._show_on_slide(place[1])
             return
         self._going = place
-        if not self._cells.look_at_image(place[0]):
+        if not self._image.look_at_image(place[0]):
             self._going = None
             self._desk.fail("The image of this cell is no longer open: open it again.")
 

@@ -11,6 +11,8 @@ from napari_cytosae.core.types import PixelSize
 from napari_cytosae.widgets._image_tasks import LayerPixels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     from napari.layers import Image, Labels, Layer
 
@@ -125,6 +127,18 @@ def placement(source: Layer, offset: tuple[int, int] = (0, 0)) -> dict[str, Any]
         "affine": np.asarray(source.affine)[-3:, -3:],
         "units": source.units[-2:],
     }
+
+
+def same(here: Any, wanted: Any) -> bool:
+    """Whether two transforms, or two tuples of units, are the same."""
+    if isinstance(wanted, tuple):
+        return bool(here == wanted)
+    return np.array_equal(np.asarray(here), np.asarray(wanted))
+
+
+def place_in(layers: Sequence[Layer], layer: Layer | None) -> int:
+    """Where a layer is in a list; -1 where it is not."""
+    return next((i for i, one in enumerate(layers) if one is layer), -1)
 
 
 def merge_features(present: pd.DataFrame | None, table: pd.DataFrame) -> pd.DataFrame:

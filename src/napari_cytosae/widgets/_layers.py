@@ -16,7 +16,7 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from psygnal import Signal
 
-from napari_cytosae.widgets._layer_facts import MOVES, TAG, placement, role_of
+from napari_cytosae.widgets._layer_facts import MOVES, TAG, placement, role_of, same
 from napari_cytosae.widgets._layers_cells import CellOutlines
 from napari_cytosae.widgets._layers_correction import CorrectionLayer
 from napari_cytosae.widgets._layers_overlays import OverlayLayers
@@ -40,6 +40,8 @@ class CanvasLayers:
 
     Signals
     -------
+    image_added : layer
+        An image layer of others came; before `choices_changed`.
     choices_changed
         Image or Labels layers were added, removed, moved or renamed.
     source_changed : the source layer's pixels were replaced or it was deleted
@@ -53,6 +55,7 @@ class CanvasLayers:
         The cursor moved over the source image, no button held.
     """
 
+    image_added = Signal(object)
     choices_changed = Signal()
     source_changed = Signal()
     source_moved = Signal()
@@ -72,14 +75,14 @@ class CanvasLayers:
         self.correction = CorrectionLayer(self)
         self.view = View(self, viewer)
         self._pointer = Pointer(self, viewer)
-        viewer.layers.events.inserted.connect(self._on_layers)
+        viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.reordered.connect(self._on_layers)
         viewer.layers.events.removed.connect(self._on_removed)
         self._watch_names()
 
     def close(self) -> None:
         """Leave the viewer; our layers stay where they are."""
-        self._viewer.layers.events.inserted.disconnect(self._on_layers)
+        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         self._viewer.layers.events.reordered.disconnect(self._on_layers)
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         for layer in self._named:
@@ -102,8 +105,7 @@ class CanvasLayers:
 
     def preferred_image(self) -> Image | None:
         """The image layer the analyst has selected, or None."""
-        # A plugin's viewer hands out the active layer in a wrapper, which equals the layer
-        # of the list but is another object.
+        # A plugin's viewer hands out a wrapper, which equals the layer but is not it.
         active = self._viewer.layers.selection.active
         return next((layer for layer in self.images() if layer == active), None)
 
@@ -119,7 +121,7 @@ class CanvasLayers:
     def covers_source(self, layer: Layer) -> bool:
         """Whether a layer's pixels lie on those of the source image."""
         wanted = self.placement()
-        return all(_same(here, wanted[key]) for key, here in placement(layer).items())
+        return all(same(here, wanted[key]) for key, here in placement(layer).items())
 
     @property
     def source(self) -> Image | None:
@@ -212,7 +214,7 @@ class CanvasLayers:
     def place(self, layer: Layer) -> None:
         """Lay a layer over the source image; what is right already is not touched."""
         for key, value in self.placement(role_of(layer).get("offset", (0, 0))).items():
-            if not _same(getattr(layer, key), value):
+            if not same(getattr(layer, key), value):
                 setattr(layer, key, value)
 
     def add(self, layer: Layer, *, select: bool = False) -> None:
@@ -260,7 +262,7 @@ class CanvasLayers:
     def _watch_names(self) -> None:
         for layer in self._named:
             layer.events.name.disconnect(self._on_name)
-        self._named = [*self.images(), *self.labels()]
+        self._named = [*self.images(), *self.labels(), *self.tagged("correction")]
         for layer in self._named:
             layer.events.name.connect(self._on_name)
 
@@ -270,6 +272,11 @@ class CanvasLayers:
     def _on_layers(self, event: Any = None) -> None:
         self._watch_names()
         self.choices_changed.emit()
+
+    def _on_inserted(self, event: Any) -> None:
+        if isinstance(event.value, Image) and not role_of(event.value):
+            self.image_added.emit(event.value)
+        self._on_layers()
 
     def _on_removed(self, event: Any) -> None:
         layer = event.value
@@ -290,10 +297,3 @@ class CanvasLayers:
             for layer in self.of_source(role):
                 self.place(layer)
         self.source_moved.emit()
-
-
-def _same(here: Any, wanted: Any) -> bool:
-    """Whether two transforms, or two tuples of units, are the same."""
-    if isinstance(wanted, tuple):
-        return bool(here == wanted)
-    return np.array_equal(np.asarray(here), np.asarray(wanted))

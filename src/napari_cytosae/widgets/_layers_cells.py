@@ -28,13 +28,13 @@ from napari_cytosae.widgets._layers_correction import write_ids
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
 
-    import numpy.typing as npt
     import pandas as pd
     from napari.layers import Image
     from napari.utils.colormaps import DirectLabelColormap
 
     from napari_cytosae.core.types import Cells, LabelImage
     from napari_cytosae.widgets._layers import CanvasLayers
+    from napari_cytosae.widgets._tasks import Corrected
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,6 +120,12 @@ class CellOutlines:
         layer.metadata[TAG] |= {"shown": outlines.shown, "without": outlines.without}
         return True
 
+    def edited(self, cells: Cells) -> bool:
+        """Whether something was painted in the layer that `cells` do not have."""
+        layer = self.layer()
+        # Those just measured in it may not be outlined anew yet.
+        return layer is not None and _edited(layer) and not _holds(layer, cells.labels)
+
     def add_features(self, cells: Cells, features: pd.DataFrame) -> None:
         """Add columns (``cell_id`` first) to the layer, if it still shows `cells`."""
         layer = self.layer()
@@ -127,13 +133,10 @@ class CellOutlines:
             merged = merge_features(layer.features, features)
             layer.features = merge_features(merged, cells.table)
 
-    def adopt(self, layer: Labels, painted: npt.NDArray[Any], cells: Cells) -> None:
-        """Take `layer` for the outlines of `cells`, made of what was painted in it.
-
-        New ids of pieces are written as one more edit, so its own undo goes on working.
-        """
-        layer.metadata[TAG]["shown"] = cells.labels
-        write_ids(layer, painted, np.asarray(cells.labels))
+    def adopt(self, layer: Labels, made: Corrected) -> None:
+        """Take `layer` for the outlines of the cells made of what was painted in it."""
+        layer.metadata[TAG]["shown"] = made.labels
+        write_ids(layer, made)
 
 
 def _prepare(
@@ -194,4 +197,7 @@ def _holds(layer: Labels, labels: LabelImage) -> bool:
 
 def _edited(layer: Labels) -> bool:
     shown = role_of(layer).get("shown")
-    return shown is not None and not layer.multiscale and not _holds(layer, shown)
+    # What a slide's outlines are drawn from cannot be painted in, of one level or of more.
+    if layer.multiscale or not isinstance(shown, np.ndarray):
+        return False
+    return not _holds(layer, shown)

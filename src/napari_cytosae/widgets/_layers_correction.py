@@ -6,7 +6,7 @@ A slide's own cells are a lazy pyramid, which napari cannot edit.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
@@ -24,11 +24,11 @@ from napari_cytosae.widgets._layer_facts import (
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    import numpy.typing as npt
     from napari.layers import Layer
 
     from napari_cytosae.core.types import Cells, Int32Array
     from napari_cytosae.widgets._layers import CanvasLayers
+    from napari_cytosae.widgets._tasks import Corrected
 
 
 class CorrectionLayer:
@@ -56,9 +56,9 @@ class CorrectionLayer:
         return found if isinstance(found, Labels) else None
 
     def box(self) -> Box | None:
-        """What of the source image the layer covers; None without one."""
+        """What of the source image the layer covers; None without one, or with a stack."""
         layer = self.layer()
-        if layer is None:
+        if layer is None or layer.data.ndim != 2:
             return None
         (y, x), (height, width) = role_of(layer)["offset"], layer.data.shape
         return y, x, y + height, x + width
@@ -70,7 +70,7 @@ class CorrectionLayer:
 
     def open(
         self, cells: Cells, box: Box, labels: Int32Array, hidden: Collection[int] = ()
-    ) -> None:
+    ) -> Labels:
         """Show `labels`, those of `cells` in `box`, ready to be painted in."""
         self.remove()
         tag = {
@@ -88,18 +88,12 @@ class CorrectionLayer:
         self._canvas.add(layer, select=True)
         self.dress(cells, hidden)
         self.changed.emit()
+        return layer
 
-    def adopt(self, layer: Labels, painted: npt.NDArray[Any], cells: Cells) -> None:
-        """Take `layer` for a part of `cells`, made of what was painted in it.
-
-        Other ids than were painted are written as one more edit, so that its own undo goes
-        on working.
-        """
-        tag = layer.metadata[TAG]
-        (y, x), (height, width) = tag["offset"], painted.shape
-        shown = np.asarray(cells.labels[y : y + height, x : x + width])
-        tag |= {"cells": cells, "shown": shown}
-        write_ids(layer, painted, shown)
+    def adopt(self, layer: Labels, made: Corrected) -> None:
+        """Take `layer` for a part of the cells made of what was painted in it."""
+        layer.metadata[TAG] |= {"cells": made.correction.cells, "shown": made.labels}
+        write_ids(layer, made)
 
     def dress(self, cells: Cells, hidden: Collection[int] = ()) -> None:
         """Colours and features for the cells in view of the layer.
@@ -132,8 +126,18 @@ class CorrectionLayer:
             self.changed.emit()
 
 
-def write_ids(layer: Labels, painted: npt.NDArray[Any], labels: Int32Array) -> None:
-    """Write where `labels` differ from what was `painted` in a layer, as one edit."""
-    renamed = np.nonzero(painted != labels)
-    if renamed[0].size:
-        layer.data_setitem(renamed, labels[renamed])
+def write_ids(layer: Labels, made: Corrected) -> None:
+    """Write the ids of the cells where others were painted in a layer.
+
+    It is one step with the last stroke, so that one undo takes back both; what was painted
+    meanwhile stays a step of its own.
+    """
+    if not made.renamed[0].size:
+        return
+    # napari joins steps itself only while a mouse button is held.
+    steps = getattr(layer, "_undo_history", [])
+    joins = len(steps) > 0 and np.array_equal(layer.data, made.painted)
+    layer.data_setitem(made.renamed, made.labels[made.renamed])
+    if joins:
+        ours = steps.pop()
+        steps.append([*steps.pop(), *ours])

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from napari_cytosae.core.reading import Reading
     from napari_cytosae.patient_session import PatientSession
     from napari_cytosae.session import Session
-    from napari_cytosae.widgets._cells_controller import CellsController
     from napari_cytosae.widgets._desk import Desk
+    from napari_cytosae.widgets._image_controller import ImageController
     from napari_cytosae.widgets._layers import CanvasLayers
     from napari_cytosae.widgets._patient_layers import PatientLayers
     from napari_cytosae.widgets.patient_panel import PatientPanel
@@ -50,11 +50,11 @@ class PatientCells:
         desk: Desk,
         layers: CanvasLayers,
         images: PatientLayers,
-        cells: CellsController,
+        image: ImageController,
         panel: PatientPanel,
     ) -> None:
         self._session, self._patients, self._desk = session, patients, desk
-        self._layers, self._images, self._cells = layers, images, cells
+        self._layers, self._images, self._image = layers, images, image
         self._panel = panel
         self._place: _Place | None = None
         self._others: list[tuple[Reading, int]] = []
@@ -103,7 +103,7 @@ class PatientCells:
                 session.set_encoded(image.encoded, image.crops, settings.field_of_view_um)
             self._arrive()
             return
-        self._cells.look_at(layer)
+        self._image.look_at(layer)
 
     def _arrive(self, _: Any = None) -> None:
         """Select and frame the cell once its image is open with its cells."""
@@ -133,13 +133,14 @@ class PatientCells:
         for image in images:
             layer = self._images.find(image)
             if layer is not None and layer is shown:
+                self._images.bring_up(image, everyone)
                 return
         opened = [image for image in images if self._images.find(image) is not None]
         if opened:
             self._images.bring_up(opened[0], everyone)
             layer = self._images.find(opened[0])
             assert layer is not None
-            self._cells.look_at(layer)
+            self._image.look_at(layer)
             (top, left), (bottom, right) = layer.extent.data[:, -2:]
             size = max(bottom - top, right - left)
             self._layers.view.go_to(

@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from napari_cytosae.core.morphometry import scale_doubt
+from napari_cytosae.core.doubts import scale_doubt
 
 if TYPE_CHECKING:
-    from napari_cytosae.core.types import Cells, PixelSize
+    from napari_cytosae.core.pyramid import Pyramid
+    from napari_cytosae.core.types import Cells, Encoded, Image, PixelSize
+    from napari_cytosae.session_values import Shows
 
 PLAUSIBLE_UM = (0.03, 0.6)
 """Pixels of light-microscope smears: 100x oil with binning up to a 20x scan."""
-_KIND_NAMES = {"wbc": "WBC", "rbc": "RBC", "platelet": "platelets"}
+_SHORT_NAMES = {"wbc": "WBC", "rbc": "RBC"}
 
 
 def encode_label(count: int) -> str:
     """What the button says that encodes `count` cells."""
     return f"Encode {counted(count, 'cell')}"
+
+
+def segment_label(shows: Shows) -> str:
+    """What the button says that finds the cells, or takes those that are given."""
+    return "Segment" if shows == "smear" else "Measure"
 
 
 def counted(count: int, thing: str) -> str:
@@ -54,9 +61,12 @@ def describe_pixel_size(size: PixelSize) -> str:
 
 
 def counts_of(cells: Cells) -> str:
-    """E.g. ``7 WBC, 42 RBC``."""
+    """E.g. ``7 WBC, 42 RBC, 1 platelet``."""
     counts = Counter(cells.table["kind"])
-    return ", ".join(f"{n:,} {_KIND_NAMES.get(kind, kind)}" for kind, n in counts.items())
+    return ", ".join(
+        f"{n:,} {_SHORT_NAMES[kind]}" if kind in _SHORT_NAMES else counted(n, kind)
+        for kind, n in counts.items()
+    )
 
 
 def describe_cells(cells: Cells) -> str:
@@ -73,3 +83,13 @@ def describe_cells(cells: Cells) -> str:
         text += f"; {len(flagged):,} flagged ({why})"
     doubt = scale_doubt(cells.table, cells.pixel_size)
     return f"{text}. {doubt}." if doubt else text
+
+
+def describe_found(
+    image: Image | Pyramid, cells: Cells | None, encoded: Encoded | None
+) -> str:
+    """What is known of an image: ``smear.png: 1 cell, not encoded yet.``, for example."""
+    if cells is None:
+        return f"{image.name}: {'; '.join(image.notes) or 'not segmented yet'}."
+    known = "not encoded yet" if encoded is None else f"{len(encoded):,} encoded"
+    return f"{image.name}: {counted(len(cells), 'cell')}, {known}."

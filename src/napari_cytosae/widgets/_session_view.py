@@ -104,6 +104,8 @@ def state_of(found: Found) -> dict[str, Any]:
         "settings": asdict(found.settings),
         "verdicts": found.review_list(),
         "found_at": asdict(found.pixel_size),
+        "by_hand": found.by_hand,
+        "gone": list(found.gone.items()),
     }
 
 
@@ -126,6 +128,9 @@ def read_found(saved: SavedImage, *, encoded: bool) -> Found:
             saved.encoded if encoded else None,
             {(concept, cell): verdict for concept, cell, verdict in state["verdicts"]},
             saved.image,
+            # Sessions of before do not say them.
+            by_hand=bool(state.get("by_hand", False)),
+            gone={i: (y0, x0, y1, x1) for i, (y0, x0, y1, x1) in state.get("gone", ())},
         )
     except (LookupError, TypeError, ValueError) as error:
         raise _damaged(error) from error

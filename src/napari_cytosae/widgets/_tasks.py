@@ -13,7 +13,7 @@ from napari_cytosae.core.types import CytoError, Progress
 from napari_cytosae.widgets._quiet import preload_torch
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     import numpy.typing as npt
     import pandas as pd
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Crops,
         Encoded,
         Image,
+        Int32Array,
     )
     from napari_cytosae.session_values import CellSettings, ModelChoice
 
@@ -48,9 +49,20 @@ class EncodedCells:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Corrected:
-    """Result of `correct_cells`: the labels as they were painted, and what came of them."""
+    """Result of `correct_cells`.
+
+    Attributes
+    ----------
+    painted, labels : ndarray of int, (h, w)
+        As they were painted, and as they are of the corrected cells.
+    renamed : tuple of ndarray of int64
+        Rows and columns where the two differ.
+    correction : Correction
+    """
 
     painted: npt.NDArray[Any]
+    labels: Int32Array
+    renamed: tuple[npt.NDArray[Any], ...]
     correction: Correction
 
 
@@ -130,10 +142,12 @@ def correct_cells(
     cells: Cells,
     labels: Any,
     corner: tuple[int, int] | None = None,
+    gone: Mapping[int, Box] | None = None,
 ) -> Generator[Progress, None, Corrected]:
     """Take over what was painted in `labels`, the data of the layer that shows `cells`.
 
-    Of a slide it shows the part that begins in row and column `corner`.
+    Of a slide it shows the part that begins in row and column `corner`. `gone` is that of
+    the correction before.
     """
     yield Progress("Measuring the edited cells", 0, 0)
     import numpy as np
@@ -141,7 +155,13 @@ def correct_cells(
     from napari_cytosae.core.correction import corrected
 
     painted = np.array(labels)
-    return Corrected(painted, corrected(image, cells, painted, corner))
+    correction = corrected(image, cells, painted, corner, gone)
+    now = correction.cells.labels
+    if corner is not None:
+        (y, x), (height, width) = corner, painted.shape
+        now = now[y : y + height, x : x + width]
+    shown = np.asarray(now)
+    return Corrected(painted, shown, np.nonzero(painted != shown), correction)
 
 
 def load(choice: ModelChoice) -> Generator[Progress, None, tuple[Models, ConceptNames]]:

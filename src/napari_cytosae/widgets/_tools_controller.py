@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from napari_cytosae.session import Session
     from napari_cytosae.widgets._catalogue_browser import CatalogueBrowser
-    from napari_cytosae.widgets._cells_controller import CellsController
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._explorer_windows import ExplorerWindows
+    from napari_cytosae.widgets._image_controller import ImageController
     from napari_cytosae.widgets._rating_controller import RatingController
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 
@@ -32,14 +32,14 @@ class ToolsController:
         self,
         session: Session,
         desk: Desk,
-        cells: CellsController,
+        image: ImageController,
         panel: ConceptsPanel,
         windows: ExplorerWindows,
         rating: RatingController,
         browser: CatalogueBrowser,
     ) -> None:
         self._session, self._desk, self._panel = session, desk, panel
-        self._cells = cells
+        self._image = image
         self._windows, self._rating, self._browser = windows, rating, browser
         self._restore: Callable[[Any], None] | None = None
         self._tools: dict[str, Callable[[Path], None]] = {
@@ -230,7 +230,7 @@ class ToolsController:
                 self._panel.set_table_view(opened.view.table)
 
         self._wait_for(restore)
-        self._cells.open_images(images)
+        self._image.open_images(images)
         if session.image is not None and session.image.sha256 == images[0].sha256:
             restore(session.image)
 

@@ -31,8 +31,10 @@ from napari_cytosae.widgets._sentences import (
     describe_pixel_size,
     encode_label,
     is_plausible,
+    segment_label,
 )
 from napari_cytosae.widgets._swatch import swatch
+from napari_cytosae.widgets.correction_row import CorrectionRow
 from napari_cytosae.widgets.empty_state import EmptyState
 
 if TYPE_CHECKING:
@@ -61,7 +63,6 @@ class CellsPanel(QWidget):
     settings_changed : CellSettings
     pixel_size_edited : float, um
     segment_clicked, encode_clicked, sample_clicked
-    correct_here_clicked, use_edited_clicked
     preview_toggled, hide_flagged_toggled : bool
     """
 
@@ -70,8 +71,6 @@ class CellsPanel(QWidget):
     settings_changed = Signal(object)
     pixel_size_edited = Signal(float)
     segment_clicked = Signal()
-    correct_here_clicked = Signal()
-    use_edited_clicked = Signal()
     encode_clicked = Signal()
     sample_clicked = Signal()
     preview_toggled = Signal(bool)
@@ -81,6 +80,7 @@ class CellsPanel(QWidget):
         super().__init__(parent)
         self._image = choice_of_layer(_IMAGE)
         self._image.currentIndexChanged.connect(self.image_chosen)
+        self._missed = wrapped_text()
         self._labels = choice_of_layer(_LABELS)
         self._labels.currentIndexChanged.connect(self.labels_chosen)
         self._ways: dict[Shows, QRadioButton] = {
@@ -122,15 +122,7 @@ class CellsPanel(QWidget):
         )
         self._preview.toggled.connect(self.preview_toggled)
         self._preview_text = wrapped_text()
-        self._correct = QPushButton("Correct here")
-        self._correct.clicked.connect(self.correct_here_clicked)
-        self._correct.setToolTip(
-            "Lay the cells in view over the slide as the layer 'Correction', in which they "
-            "can be painted, erased, merged, split and deleted. Zoom in first."
-        )
-        self._edited = QPushButton("Use edited cells")
-        self._edited.clicked.connect(self.use_edited_clicked)
-        self._how_to_edit = wrapped_text()
+        self.correction = CorrectionRow()
         self._encode = QPushButton("Encode")
         self._encode.setToolTip("Have the models look at every cell that was found")
         self._encode.clicked.connect(self.encode_clicked)
@@ -163,7 +155,10 @@ class CellsPanel(QWidget):
         form = QFormLayout()
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Image", self._image)
+        image = QVBoxLayout()
+        image.addWidget(self._image)
+        image.addWidget(self._missed)
+        form.addRow("Image", image)
         form.addRow("It shows", ways)
         form.addRow("Pixel", pixel)
         form.addRow("Find", kinds)
@@ -178,13 +173,8 @@ class CellsPanel(QWidget):
         column.addLayout(buttons)
         column.addWidget(self._preview_text)
         column.addWidget(self._count)
-        row = QHBoxLayout()
-        row.addStretch(1)
-        row.addWidget(self._correct)
-        row.addWidget(self._edited)
         column.addWidget(self._hide)
-        column.addLayout(row)
-        column.addWidget(self._how_to_edit)
+        column.addWidget(self.correction)
         column.addStretch(1)
         self._empty = EmptyState(
             "Drag a smear into napari, or",
@@ -198,9 +188,16 @@ class CellsPanel(QWidget):
 
     # --- setters ----------------------------------------------------------------------
 
-    def set_images(self, names: Sequence[str], current: int) -> None:
-        """List the image layers; `current` is -1 where none is chosen."""
+    def set_images(self, names: Sequence[str], current: int, missed: str = "") -> None:
+        """List the image layers; `current` is -1 where none is chosen.
+
+        `missed` is the name of one that was opened while another was at work.
+        """
         fill(self._image, _IMAGE, names, current)
+        self._missed.setVisible(bool(missed))
+        self._missed.setText(
+            f"{missed} was opened meanwhile: choose it here to look at it."
+        )
         self._stack.setCurrentIndex(1 if names else 0)
 
     def set_labels(self, names: Sequence[str], current: int) -> None:
@@ -221,7 +218,7 @@ class CellsPanel(QWidget):
         self._field.setEnabled(settings.shows != "single_cell")
         self._labels.setEnabled(settings.shows == "labels" and self._labels.count() > 0)
         self._preview.setVisible(settings.shows == "smear")
-        self._segment.setText("Segment" if settings.shows == "smear" else "Measure")
+        self._segment.setText(segment_label(settings.shows))
         del blockers
 
     def set_pixel_size(self, size: PixelSize | None) -> None:
@@ -239,9 +236,7 @@ class CellsPanel(QWidget):
         self._pixel_source.setText("looking at the image ...")
         set_warning(self._pixel_source, False)
 
-    def set_cells(
-        self, text: str, *, flagged: int, count: int, slide: bool = False
-    ) -> None:
+    def set_cells(self, text: str, *, flagged: int, count: int) -> None:
         """Show what was found.
 
         Parameters
@@ -252,24 +247,11 @@ class CellsPanel(QWidget):
             Cells that could be hidden.
         count : int
             Cells that can be encoded.
-        slide : bool
-            They are corrected part by part, in a layer of its own.
         """
         self._count.setText(text)
         self._hide.setVisible(flagged > 0)
-        self._encode.setVisible(count > 0)
-        self._correct.setVisible(count > 0 and slide)
-        layer = "Correction" if slide else "Cells"
-        for widget in (self._edited, self._how_to_edit):
+        for widget in (self._encode, self.correction):
             widget.setVisible(count > 0)
-        first = "zoom in, press Correct here, " if slide else ""
-        self._how_to_edit.setText(
-            f"To correct cells: {first}paint in the layer '{layer}', then Use edited cells."
-        )
-        self._edited.setToolTip(
-            f"Paint, erase, merge, split or delete cells in the layer '{layer}', then take "
-            "that over: only what changed is measured and encoded again, ids stay."
-        )
         self._encode.setText(encode_label(count))
 
     def set_preview(self, on: bool, text: str) -> None:
@@ -288,8 +270,9 @@ class CellsPanel(QWidget):
         """Enable what may be clicked: `ready` with an image, not while `busy`."""
         self._segment.setEnabled(ready and not busy)
         self._preview.setEnabled(ready)
-        for widget in (self._encode, self._correct, self._edited, self._image):
+        for widget in (self._encode, self._image):
             widget.setEnabled(not busy)
+        self.correction.set_busy(busy)
         self._pixel.setEnabled(ready and not busy)
 
     def _on_settings(self) -> None:

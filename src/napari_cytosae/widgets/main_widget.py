@@ -93,7 +93,8 @@ class CytoSAEWidget(QWidget):
         layout.addWidget(self.strip)
 
         parts = connect(self, napari_viewer)
-        self.models, self.cells, self.encoding = parts.models, parts.cells, parts.encoding
+        self.models, self.image = parts.models, parts.image
+        self.cells, self.encoding = parts.cells, parts.encoding
         self._controllers = parts.all
         panel = self.concepts_panel
         self._settings = PanelSettings(panel)
@@ -157,8 +158,8 @@ class CytoSAEWidget(QWidget):
         self.cells.segment()
 
     def _encode(self) -> None:
-        self.go_to_step("concepts")
-        self.encoding.encode()
+        if self.encoding.encode():
+            self.go_to_step("concepts")
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Keys of step 3 also work where the focus is on the tabs."""

@@ -90,7 +90,9 @@ class StatusStrip(QWidget):
         The strip must not move when text comes and goes; longer text is in the tooltip.
         """
         super().showEvent(event)
-        self._text.setFixedHeight(_LINES * self._text.fontMetrics().lineSpacing() + 2)
+        # Lines of text take more than their fonts' spacing says.
+        size = self._text.fontMetrics().size(0, "\n".join("g" * _LINES))
+        self._text.setFixedHeight(size.height() + 2)
 
     @property
     def text(self) -> str:
