@@ -221,7 +221,7 @@ class Walk:
         wait(300)
         QTest.keyClick(panel.table, "r")
         wait(300)
-        said = session.review_list()
+        said = session.review.here()
         wanted = [(self.concept, cells[0], "accept"), (self.concept, cells[1], "reject")]
         check(said == sorted(wanted), f"review list: {said}")
         check("1 accepted, 1 rejected" in panel.below._caption.text(), "and it is said")

@@ -131,7 +131,7 @@ def _export(walk: Walk, folder: Path) -> None:
     strongest = activations.max[:, [walk.concept]].max()
     check(abs(measured - strongest) <= 2e-3 * strongest, f"cells.geojson: {measured:.2f}")
     review = pd.read_csv(place / "review.csv")
-    check(len(review) == len(session.review_list()), f"review.csv: {len(review)} rows")
+    check(len(review) == len(session.review.here()), f"review.csv: {len(review)} rows")
     for name in ("report.html", f"figure_{walk.concept}.png", f"figure_{walk.concept}.svg"):
         (walk.folder / name).write_bytes((place / name).read_bytes())
 
@@ -144,7 +144,7 @@ def _session(walk: Walk, folder: Path) -> None:
     saved = json.loads(json.dumps(content(session)))
     check(len(saved["images"]) == len(walk.images), f"session: {len(walk.images)} images")
     session.overlays.hide(walk.concept)
-    session.judge(walk.concept, [session.review_list()[0][1]], "reject")
+    session.review.judge(walk.concept, [session.review.here()[0][1]], "reject")
     session.focus.select_concept(None)
     session.naming.undo()
     panel.tools.chosen.emit("open", str(folder))

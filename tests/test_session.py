@@ -89,15 +89,15 @@ def test_new_cells_let_go_of_what_the_old_ones_made(full):
 
 
 def test_a_correction_lets_go_of_the_verdicts_on_changed_cells_only(full):
-    full.judge(7, [1, 2, 3], "accept")
-    full.judge(9, [1], "reject")
-    settings = full.used_settings
-    full.correct_cells(cells(2), changed=[2])
-    assert full.review_list() == [(7, 1, "accept"), (9, 1, "reject")]
+    full.review.judge(7, [1, 2, 3], "accept")
+    full.review.judge(9, [1], "reject")
+    settings = full.found.settings
+    full.set_found(full.found.corrected(cells(2), [2], {}))
+    assert full.review.here() == [(7, 1, "accept"), (9, 1, "reject")]
     assert full.encoded is None
-    assert full.used_settings == settings
+    assert full.found.settings == settings
     full.set_cells(cells(2), settings)
-    assert full.review_list() == []
+    assert full.review.here() == []
 
 
 def test_other_models_let_go_of_what_the_former_made(full):
@@ -201,7 +201,7 @@ def test_results_remember_the_settings_they_were_made_with(full):
     full.set_settings(CellSettings(kinds=("wbc",)))
     full.set_cells(cells(), began_with)
     full.set_encoded(encoded(), crops(), began_with.field_of_view_um)
-    assert full.used_settings == began_with
+    assert full.found.settings == began_with
     assert (state_of(full, "cells"), state_of(full, "concepts")) == ("attention",) * 2
 
 

@@ -17,11 +17,11 @@ from napari_cytosae.session_focus import Focus
 from napari_cytosae.session_images import ImagesSeen
 from napari_cytosae.session_names import Naming
 from napari_cytosae.session_overlays import Overlays
+from napari_cytosae.session_review import ReviewList
 from napari_cytosae.session_values import (
     CellSettings,
     Found,
     ModelChoice,
-    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from napari_cytosae.core.concepts import ConceptNames
-    from napari_cytosae.core.correction import Box
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Cells, Crops, Encoded, Image
@@ -41,8 +40,8 @@ class Session:
     """Models, image, cells and activations of one dock.
 
     What is known of each image is in `session_images`, what is selected in `focus`, what is
-    laid over the slide in `overlays`, what is said of concepts in `naming`, and what was
-    gathered about the SAE in `exploration`.
+    laid over the slide in `overlays`, what is said of concepts in `naming`, which cells
+    show them in `review`, and what was gathered about the SAE in `exploration`.
 
     Each ``*_changed`` signal carries the new value; `kept` says that something was found on
     an image elsewhere. What depends on a changed value is cleared first, and every value
@@ -56,7 +55,6 @@ class Session:
     settings_changed = Signal(object)
     cells_changed = Signal(object)
     encoded_changed = Signal(object)
-    verdicts_changed = Signal()
     kept = Signal()
     hide_flagged_changed = Signal(bool)
 
@@ -70,6 +68,7 @@ class Session:
         self._settings = CellSettings()
         self._hide_flagged = False
         self._images = ImagesSeen()
+        self.review = ReviewList(self._images)
 
     # --- models -----------------------------------------------------------------------
 
@@ -119,23 +118,13 @@ class Session:
         return self._settings
 
     @property
-    def used_settings(self) -> CellSettings:
-        """How the present cells were found and cropped."""
-        return self._images.found.settings
-
-    @property
-    def used_pixel_size(self) -> PixelSize:
-        """Of the image, when the search for the present cells began."""
-        return self._images.found.pixel_size
-
-    @property
     def cells(self) -> Cells | None:
         """The cells of the image."""
         return self._images.found.cells
 
     @property
     def found(self) -> Found:
-        """All that is known of the image."""
+        """All that is known of the image: its cells, how they were found and cropped."""
         return self._images.found
 
     @property
@@ -159,7 +148,7 @@ class Session:
         self.image_changed.emit(self.image)
         if another:
             if self.cells is not None:
-                self.set_settings(self.used_settings)
+                self.set_settings(self.found.settings)
             self.cells_changed.emit(self.cells)
             self._announce_results()
 
@@ -178,19 +167,6 @@ class Session:
         if settings != self._settings:
             self._settings = settings
             self.settings_changed.emit(settings)
-
-    def correct_cells(
-        self,
-        cells: Cells,
-        changed: Iterable[int] = (),
-        gone: Mapping[int, Box] | None = None,
-    ) -> None:
-        """Keep cells as they were corrected by hand; how they were found stays.
-
-        So do the verdicts on the cells that were not `changed`. `gone` is that of
-        `Correction`.
-        """
-        self.set_found(self._images.found.corrected(cells, changed, gone or {}))
 
     def set_cells(
         self, cells: Cells, settings: CellSettings, pixel_size: PixelSize | None = None
@@ -212,11 +188,11 @@ class Session:
         self._look_afresh()
         self.cells_changed.emit(found.cells)
         self._announce_results()
-        self.verdicts_changed.emit()
+        self.review.changed.emit()
 
     def set_encoded(self, encoded: Encoded, crops: Crops, field_of_view_um: float) -> None:
         """Keep activations of (some of) the cells, and the field of view asked for."""
-        settings = replace(self.used_settings, field_of_view_um=field_of_view_um)
+        settings = replace(self.found.settings, field_of_view_um=field_of_view_um)
         self._images.found = replace(
             self._images.found, settings=settings, crops=crops, encoded=encoded
         )
@@ -309,31 +285,3 @@ class Session:
         if cell_ids is not None:
             wanted &= np.isin(self.encoded.cell_ids, list(cell_ids))
         return np.flatnonzero(wanted).astype(np.int64)
-
-    # --- the review list --------------------------------------------------------------
-
-    def judge(
-        self,
-        concept: int,
-        cell_ids: Iterable[int],
-        verdict: Verdict,
-        sha256: str | None = None,
-    ) -> None:
-        """Accept or reject cells as showing a concept; the same again takes it back.
-
-        They are of the image with this `sha256`, by default of the one looked at.
-        """
-        self._images.judge(concept, cell_ids, verdict, sha256)
-        self.verdicts_changed.emit()
-
-    def review_list(self) -> list[tuple[int, int, Verdict]]:
-        """All verdicts on the cells of the image: concept, cell, verdict."""
-        return self._images.found.review_list()
-
-    def review_lists(self) -> dict[str, tuple[Cells, list[tuple[int, int, Verdict]]]]:
-        """Cells of all images and the verdicts on them, by sha256; that in front first."""
-        return {
-            sha256: (found.cells, found.review_list())
-            for sha256, found in self.found_images().items()
-            if found.cells is not None
-        }

@@ -23,7 +23,7 @@ def state_of(session: Session, step: Step) -> StepState:
         return "attention" if cells_outdated(session) else "done"
     if session.encoded is None:
         return "todo"
-    asked, used = session.settings, session.used_settings
+    asked, used = session.settings, session.found.settings
     changed = asked.field_of_view_um != used.field_of_view_um
     return "attention" if changed or not session.encoded.complete else "done"
 
@@ -32,7 +32,7 @@ def cells_outdated(session: Session) -> bool:
     """Whether the cells were found with other settings or another pixel size."""
     if session.cells is None or session.image is None:
         return False
-    now, used = session.settings, session.used_settings
+    now, used = session.settings, session.found.settings
     return (now.shows, now.kinds) != (used.shows, used.kinds) or (
-        session.image.pixel_size.um != session.used_pixel_size.um
+        session.image.pixel_size.um != session.found.pixel_size.um
     )

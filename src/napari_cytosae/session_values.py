@@ -125,7 +125,10 @@ class Found:
         changed: Iterable[int],
         gone: Mapping[int, Box],
     ) -> Found:
-        """With other cells, not encoded; verdicts on those not `changed` stay."""
+        """With cells as corrected by hand, not encoded; how they were found stays.
+
+        So do the verdicts on the cells that were not `changed`.
+        """
         same = set(cells.table["cell_id"].tolist()).difference(changed)
         return Found(
             cells,

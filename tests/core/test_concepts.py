@@ -258,14 +258,6 @@ def test_two_viewers_keep_each_others_names(home):
     assert ConceptNames("aaa").as_dict() == {1: "nucleus", 2: "rim"}
 
 
-def test_search_finds_ids_and_parts_of_names(home):
-    names = ConceptNames("aaa", {12: "Auer rods", 120: "nucleus", 7: "Gumprecht 12"})
-    assert names.search("12") == [7, 12, 120]
-    assert names.search("aUER") == [12]
-    assert names.search("nothing") == []
-    assert names.search("") == [7, 12, 120]
-
-
 def test_names_are_one_printable_line(home):
     names = ConceptNames("aaa")
     assert names.set(1, "a\x00b\x1b[31m\u2028c") == "a b [31m c"

@@ -53,8 +53,6 @@ def test_everything_said_is_kept_and_found(names, path):
     assert said.star
     assert again.annotation(2).name == "granules"
     assert list(again.annotations()) == [1, 2, 7]
-    assert again.search("toxic") == [2]
-    assert again.search("BLAST") == [7]
     assert [e["field"] for e in again.history(7)] == ["names", "tags", "notes", "stars"]
     assert ConceptNames("bbb", {}, path).annotations() == {}
 

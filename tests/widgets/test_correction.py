@@ -225,7 +225,7 @@ def test_a_slide_opened_again_is_not_encoded_again(
     until(lambda: session.encoded is not None and session.encoded.complete)
     former = session.encoded.activations
     tokens, cells = ref(session.encoded.tokens), session.cells
-    session.judge(3, [2], "accepted")
+    session.review.judge(3, [2], "accepted")
     layer = slide.layers.source
     levels = list(layer.data)
     viewer.layers.remove(layer)
@@ -236,7 +236,7 @@ def test_a_slide_opened_again_is_not_encoded_again(
     viewer.add_image(levels, name="slide", multiscale=True, rgb=True, scale=(0.1, 0.1))
     until(lambda: session.image is not None)
     assert session.cells is cells
-    assert session.review_list() == [(3, 2, "accepted")]
+    assert session.review.here() == [(3, 2, "accepted")]
 
     def encode_batch(crops, *args, **options):
         raise AssertionError("all of it is in the cache")

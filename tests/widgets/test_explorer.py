@@ -230,8 +230,8 @@ def test_a_kind_of_cell_and_the_accepted_cells_can_be_ranked_by(encoded, panel, 
     session.focus.set_scope("accepted")
     assert "Accept cells first" in encoded.strip.text
     concept = int(expected.concept[0])
-    session.judge(concept, [int(ids[1]), int(ids[3])], "accept")
-    session.judge(concept, [int(ids[0])], "reject")
+    session.review.judge(concept, [int(ids[1]), int(ids[3])], "accept")
+    session.review.judge(concept, [int(ids[0])], "reject")
     until(lambda: panel.model.rowCount() == len(expected.concept))
     assert panel.model.concept_at(0) == concept
     cell = panel.model.index(0, KEYS.index("specificity")).data()
@@ -336,10 +336,10 @@ def test_cells_of_all_images_are_shown_and_lead_to_their_image(
     there = next(c.key[1] for c in gallery.model()._cells if c.key[0] == second)
     here = session.focus.selection.cell_ids[0]
     panel.judged.emit("accept")
-    session.judge(concept, [there], "reject", second)
+    session.review.judge(concept, [there], "reject", second)
     verdicts = gallery.model()._verdicts
     assert verdicts == {(first, here): "accept", (second, there): "reject"}
-    assert session.review_list() == [(concept, here, "accept")]
+    assert session.review.here() == [(concept, here, "accept")]
     until(lambda: "1 accepted, 1 rejected" in panel.below._caption.text())
     until(lambda: session.encoded is not None and not encoded.desk.busy)
     panel.export_clicked.emit(str(tmp_path))
@@ -408,7 +408,7 @@ def test_a_review_list_is_made_with_two_keys_and_exported(
     second = session.focus.selection.cell_ids[0]
     assert second != first
     qtbot.keyClick(gallery, Qt.Key.Key_R)
-    assert session.review_list() == sorted(
+    assert session.review.here() == sorted(
         [(concept, first, "accept"), (concept, second, "reject")]
     )
     assert [text[0] for text in captions(panel)[:2]] == ["\u2714", "\u2718"]
@@ -424,8 +424,8 @@ def test_a_review_list_is_made_with_two_keys_and_exported(
     assert len(pd.read_csv(folder / "concepts_wide.csv")) == 5
     assert len(json.loads((folder / "cells.geojson").read_text())["features"]) == 5
     # The same key again takes the verdict back.
-    session.judge(concept, [first], "accept")
-    assert session.review_list() == [(concept, second, "reject")]
+    session.review.judge(concept, [first], "accept")
+    assert session.review.here() == [(concept, second, "reject")]
 
 
 # --- patch inspector ------------------------------------------------------------------
@@ -718,7 +718,7 @@ def test_a_session_is_opened_as_it_was_saved(
     session.overlays.restyle(concept, Look(opacity=0.4, smooth=True))
     session.focus.select_concept(concept)
     session.focus.select_cells((int(session.encoded.cell_ids[2]),), (3, 5))
-    session.judge(concept, [1], "accept")
+    session.review.judge(concept, [1], "accept")
     session.naming.rename(concept, "kept name")
     before = (
         session.encoded,
@@ -751,7 +751,7 @@ def test_a_session_is_opened_as_it_was_saved(
     session._images.typed_sizes.clear()
     panel.set_table_view(TableView("here", True, "all"))
     panel.tools.chosen.emit("open", str(folder))
-    until(lambda: bool(session.encoded is not None and session.review_list()), 60_000)
+    until(lambda: bool(session.encoded is not None and session.review.here()), 60_000)
     encoded_before, cells, selection, overlays = before
     for name in ("n_patches", "max", "mean", "cls"):
         then, now = (
@@ -770,7 +770,7 @@ def test_a_session_is_opened_as_it_was_saved(
     until(lambda: None not in (outlines.layer(), overlay.layer(2)))
     order = [viewer.layers.index(la) for la in (outlines.layer(), overlay.layer(2))]
     assert order == sorted(order)  # the overlay lies over the outlines
-    assert session.review_list() == [(concept, 1, "accept")]
+    assert session.review.here() == [(concept, 1, "accept")]
     assert session.naming.name_of(concept) == "kept name"
     assert session.choice == small_models
     # The same image, not one of the same pixels.
@@ -787,7 +787,7 @@ def test_all_open_images_are_saved_and_come_back(encoded, panel, viewer, until, 
     session = encoded.session
     first, first_name = session.image.sha256, session.image.name
     concept = panel.model.concept_at(1)
-    session.judge(concept, [2], "reject")
+    session.review.judge(concept, [2], "reject")
     layer = viewer.add_image(viewer.layers["smear.png"].data[::-1].copy(), name="flipped")
     encoded.image.look_at(layer)
     until(lambda: session.image is not None and session.image.sha256 != first)
@@ -797,7 +797,7 @@ def test_all_open_images_are_saved_and_come_back(encoded, panel, viewer, until, 
     encoded.cells_panel.encode_clicked.emit()
     until(lambda: session.encoded is not None and not encoded.desk.busy)
     ids = session.encoded.cell_ids.tolist()
-    session.judge(concept, [ids[0]], "accept")
+    session.review.judge(concept, [ids[0]], "accept")
     session.focus.select_cells(ids[1:3])
     session.focus.set_scope("like")
     session.overlays.show(concept)
@@ -834,7 +834,7 @@ def test_all_open_images_are_saved_and_come_back(encoded, panel, viewer, until, 
     session.focus.set_scope("image")
     encoded.image.look_at_image(first)
     until(lambda: session.image is not None and session.image.sha256 == first)
-    assert session.review_list() == [(concept, 2, "reject")]
+    assert session.review.here() == [(concept, 2, "reject")]
     assert session.encoded is not None
     # Once more in a dock that looks at the other image: nothing is opened twice.
     panel.tools.chosen.emit("open", str(tmp_path / "s"))

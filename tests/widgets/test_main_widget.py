@@ -521,7 +521,7 @@ def test_what_is_ticked_while_a_job_runs_is_not_what_it_ran_with(
     opened.cells_panel._kinds["rbc"].click()
     gate.set()
     until(lambda: opened.session.cells is not None)
-    assert opened.session.used_settings.kinds == ("wbc",)
+    assert opened.session.found.settings.kinds == ("wbc",)
     assert state_of(opened.session, "cells") == "attention"
 
 
@@ -596,10 +596,10 @@ def test_the_keys_work_wherever_the_focus_is_in_the_dock(encoded, viewer, until,
     assert cell() == (order[0][1],)
     # Letters, from the table, the gallery, a check box, the tabs and the dock itself.
     qtbot.keyClick(panel.table, keys.Key_A)
-    assert session.review_list() == [(concepts[1], order[0][1], "accept")]
+    assert session.review.here() == [(concepts[1], order[0][1], "accept")]
     assert cell() == (order[1][1],)
     qtbot.keyClick(gallery, keys.Key_R)
-    assert (concepts[1], order[1][1], "reject") in session.review_list()
+    assert (concepts[1], order[1][1], "reject") in session.review.here()
     qtbot.keyClick(gallery, keys.Key_S)
     assert session.naming.names.annotation(concepts[1]).star
     qtbot.keyClick(gallery, keys.Key_Space)

@@ -94,16 +94,6 @@ class ConceptNames:
         """All named concepts."""
         return {**self._shipped, **self._own["names"]}
 
-    def search(self, text: str) -> list[int]:
-        """Concepts whose id starts with `text` or whose name or tag contains it, by id."""
-        wanted = text.strip().casefold()
-        return [
-            concept
-            for concept, said in self.annotations().items()
-            if str(concept).startswith(wanted)
-            or any(wanted in words.casefold() for words in (said.name, *said.tags))
-        ]
-
     def history(self, concept: int | None = None) -> list[dict[str, Any]]:
         """Changes for this SAE, oldest first: time, concept, field, old and new value."""
         return [

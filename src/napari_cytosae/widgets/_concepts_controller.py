@@ -70,7 +70,7 @@ class ConceptsController:
             (session.naming.changed, self._on_names),
             (session.hide_flagged_changed, self._rank),
             (session.exploration.facts_changed, self._on_facts),
-            (session.verdicts_changed, self._on_verdicts),
+            (session.review.changed, self._on_verdicts),
             (patients.current_changed, self._on_patients),
             (patients.patients_changed, self._on_patients),
         )

@@ -126,9 +126,10 @@ class CorrectionController:
                 apart = ": cells that do not touch are not one"
                 why = apart if result.renamed[0].size else ""
                 return f"No cell differs in the layer {layer.name}{why}."
-            self._session.correct_cells(
+            corrected = self._session.found.corrected(
                 correction.cells, correction.changed.tolist(), correction.gone
             )
+            self._session.set_found(corrected)
             said = f"{counted(changed, 'cell')} measured again, {removed:,} removed"
             return f"{said}; Encode leaves the others as they are."
 

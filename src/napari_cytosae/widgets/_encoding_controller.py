@@ -115,11 +115,11 @@ class EncodingController:
             models,
             names.as_dict(),
             ticked,
-            session.used_settings.as_parameters(),
+            session.found.settings.as_parameters(),
             extras,
             [
                 (_scopes.cells_name(of), *verdict)
-                for of, listed in session.review_lists().values()
+                for of, listed in session.review.everywhere().values()
                 for verdict in listed
             ],
         )

@@ -57,7 +57,7 @@ class GalleryController:
             (session.exploration.facts_changed, self._show_cells),
             (session.hide_flagged_changed, self._show_cells),
             (session.focus.scope_changed, self._show_cells),
-            (session.verdicts_changed, self._show_verdicts),
+            (session.review.changed, self._show_verdicts),
             (session.kept, self._show_cells),
             (layers.removed, self._on_removed),
             (layers.choices_changed, self._show_caption),
@@ -197,7 +197,7 @@ class GalleryController:
             return
         for sha256 in dict.fromkeys(sha256 for sha256, _ in places):
             cells = [cell for of, cell in places if of == sha256]
-            self._session.judge(selection.concept, cells, verdict, sha256)
+            self._session.review.judge(selection.concept, cells, verdict, sha256)
         self._panel.gallery.step(1)
 
     def _show_sources(self) -> int:
@@ -219,7 +219,7 @@ class GalleryController:
         self._panel.gallery.set_verdicts(
             {
                 (sha256, cell): said
-                for sha256, (_, listed) in self._session.review_lists().items()
+                for sha256, (_, listed) in self._session.review.everywhere().items()
                 for c, cell, said in listed
                 if c == concept
             }
@@ -244,9 +244,9 @@ class GalleryController:
         else:
             title = self._session.naming.title_of(concept)
             text = f"{counted(self._count, 'cell')} {drive} {title}"
-        listed = self._session.review_list()
+        listed = self._session.review.here()
         if self._panel.below.source == "all":
-            lists = self._session.review_lists().values()
+            lists = self._session.review.everywhere().values()
             listed = [verdict for _, of_image in lists for verdict in of_image]
         verdicts = [v for c, _, v in listed if c == concept]
         if verdicts:

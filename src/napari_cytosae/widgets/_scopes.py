@@ -24,7 +24,7 @@ def cells_of(session: Session) -> Collection[int] | None:
     if scope == "like":
         return session.focus.examples
     if scope == "accepted":
-        return {cell for _, cell, said in session.review_list() if said == "accept"}
+        return {cell for _, cell, said in session.review.here() if said == "accept"}
     if scope in ("wbc", "rbc", "platelet"):
         table = session.cells.table
         return table.loc[table["kind"] == scope, "cell_id"].tolist()

@@ -150,7 +150,7 @@ class ToolsController:
             names,
             session.exploration.catalogues,
             session.exploration.stability,
-            session.used_settings.as_parameters(),
+            session.found.settings.as_parameters(),
             None if chosen is None else session.rows(chosen),
         )
         target = path if path.suffix else path.with_suffix(".html")

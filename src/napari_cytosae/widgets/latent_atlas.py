@@ -103,8 +103,6 @@ class LatentAtlas(QWidget):
         for side in ("bottom", "left"):
             axis = self._plot.getAxis(side)
             axis.setTextPen(ink)
-            # Numbers between powers of ten only where they do not touch.
-            axis.setStyle(textFillLimits=[(0, 0.5)])
         self._plot.setLabel("left", "mean activation", color=self._ink)
         scale = pg.colormap.get(_SCALE)
         self._scale = [
