@@ -69,6 +69,11 @@ class ConceptTable(QTableView):
         header = self.horizontalHeader()
         header.setHighlightSections(False)
         header.setMinimumSectionSize(24)
+        # Beside the title of a narrow column the arrow would cover its last letter.
+        header.setStyleSheet(
+            "QHeaderView::up-arrow, QHeaderView::down-arrow "
+            "{ subcontrol-position: bottom center; width: 9px; height: 4px }"
+        )
         digit = self.fontMetrics().horizontalAdvance("0")
         narrow = 4 * digit + 8
         place = 6 * digit + 2
