@@ -334,7 +334,7 @@ def test_nothing_of_a_patient_blocks_the_gui_thread(
     )
     page = panel.compare
     # That pyqtgraph takes its time to be loaded and set up is not measured.
-    page.set_barcodes(head.concepts, *head.profiles.means[:2])
+    page.set_barcodes(head.concepts, *head.profiles.means[:2], "patches a cell")
     PatientMap(parent=page)
 
     with shares() as spent:
