@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,11 +10,13 @@ from scipy import ndimage as ndi
 from skimage.measure import regionprops_table
 
 from napari_cytosae.core import _red, segmentation
+from napari_cytosae.core._level import Level
 from napari_cytosae.core._split import divide
 from napari_cytosae.core._stain import stain
 from napari_cytosae.core.doubts import scale_doubt
 from napari_cytosae.core.images import read_image
 from napari_cytosae.core.morphometry import edge_sharpness
+from napari_cytosae.core.pyramid import Pyramid
 from napari_cytosae.core.segmentation import (
     estimate_pixel_size,
     measure,
@@ -20,6 +24,7 @@ from napari_cytosae.core.segmentation import (
     segment,
     single_cell,
 )
+from napari_cytosae.core.slides import scale_of
 from napari_cytosae.core.types import CELL_COLUMNS, CytoError, Image, ImageError, PixelSize
 from napari_cytosae.synthetic import render_smear
 from napari_cytosae.synthetic.patients import patient_slides
@@ -561,6 +566,24 @@ def test_a_wrong_pixel_size_is_doubted_where_nearly_all_cells_are_flagged(data_d
     assert scale_doubt(own.table, PixelSize(0.1, "user")) == ""
 
 
+@pytest.mark.parametrize("um", [0.03, 0.05, 0.16, 0.35])
+def test_a_stated_pixel_size_is_doubted_where_the_red_cells_tell_another(um):
+    rgb = render_smear((900, 1200), 0.1, seed=3).rgb
+    cells = segment(rgb, um)
+    doubt = scale_doubt(cells.table, cells.pixel_size)
+    assert f"check the pixel size ({um} um, user)" in doubt
+    assert cells.pixel_size.seen_um == pytest.approx(0.1, rel=0.1)
+    assert doubt.startswith(
+        f"The red cells in view fit about {cells.pixel_size.seen_um:.2g} um a pixel"
+    )
+    # What microcytes and macrocytes may explain is believed.
+    believed = replace(cells.pixel_size, um=0.08)
+    assert scale_doubt(cells.table.assign(qc="ok"), believed) == ""
+    slide = Pyramid.of([Level(rgb, "YXS")], "slide", PixelSize(um, "metadata"))
+    size, _ = scale_of(slide)
+    assert "The red cells in view fit" in scale_doubt(cells.table, size)
+
+
 # --- real smears ----------------------------------------------------------------------
 
 
@@ -602,14 +625,20 @@ def test_chula_fields_without_white_cells_stay_without(data_dir, number):
     ],
 )
 def test_expert_masks_are_met(data_dir, folder, names, nucleus, white):
+    within = []
     for name in names:
         path = data_dir / "wbc_segmentation" / folder / f"{name}.png"
         truth = np.asarray(
             PillowImage.open(path.with_name(f"{name}_mask.png")).convert("L")
         )
-        cells = single_cell(read_image(path))
+        image = read_image(path)
+        cells = single_cell(image)
         assert dice(cells.nuclei > 0, truth == 2) > nucleus, name
         assert dice(cells.labels > 0, truth > 0) > white, name
+        given = measure(image, truth > 0)
+        assert given.table.kind.tolist() == ["wbc"]
+        within.append(dice(given.nuclei > 0, truth == 2))
+    assert np.mean(within) > 0.93
 
 
 def test_real_cells_lose_focus_with_blur(data_dir):

@@ -96,6 +96,20 @@ def search_at(
     return finish(rgb, labels, nuclei, kind_of, size, um, name)
 
 
+def nuclei_at(
+    rgb: UInt8Array, labels: Int32Array, um: float
+) -> tuple[Int32Array, dict[int, CellKind]]:
+    """Nuclei of given cells (ids 1..n) as `search_at` finds them, and the kind of each."""
+    factor = _factor(rgb, um)
+    height, width = (side // factor for side in labels.shape)
+    coarse = labels[factor // 2 :: factor, factor // 2 :: factor][:height, :width]
+    found, seen = _white.nuclei_within(stain(shrink(rgb, factor)), coarse, um * factor)
+    nuclei = _enlarge(found, factor, labels.shape) if factor > 1 else found
+    # What is too thin to be met by the coarser grid has no nucleus either.
+    kinds: dict[int, CellKind] = dict.fromkeys(range(1, int(labels.max()) + 1), "rbc")
+    return np.where(nuclei == labels, nuclei, 0).astype(np.int32), kinds | seen
+
+
 def finish(
     rgb: UInt8Array,
     labels: Int32Array,
@@ -136,6 +150,8 @@ def _enlarge(labels: Int32Array, factor: int, shape: tuple[int, ...]) -> Int32Ar
     """Bring labels back to the image's own grid, their outlines interpolated."""
     full = np.zeros(shape, np.int32)
     for i, box in enumerate(ndi.find_objects(labels), 1):
+        if box is None:
+            continue  # type: ignore[unreachable]  # ids may have gaps
         rows, columns = around(box, 1)
         fine = _finer(_finer(labels[rows, columns] == i, factor).T, factor).T > 0.5
         target = full[rows.start * factor :, columns.start * factor :]

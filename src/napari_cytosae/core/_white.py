@@ -238,10 +238,9 @@ def _odds(
 def nuclei_within(
     stained: Stain, labels: Int32Array, um: float
 ) -> tuple[Int32Array, dict[int, CellKind]]:
-    """Nucleus inside each given cell, and from it the kind of each."""
+    """Nucleus inside each given cell, and from it the kind of each; ids may have gaps."""
     mask = nucleus_mask(stained, um)
-    nuclei = np.where(mask, labels, 0).astype(np.int32)
-    area = np.bincount(nuclei.ravel(), minlength=int(labels.max()) + 1) * um**2
+    area = np.bincount(labels[mask], minlength=int(labels.max()) + 1) * um**2
     whole = np.bincount(labels.ravel()) * um**2
     kinds: dict[int, CellKind] = {}
     for i in np.flatnonzero(whole[1:]) + 1:
@@ -250,4 +249,5 @@ def nuclei_within(
         else:
             kinds[int(i)] = "platelet" if whole[i] < 12 and area[i] > 0 else "rbc"
     is_white = np.array([kinds.get(i) == "wbc" for i in range(len(whole))])
-    return np.where(is_white[nuclei], nuclei, 0).astype(np.int32), kinds
+    white = np.where(is_white[labels], labels, 0).astype(np.int32)
+    return refined_nuclei(stained, white, mask, um), kinds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from napari_cytosae.core import _scale, _white
 from napari_cytosae.core._glass import glass_light, shrink
 from napari_cytosae.core._run import run
-from napari_cytosae.core._search import finish, search_at
+from napari_cytosae.core._search import finish, nuclei_at, search_at
 from napari_cytosae.core._shape import consecutive
 from napari_cytosae.core._stain import stain
 from napari_cytosae.core.types import (
@@ -123,7 +124,7 @@ def measure_at(
     rgb, name = _unpack(image)
     ids, own = consecutive(labels)
     um = um or size.um or _relative_scale(rgb, _scale.scale_in_view(rgb))
-    nuclei, kinds = _white.nuclei_within(stain(rgb.astype(np.float32)), own, um)
+    nuclei, kinds = nuclei_at(rgb, own, um)
     cells = finish(rgb, own, nuclei, kinds, size, um, name)
     table = cells.table.assign(cell_id=ids.astype(np.int64))
     nuclei = np.where(nuclei > 0, labels, 0).astype(np.int32)
@@ -212,7 +213,7 @@ def settled_scale(
                 f"{width:.2g} um wide: correct the pixel size (about {seen.um:.2g} um "
                 "fits) or leave it out."
             )
-        return size, size.um
+        return replace(size, seen_um=seen.um if seen.sure else None), size.um
     if seen.um is not None and seen.told:
         return PixelSize(seen.um, "estimated", seen.spread, seen.count), seen.um
     return PixelSize(None, "relative", None, seen.count), _relative_scale(rgb, seen)

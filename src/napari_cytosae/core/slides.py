@@ -270,7 +270,7 @@ def _scale(
     if not seen:
         raise refusal or ImageError(f"{name} is empty.")
     told = [item for item in seen if item[0].um is not None] or seen
-    told.sort(key=lambda item: item[1])
+    told.sort(key=lambda item: (item[1], item[0].seen_um or 0))
     return told[len(told) // 2]
 
 

@@ -154,12 +154,15 @@ class PixelSize:
         Relative spread of an estimate (0.06 is +-6 %).
     n_cells : int or None
         Red cells an estimate rests on.
+    seen_um : float or None
+        What many red cells in view tell where a size was stated.
     """
 
     um: float | None = None
     source: PixelSizeSource = "unknown"
     spread: float | None = None
     n_cells: int | None = None
+    seen_um: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -71,8 +71,10 @@ def counts_of(cells: Cells) -> str:
 
 def describe_cells(cells: Cells) -> str:
     """E.g. ``23 WBC, 4 platelets; 2 flagged (border 1, blurred 1)``."""
+    doubt = scale_doubt(cells.table, cells.pixel_size)
     if not len(cells):
-        return "No cells were found; check the pixel size, or mark them in a Labels layer."
+        advice = doubt or "check the pixel size, or mark them in a Labels layer"
+        return f"No cells were found. {advice[:1].upper()}{advice[1:]}."
     text = counts_of(cells)
     flagged = cells.table.loc[cells.table["qc"] != "ok", "qc"]
     if len(flagged):
@@ -81,7 +83,6 @@ def describe_cells(cells: Cells) -> str:
             reasons.update(dict.fromkeys(map(str.strip, str(qc).split(";")), n))
         why = ", ".join(f"{reason} {n:,}" for reason, n in reasons.most_common())
         text += f"; {len(flagged):,} flagged ({why})"
-    doubt = scale_doubt(cells.table, cells.pixel_size)
     return f"{text}. {doubt}." if doubt else text
 
 
