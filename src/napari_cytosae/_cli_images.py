@@ -123,7 +123,7 @@ def each_image(
         typer.echo(folder)
         for note in cells.notes:
             say(f"{path.name}: {note}.")
-        doubt = scale_doubt(cells.table, cells.pixel_size)
+        doubt = scale_doubt(cells)
         if doubt:
             say(f"{path.name}: {doubt}.")
         if not len(cells):

@@ -25,7 +25,14 @@ from napari_cytosae.core.segmentation import (
     single_cell,
 )
 from napari_cytosae.core.slides import scale_of
-from napari_cytosae.core.types import CELL_COLUMNS, CytoError, Image, ImageError, PixelSize
+from napari_cytosae.core.types import (
+    CELL_COLUMNS,
+    CELL_KINDS,
+    CytoError,
+    Image,
+    ImageError,
+    PixelSize,
+)
 from napari_cytosae.synthetic import render_smear
 from napari_cytosae.synthetic.patients import patient_slides
 
@@ -433,8 +440,23 @@ def test_what_is_no_brightfield_is_refused(which):
         "inverted": 255 - rgb,
         "fluorescence": np.where(rgb[..., :1] < 150, [30, 220, 60], [2, 4, 3]),
     }
+    image = images[which].astype(np.uint8)
     with pytest.raises(ImageError, match="bright background"):
-        segment(images[which].astype(np.uint8))
+        segment(image)
+    # What the sentence advises goes on.
+    labels = np.zeros(rgb.shape[:2], np.int32)
+    labels[disc(rgb.shape, 60, 70, 30)] = 7
+    labels[disc(rgb.shape, 150, 200, 24)] = 9
+    for um, area_um2 in ((None, np.nan), (0.2, np.count_nonzero(labels == 7) * 0.04)):
+        cells = measure(image, labels, um)
+        assert cells.table.cell_id.tolist() == [7, 9]
+        assert cells.table.kind.tolist() == ["wbc", "wbc"]
+        np.testing.assert_allclose(cells.table.area_um2[0], area_um2)
+        assert not np.asarray(cells.nuclei).any()
+        assert "no brightfield smear" in cells.notes[0]
+        whole = single_cell(image, um)
+        assert len(whole) == 1
+        assert whole.labels.all()
 
 
 def test_the_negative_of_a_smear_is_refused_whatever_its_glass(data_dir):
@@ -481,6 +503,63 @@ def test_a_giant_clump_of_white_cells_is_one_flag_not_a_crowd():
     cells = segment(rgb, pixel_size=0.2)
     assert len(cells) <= 3
     assert cells.table.qc.str.contains("clump").all()
+
+
+def clump(size, radius):
+    """White cells 11 um wide, side by side on a disc, at 0.25 um a pixel; how many."""
+    rng = np.random.default_rng(0)
+    steps = np.stack(np.mgrid[-12:13, -12:13], axis=-1).reshape(-1, 2)
+    centres = size / 2 + 38 * steps + rng.normal(0, 3, (len(steps), 2))
+    centres = centres[np.hypot(*(centres - size / 2).T) < radius]
+    rgb = np.full((size, size, 3), (232, 226, 232), float)
+    for colour, reach in (((200, 180, 215), 22), ((100, 65, 145), 14)):
+        for y, x in centres:
+            rgb[disc(rgb.shape, y, x, reach)] = colour
+    rgb = ndi.gaussian_filter(rgb + rng.normal(0, 3, rgb.shape), (1.2, 1.2, 0))
+    return rgb.clip(0, 255).astype(np.uint8), len(centres)
+
+
+@pytest.mark.parametrize("um", [0.25, None])
+def test_white_cells_of_a_clump_are_told_apart_and_flagged(um):
+    rgb, count = clump(700, 260)
+    cells = segment(rgb, um)
+    assert count > 140
+    assert 0.85 * count < len(cells) <= count
+    # What lies at the rim of the clump, or at a gap in it, has an outline of its own.
+    inner = np.hypot(cells.table.centroid_y - 350, cells.table.centroid_x - 350) < 180
+    assert cells.table.qc[inner].str.contains("clump").mean() > 0.85
+
+
+@pytest.mark.parametrize("fill", [255, 243, 0])
+def test_what_was_not_scanned_changes_no_cell(fill):
+    wbc = {"neutrophil": 3, "lymphocyte": 3, "monocyte": 2}
+    rgb = render_smear((600, 700), 0.25, seed=3, wbc=wbc, n_rbc=120).rgb
+    alone = segment(rgb, 0.25, ("wbc", "rbc")).table
+    filled = np.full((600, 1200, 3), fill, np.uint8)
+    filled[:, :700] = rgb
+    table = segment(filled, 0.25, ("wbc", "rbc")).table
+    assert (table.centroid_x < 700).all()
+    assert abs(len(table) - len(alone)) <= 0.02 * len(alone)
+    white, those = table[table.kind == "wbc"], alone[alone.kind == "wbc"]
+    assert len(white) == len(those)
+    assert white.area_um2.median() == pytest.approx(those.area_um2.median(), rel=0.03)
+    assert white.nc_ratio.median() == pytest.approx(those.nc_ratio.median(), rel=0.03)
+
+
+def test_a_real_field_beside_a_fill_keeps_its_cells(data_dir):
+    rgb = read_image(data_dir / "chula_rbc" / "images" / "57.jpg").rgb.copy()
+    counts = []
+    for fill in (0, 255):
+        rgb[:, 400:] = fill
+        counts.append(len(segment(rgb, kinds=("rbc",))))
+    assert counts[0] == counts[1] > 20
+
+
+@pytest.mark.parametrize("um", [1.0, 0.3, None])
+def test_grain_is_no_red_cell(um):
+    rng = np.random.default_rng(1)
+    grain = rng.normal(220, 12, (1500, 1500, 1)) + rng.normal(0, 4, (1500, 1500, 3))
+    assert len(segment(grain.clip(0, 255).astype(np.uint8), um, ("wbc", "rbc"))) == 0
 
 
 def test_a_search_can_be_given_up_between_its_steps(monkeypatch):
@@ -559,18 +638,31 @@ def test_a_wrong_pixel_size_is_doubted_where_nearly_all_cells_are_flagged(data_d
     rgb = read_image(data_dir / "bccd" / "images" / "BloodImage_00000.jpg").rgb
     kinds = ("wbc", "rbc", "platelet")
     wrong, own = segment(rgb, 1.0, kinds), segment(rgb, kinds=kinds)
-    doubt = scale_doubt(wrong.table, wrong.pixel_size)
+    doubt = scale_doubt(wrong)
     assert doubt.startswith(
         "Nearly all cells are flagged: check the pixel size (1 um, user)"
     )
-    assert scale_doubt(own.table, PixelSize(0.1, "user")) == ""
+    assert scale_doubt(replace(own, pixel_size=PixelSize(0.1, "user"))) == ""
+
+
+def test_a_pixel_size_at_which_no_cell_is_in_view_is_doubted(data_dir):
+    folder = data_dir / "bccd" / "images"
+    for name in ("BloodImage_00000", "BloodImage_00065", "BloodImage_00140"):
+        cells = segment(read_image(folder / f"{name}.jpg"), 0.01, CELL_KINDS)
+        assert scale_doubt(cells) == (
+            "The image is 6.4 um wide at 0.01 um a pixel (user): check the pixel size"
+        )
+    cells = segment(read_image(folder / "BloodImage_00000.jpg"), 0.08, CELL_KINDS)
+    assert scale_doubt(cells) == ""
+    cut = replace(cells, table=cells.table[cells.table.qc == "border"])
+    assert scale_doubt(cut) == "No cell is whole: check the pixel size (0.08 um, user)"
 
 
 @pytest.mark.parametrize("um", [0.03, 0.05, 0.16, 0.35])
 def test_a_stated_pixel_size_is_doubted_where_the_red_cells_tell_another(um):
     rgb = render_smear((900, 1200), 0.1, seed=3).rgb
     cells = segment(rgb, um)
-    doubt = scale_doubt(cells.table, cells.pixel_size)
+    doubt = scale_doubt(cells)
     assert f"check the pixel size ({um} um, user)" in doubt
     assert cells.pixel_size.seen_um == pytest.approx(0.1, rel=0.1)
     assert doubt.startswith(
@@ -578,10 +670,11 @@ def test_a_stated_pixel_size_is_doubted_where_the_red_cells_tell_another(um):
     )
     # What microcytes and macrocytes may explain is believed.
     believed = replace(cells.pixel_size, um=0.08)
-    assert scale_doubt(cells.table.assign(qc="ok"), believed) == ""
+    well = replace(cells, table=cells.table.assign(qc="ok"), pixel_size=believed)
+    assert scale_doubt(well) == ""
     slide = Pyramid.of([Level(rgb, "YXS")], "slide", PixelSize(um, "metadata"))
     size, _ = scale_of(slide)
-    assert "The red cells in view fit" in scale_doubt(cells.table, size)
+    assert "The red cells in view fit" in scale_doubt(replace(cells, pixel_size=size))
 
 
 # --- real smears ----------------------------------------------------------------------

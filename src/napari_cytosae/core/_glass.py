@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,14 @@ _EVENEST = 10
 """Per cent of the pixels that are looked at for where an image is evenest."""
 _EVENER = 0.3
 """By how much more of them a negative has outside its cells than the image itself."""
+_FILLED = 0.02
+"""Least share of an image that one piece of a fill covers."""
+_SAME = 0.05
+"""Grey levels by which the mean of equal pixels may differ from them."""
+_OTHER = 0.008
+"""Optical density by which a fill differs from the glass, unless that does not matter."""
+_STRAIGHT = 0.25
+"""Length of a fill's longest edge, of the image's side; cells leave no such edges."""
 _COLOUR = 0.35
 """Of what glass that has less of the cells' colour is glass, however uneven it looks."""
 _NOT_BRIGHTFIELD = (
@@ -62,10 +70,24 @@ class Light:
         Of a quadratic surface, the same at every resolution, see `surface`.
     noise : float
         Standard deviation of the summed density over the glass.
+    fill : tuple of float or None
+        Colour that a scanner or a stitcher gave what was not scanned.
     """
 
     terms: Float32Array
     noise: float
+    fill: tuple[float, ...] | None = None
+
+    def unscanned(self, planes: Float32Array) -> BoolArray:
+        """Pixels (H, W) of an image (3, H, W) that hold no more than the fill."""
+        if self.fill is None:
+            return np.zeros(planes.shape[1:], bool)
+        colour = np.array(self.fill, np.float32)[:, None, None]
+        plain = (np.abs(planes - colour) < _SAME).all(axis=0)
+        # A pixel that happens to be like it is not; one beside it holds some of both.
+        square = np.ones((3, 3), bool)
+        grown: BoolArray = ndi.binary_dilation(ndi.binary_opening(plain, square), square)
+        return grown
 
 
 def glass_light(rgb: UInt8Array | Float32Array) -> Light:
@@ -79,10 +101,48 @@ def glass_light(rgb: UInt8Array | Float32Array) -> Light:
     factor = max(1, round((rgb.shape[0] * rgb.shape[1] / 8000) ** 0.5))
     factor = min(factor, *rgb.shape[:2])
     small = shrink(rgb, factor)
-    light = _brightest(small)
+    light = _beside_fill(rgb, small, factor) or _brightest(small)
+    if light.fill is not None:
+        small[light.unscanned(np.moveaxis(small, -1, 0))] = 0
     if _is_negative(small, light):
         raise ImageError(_NOT_BRIGHTFIELD)
     return light
+
+
+def _beside_fill(
+    rgb: UInt8Array | Float32Array, small: Float32Array, factor: int
+) -> Light | None:
+    """Light of an image that is partly filled, `small` is it shrunk; None where none is.
+
+    What one exact colour covers is no glass if the glass beside it has another one: where
+    glass is so bright that it has no noise, that beside the cells is as bright.
+    """
+    thin = rgb[::factor, ::factor].reshape(-1, 3)
+    colours, counts = np.unique(thin, axis=0, return_counts=True)
+    colour = colours[counts.argmax()].astype(np.float32)
+    if counts.max() < _FILLED * len(thin) or colour.max() < DARK:
+        return None
+    filled = (np.abs(small - colour) < _SAME).all(axis=-1)
+    pieces, _ = ndi.label(filled)
+    large = np.bincount(pieces.ravel()) >= _FILLED * filled.size
+    large[0] = False
+    if not _has_straight_edge(large[pieces]):
+        return None
+    try:
+        light = _brightest(small, large[pieces])
+    except ImageError:
+        return None
+    glass = light.terms[0] + np.float32(OFFSET)
+    apart = np.abs(np.log10((colour + np.float32(OFFSET)) / glass)).max()
+    return None if apart < _OTHER else replace(light, fill=tuple(colour.tolist()))
+
+
+def _has_straight_edge(filled: BoolArray) -> bool:
+    """Whether a mask ends somewhere along a line, as wide as a part of the image."""
+    return any(
+        (plane[1:] != plane[:-1]).mean(axis=1).max(initial=0) >= _STRAIGHT
+        for plane in (filled, filled.T)
+    )
 
 
 def _is_negative(small: Float32Array, light: Light) -> bool:
@@ -141,11 +201,15 @@ class _Ground:
         return cls(float(cells.mean()), brighter, float(cells[even].mean()), *colours)
 
 
-def _brightest(small: Float32Array) -> Light:
+def _brightest(small: Float32Array, unscanned: BoolArray | None = None) -> Light:
     """A surface through the brightest even part of a small image, and noise."""
     strongest = _strongest(small)
     lit = strongest >= DARK
-    if lit.mean() < 0.35 or np.median(strongest[lit]) < 60:
+    share = lit.mean()
+    if unscanned is not None:
+        lit &= ~unscanned
+        share = lit.sum() / max(1, np.count_nonzero(~unscanned))
+    if share < 0.35 or np.median(strongest[lit]) < 60:
         raise ImageError(_NOT_BRIGHTFIELD)
     light = np.log10(small[..., 1] + OFFSET)
     chosen = lit & (light > _brightest_mode(light[lit]) - 0.02)

@@ -19,7 +19,7 @@ from napari_cytosae.core._window import around, maximum, opened, smoothed
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
-    from napari_cytosae.core.types import BoolArray, Int32Array, Int64Array
+    from napari_cytosae.core.types import BoolArray, Float32Array, Int32Array, Int64Array
 
 _SAMPLE = 50_000
 """Pixels, at least, of which it is told how dense red cells are."""
@@ -73,9 +73,21 @@ def red_mask(stained: Stain, sigma: float, white: BoolArray) -> BoolArray:
         return np.zeros(density.shape, bool)
     typical = typical[:: max(1, typical.size // _SAMPLE)]
     middle = float(np.median(typical[typical > otsu(typical)]))
-    floor = max(_PALE * middle, 2 * stained.noise, 0.015)
+    grain = _grain(stained.haemoglobin, sigma)
+    floor = max(_PALE * middle, 2 * stained.noise, 3 * grain, 0.015)
     near = maximum(density, round(_BLUR * sigma))
     return density > np.maximum(floor, _HALF_TONE * np.minimum(near, middle))
+
+
+def _grain(plane: Float32Array, sigma: float) -> float:
+    """Standard deviation of what smoothing leaves of the noise of single pixels.
+
+    That is the difference of neighbours, of which most lie both on the same thing; a
+    Gaussian divides white noise by 2 sqrt(pi) sigma.
+    """
+    steps = np.abs(np.diff(plane[::4], axis=1))
+    alone = 1.4826 * float(np.median(steps)) / np.sqrt(2) if steps.size else 0.0
+    return float(alone / max(1.0, 2 * np.sqrt(np.pi) * sigma))
 
 
 def red_cells(stained: Stain, other: BoolArray, um: float) -> Int32Array:

@@ -11,7 +11,7 @@ from scipy import ndimage as ndi
 
 from napari_cytosae.core._glass import shrink
 from napari_cytosae.core._red import red_mask
-from napari_cytosae.core._shape import cut, shapes
+from napari_cytosae.core._shape import cut, shapes, touching_share
 from napari_cytosae.core._split import split
 from napari_cytosae.core._stain import stain
 from napari_cytosae.core._white import nuclear_surroundings
@@ -21,7 +21,7 @@ from napari_cytosae.core.types import ImageError, PixelSize
 if TYPE_CHECKING:
     from napari_cytosae.core._glass import Light
     from napari_cytosae.core._stain import Stain
-    from napari_cytosae.core.types import Float32Array, Int32Array, UInt8Array
+    from napari_cytosae.core.types import UInt8Array
 
 RED_CELL_UM = 7.5
 """Diameter of a normal red cell on a dried smear."""
@@ -164,7 +164,7 @@ def red_cell_scale(stained: Stain, factor: int) -> Seen:
         & (shape.fullness > 0.94)
         & (mean_basic < 0.12)
         & (diameter > _LEAST_PX)
-        & (_touching_share(labels) < 0.35)
+        & (touching_share(labels) < 0.35)
     )
     good[0] = False
     diameter = diameter[good]
@@ -177,18 +177,3 @@ def red_cell_scale(stained: Stain, factor: int) -> Seen:
         return Seen(None, None, len(diameter), share)
     spread = float(1.48 * np.median(np.abs(diameter - median)) / median)
     return Seen(RED_CELL_UM / median / factor, spread, len(diameter), share)
-
-
-def _touching_share(labels: Int32Array) -> Float32Array:
-    """Share of each label's outline that borders on another label, indexed by label."""
-    count = int(labels.max()) + 1
-    outline, shared = np.zeros(count), np.zeros(count)
-    for here, there in (
-        (labels[:, 1:], labels[:, :-1]),
-        (labels[1:], labels[:-1]),
-    ):
-        for inner, outer in ((here, there), (there, here)):
-            edge = (inner != outer) & (inner > 0)
-            outline += np.bincount(inner[edge], minlength=count)
-            shared += np.bincount(inner[edge & (outer > 0)], minlength=count)
-    return (shared / np.maximum(outline, 1)).astype(np.float32)

@@ -86,6 +86,27 @@ def cut(labels: Int32Array, count: int) -> BoolArray:
     return reached
 
 
+def touching(labels: Int32Array) -> tuple[Int32Array, Int32Array]:
+    """Labels on both sides of each pixel side where they differ, once from each, (m,)."""
+    here: list[Int32Array] = []
+    there: list[Int32Array] = []
+    for first, second in ((labels[:, 1:], labels[:, :-1]), (labels[1:], labels[:-1])):
+        edge = first != second
+        ends = first[edge], second[edge]
+        here += ends
+        there += ends[::-1]
+    return np.concatenate(here), np.concatenate(there)
+
+
+def touching_share(labels: Int32Array) -> Float64Array:
+    """Share of the outline of each label 0..n that borders on another label, (n + 1,)."""
+    count = int(labels.max()) + 1
+    here, there = touching(labels)
+    outline = np.bincount(here, minlength=count)
+    shared = np.bincount(here[there > 0], minlength=count)
+    return shared / np.maximum(outline, 1)
+
+
 def solidity(labels: Int32Array) -> Float64Array:
     """Share of its convex hull that each label 0..n of an image (H, W) fills.
 

@@ -45,7 +45,8 @@ class Stain:
     density : ndarray of float32, (H, W, 3)
         log10(background / intensity) of red, green and blue.
     void : ndarray of bool, (H, W)
-        Pixels without light (black border, missing tile): never part of a cell.
+        Pixels without light (black border, missing tile) or not scanned: never part of a
+        cell.
     noise : float
         Standard deviation of the summed density over the background.
     basic : ndarray of float32, (H, W)
@@ -88,7 +89,7 @@ def stain(rgb: Float32Array, light: Light | None = None) -> Stain:
     light = light or glass_light(rgb)
     # A plane a colour: most of what follows looks at one at a time.
     planes = np.array(np.moveaxis(rgb, -1, 0), np.float32, order="C")
-    void = np.logical_and.reduce(planes < DARK)
+    void = np.logical_and.reduce(planes < DARK) | light.unscanned(planes)
     planes += np.float32(OFFSET)
     for plane, terms in zip(planes, light.terms.T, strict=True):
         glass = np.clip(surface(terms, *plane.shape), 1, 255)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -10,9 +9,10 @@ import numpy as np
 from scipy import ndimage as ndi
 from skimage.measure import label
 from skimage.morphology import convex_hull_image, disk
-from skimage.segmentation import relabel_sequential, watershed
+from skimage.segmentation import watershed
 
 from napari_cytosae.core._distance import distance
+from napari_cytosae.core._fragments import CELL_UM2, joined
 from napari_cytosae.core._nucleus import LOBE_UM2, refined_nuclei
 from napari_cytosae.core._otsu import otsu
 from napari_cytosae.core._ray import Ray
@@ -33,13 +33,11 @@ _SPREAD_FLOOR = 0.13
 """Least basic-dye density of a burst nucleus, its clumps and gaps smoothed over."""
 _SPREAD_NUCLEUS_UM2 = 60.0
 """Smallest nucleus that may be paler than the others in view: a smudge, no platelets."""
+_LOBES = 6
+"""Most that a nucleus has, but for a few hypersegmented neutrophils."""
 _LOBE_GAP_UM = 1.6
 _LOBE_GAP = 0.5
 """Share of its width that a lobe reaches out to the next where the scale is unknown."""
-_CELL_UM2 = 330.0
-"""Largest white cell on a smear: a monocyte or blast spread to 20 um."""
-_CONVEX = 0.92
-"""Least share of its convex hull that one cell fills where two labels are joined."""
 _RED_BLUE = 0.42
 """Least blue density of haemoglobin, relative to green; cytoplasm mostly has less."""
 _REACH_UM = 8.0
@@ -69,13 +67,20 @@ def nucleus_mask(stained: Stain, um: float) -> BoolArray:
 def nuclear_scale(stained: Stain) -> float | None:
     """Pixel size that gives the nuclei in view a normal area, None where there is none.
 
-    Lobes are taken together when they lie nearer than they are wide.
+    Lobes are taken together when they lie nearer than they are wide, unless they are more
+    than one nucleus has: then it is a clump of nuclei.
     """
     mask, near = nuclear_surroundings(stained)
-    groups, _ = ndi.label(near)
-    areas = np.bincount(groups[mask])[1:]
-    if not areas.size:
+    lobes, count = ndi.label(mask)
+    if not near.any():
         return None
+    area = np.bincount(lobes.ravel(), minlength=count + 1)[1:]
+    _, first = np.unique(lobes[mask], return_index=True)
+    group = ndi.label(near)[0][mask][first]
+    largest = np.zeros(group.max() + 1)
+    np.maximum.at(largest, group, area)
+    many = np.bincount(group[area > largest[group] / 4]) > _LOBES
+    areas = np.append(np.bincount(group, area)[~many], area[many[group]])
     area = np.median(areas[areas > areas.max() / 3])
     return float(np.sqrt(_NORMAL_NUCLEUS_UM2 / area))
 
@@ -115,29 +120,8 @@ def white_cells(stained: Stain, um: float) -> tuple[Int32Array, Int32Array]:
     seeds = _nuclei(nucleus_mask(stained, um), um)
     if not seeds.any():
         return seeds, seeds.copy()
-    labels = _joined(_cytoplasm(stained, seeds, um), um)
+    labels = joined(_cytoplasm(stained, seeds, um), um)
     return labels, refined_nuclei(stained, labels, seeds > 0, um)
-
-
-def _joined(labels: Int32Array, um: float) -> Int32Array:
-    """Join neighbours that together have the convex outline of one cell.
-
-    Lobes of one nucleus may lie apart; two cells that touch have a neck between them.
-    """
-    parts, _ = ndi.label(labels > 0)
-    for box in ndi.find_objects(parts):
-        inside = labels[box]
-        ids = np.unique(inside[inside > 0])
-        # All of a group before its pairs: three sectors of a disc are convex only together.
-        groups = [tuple(ids), *combinations(ids, 2)] if len(ids) > 2 else [tuple(ids)]
-        for group in groups if len(ids) > 1 else []:
-            union = np.isin(inside, group)
-            if union.sum() * um**2 > _CELL_UM2 or ndi.label(union)[1] > 1:
-                continue
-            if union.sum() > _CONVEX * convex_hull_image(union).sum():
-                inside[union] = min(group)
-    sequential: Int32Array = relabel_sequential(labels)[0].astype(np.int32)
-    return sequential
 
 
 def _nuclei(mask: BoolArray, um: float) -> Int32Array:
@@ -211,7 +195,7 @@ def _within_necks(mask: BoolArray, away: Float32Array, um: float) -> BoolArray |
     near = np.bincount(parts[(away < 0.8) & mask], minlength=parts.max() + 1)
     near[0] = 0
     whole = (near * um**2 > 0.5)[parts]
-    if not whole.any() or whole.sum() * um**2 > _CELL_UM2:
+    if not whole.any() or whole.sum() * um**2 > CELL_UM2:
         return None
     return whole if whole.sum() > 0.94 * convex_hull_image(whole).sum() else None
 

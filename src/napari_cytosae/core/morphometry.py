@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage as ndi
 
-from napari_cytosae.core._shape import consecutive, shapes, solidity
+from napari_cytosae.core._shape import consecutive, shapes, solidity, touching_share
 from napari_cytosae.core._window import smoothed
 from napari_cytosae.core.types import CELL_COLUMNS
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _CLUMP_UM2 = {"wbc": 330.0, "rbc": 80.0, "platelet": 25.0}
 """Largest single cell: a blast spread to 20 um, a macrocyte of 10 um."""
+_AMONG = 0.5
+"""Share of its outline that a white cell has in common with others in a clump."""
 _SMUDGE_UM2 = 60.0
 _BURST = 0.65
 """Share of the other nuclei's median density that a burst and spread one has left."""
@@ -128,7 +130,10 @@ def cell_table(
             stain[i] = np.median(density[box][nucleus])
         if kind[i] == "wbc":
             rims[i] = _rim(cell, nucleus) * um
-    table["qc"] = quality(table, stain, rims, um)
+    white = np.append(False, table.kind == "wbc")[labels]
+    among = touching_share(np.where(white, labels, 0).astype(np.int32))
+    among = np.pad(among, (0, len(ids) + 1 - len(among)))[1:]
+    table["qc"] = quality(table, stain, rims, among, um)
     return table
 
 
@@ -202,12 +207,17 @@ def _percentile(ordered: Float32Array, share: float) -> float:
 
 
 def quality(
-    table: pd.DataFrame, stain: Float64Array, rim_um: Float64Array, um: float
+    table: pd.DataFrame,
+    stain: Float64Array,
+    rim_um: Float64Array,
+    among: Float64Array,
+    um: float,
 ) -> list[str]:
     """Reasons against each cell, joined by ``; ``, or ``ok``.
 
     ``border``: cut by the edge of the image. ``out of focus``: see `edge_sharpness`.
-    ``clump``: larger than one cell can be. ``smudge``: a nucleus without cytoplasm and
+    ``clump``: larger than one cell can be, or so deep among white cells that its outline is
+    theirs. ``smudge``: a nucleus without cytoplasm and
     without an outline of its own, or far paler than the others in view.
     ``overstained``, ``understained``: no detail left in the nucleus, or hardly any dye.
 
@@ -219,6 +229,8 @@ def quality(
         Median green density of each nucleus, NaN where there is none.
     rim_um : ndarray of float64, (n,)
         Mean width of the cytoplasm of each white cell, in um.
+    among : ndarray of float64, (n,)
+        Share of each white cell's outline that borders on other white cells.
     um : float
         Pixel size.
     """
@@ -232,7 +244,7 @@ def quality(
     flags = {
         "border": table.touches_border.to_numpy(),
         "out of focus": (table.focus < _BLURRED).to_numpy(),
-        "clump": area > limit,
+        "clump": (area > limit) | (among > _AMONG),
         "smudge": white & (naked | burst) & (area > _SMUDGE_UM2),
         "overstained": white & (stain > _OVERSTAINED),
         "understained": white & (stain < _UNDERSTAINED),

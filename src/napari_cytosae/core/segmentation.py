@@ -13,6 +13,7 @@ from napari_cytosae.core._run import run
 from napari_cytosae.core._search import finish, nuclei_at, search_at
 from napari_cytosae.core._shape import consecutive
 from napari_cytosae.core._stain import stain
+from napari_cytosae.core.crops import FIELD_OF_VIEW_UM
 from napari_cytosae.core.types import (
     CELL_KINDS,
     CellKind,
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
     from napari_cytosae.core.types import Int32Array, Progress, UInt8Array
 
 __all__ = ["estimate_pixel_size", "measure", "search", "segment", "single_cell"]
+
+_NORMAL_CELL_UM2 = 110.0
+"""Of a white cell on a smear, 12 um wide."""
+_NO_STAIN = (
+    "the image is no brightfield smear: the cells were taken for white cells and measured "
+    "without nuclei"
+)
 
 estimate_pixel_size = _scale.estimate_pixel_size
 
@@ -93,6 +101,9 @@ def measure(
     pixel_size : float, optional
         In um.
 
+    Where the image is no brightfield smear, they are measured without nuclei, and a note
+    of the cells says so.
+
     Raises
     ------
     CytoError
@@ -100,7 +111,11 @@ def measure(
     """
     rgb, _ = _unpack(image)
     given = whole_labels(labels, rgb.shape[:2])
-    size, um = settled_scale(rgb, image, pixel_size)
+    try:
+        size, um = settled_scale(rgb, image, pixel_size)
+    except ImageError:
+        size = _stated(image, pixel_size)
+        um = size.um or _scale_of_cells(given)
     return measure_at(image, given, size, um)
 
 
@@ -124,11 +139,16 @@ def measure_at(
     rgb, name = _unpack(image)
     ids, own = consecutive(labels)
     um = um or size.um or _relative_scale(rgb, _scale.scale_in_view(rgb))
-    nuclei, kinds = nuclei_at(rgb, own, um)
+    notes: tuple[str, ...] = ()
+    try:
+        nuclei, kinds = nuclei_at(rgb, own, um)
+    except ImageError:
+        nuclei, kinds = np.zeros_like(own), dict.fromkeys(range(1, len(ids) + 1), "wbc")
+        notes = (_NO_STAIN,)
     cells = finish(rgb, own, nuclei, kinds, size, um, name)
     table = cells.table.assign(cell_id=ids.astype(np.int64))
     nuclei = np.where(nuclei > 0, labels, 0).astype(np.int32)
-    return Cells(labels, nuclei, table, size)
+    return Cells(labels, nuclei, table, size, notes=notes)
 
 
 def single_cell(image: Image | UInt8Array, pixel_size: float | None = None) -> Cells:
@@ -145,11 +165,13 @@ def single_cell(image: Image | UInt8Array, pixel_size: float | None = None) -> C
         In um.
     """
     rgb, name = _unpack(image)
-    size, um = settled_scale(rgb, image, pixel_size)
+    cells = None
     try:
+        size, um = settled_scale(rgb, image, pixel_size)
         cells = segment(image, pixel_size)
     except ImageError:
-        cells = None
+        size = _stated(image, pixel_size)
+        um = size.um or FIELD_OF_VIEW_UM / max(rgb.shape[:2])
     labels = np.ones(rgb.shape[:2], np.int32)
     nuclei = np.zeros_like(labels)
     if cells is not None and len(cells):
@@ -196,13 +218,12 @@ def settled_scale(
     CytoError
         If the pixel size is implausible or at odds with the red cells in view.
     """
-    size = image.pixel_size if isinstance(image, Image) else PixelSize()
-    if user is not None:
-        size = PixelSize(float(user), "user")
-    if size.source == "user" and size.um is not None and not 0.01 <= size.um <= 5:
+    size = _stated(image, user)
+    if size.um is not None and not 0.01 <= size.um <= 5:
+        whose = "" if size.source == "user" else f" ({size.source})"
         raise CytoError(
-            f"A pixel size of {size.um:g} um is implausible for a smear (0.01 to 5 um "
-            "expected): check the unit."
+            f"A pixel size of {size.um:g} um{whose} is implausible for a smear (0.01 to 5 "
+            "um expected): check the unit."
         )
     seen = _scale.scale_in_view(rgb, light)
     if size.um is not None:
@@ -217,6 +238,18 @@ def settled_scale(
     if seen.um is not None and seen.told:
         return PixelSize(seen.um, "estimated", seen.spread, seen.count), seen.um
     return PixelSize(None, "relative", None, seen.count), _relative_scale(rgb, seen)
+
+
+def _stated(image: Image | UInt8Array, user: float | None) -> PixelSize:
+    if user is not None:
+        return PixelSize(float(user), "user")
+    return image.pixel_size if isinstance(image, Image) else PixelSize()
+
+
+def _scale_of_cells(labels: Int32Array) -> float:
+    """Pixel size (um) that gives given cells the area of a normal white cell."""
+    areas = np.bincount(consecutive(labels)[1].ravel())[1:]
+    return float(np.sqrt(_NORMAL_CELL_UM2 / np.median(areas))) if areas.size else 0.15
 
 
 def _relative_scale(rgb: UInt8Array, seen: _scale.Seen) -> float:

@@ -71,7 +71,7 @@ def counts_of(cells: Cells) -> str:
 
 def describe_cells(cells: Cells) -> str:
     """E.g. ``23 WBC, 4 platelets; 2 flagged (border 1, blurred 1)``."""
-    doubt = scale_doubt(cells.table, cells.pixel_size)
+    doubt = scale_doubt(cells)
     if not len(cells):
         advice = doubt or "check the pixel size, or mark them in a Labels layer"
         return f"No cells were found. {advice[:1].upper()}{advice[1:]}."
@@ -83,7 +83,8 @@ def describe_cells(cells: Cells) -> str:
             reasons.update(dict.fromkeys(map(str.strip, str(qc).split(";")), n))
         why = ", ".join(f"{reason} {n:,}" for reason, n in reasons.most_common())
         text += f"; {len(flagged):,} flagged ({why})"
-    return f"{text}. {doubt}." if doubt else text
+    said = [f"{note[:1].upper()}{note[1:]}" for note in (*cells.notes, doubt) if note]
+    return ". ".join([text, *said, ""]).rstrip() if said else text
 
 
 def describe_found(
