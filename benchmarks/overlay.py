@@ -114,7 +114,8 @@ class Screen:
             if layer != "layer of another concept":
                 self.layers.overlays.remove(slot)
             if layer == "waiting layer":
-                self.layers.overlays.expect(empty_map((side, side)).layer_data())
+                look = Overlay(-1, OVERLAY_COLOURS[slot])
+                self.layers.overlays.expect(empty_map((side, side)).layer_data(), look)
             self.settle()
             yield
 

@@ -221,9 +221,14 @@ def test_a_layer_that_waits_takes_the_next_concept(viewer, canvas, source):
     lit[10, 20] = 2.0
     gone = []
     canvas.overlays.deleted.connect(gone.append)
-    canvas.overlays.expect(np.zeros((60, 80), np.float32))
-    canvas.overlays.expect(np.zeros((60, 80), np.float32))
+    for colour in ("cyan", "lime"):
+        canvas.overlays.expect(np.zeros((60, 80), np.float32), Overlay(-1, colour))
     (waiting,) = (layer for layer in viewer.layers if layer is not source)
+    # Drawn ahead, so that the first frame with a concept takes no longer than the next.
+    assert waiting.visible
+    assert waiting.colormap.name == overlay_colormap("lime").name
+    assert not waiting.data.any()
+    canvas.overlays.rest()
     assert not waiting.visible
     assert canvas.images() == [source]
     assert canvas.tagged("overlay") == []
@@ -256,7 +261,7 @@ def test_a_layer_that_waits_takes_the_next_concept(viewer, canvas, source):
 @pytest.mark.parametrize("selected", [True, False])
 def test_a_layer_that_waits_is_not_selected(viewer, canvas, source, selected):
     viewer.layers.selection = {source} if selected else set()
-    canvas.overlays.expect(np.zeros((60, 80), np.float32))
+    canvas.overlays.expect(np.zeros((60, 80), np.float32), Overlay(-1, "cyan"))
     assert viewer.layers.selection == ({source} if selected else set())
     canvas.overlays.show(0, "12", np.ones((60, 80), np.float32), 2.0, Overlay(12, "cyan"))
     assert viewer.layers.selection == ({source} if selected else set())
@@ -266,18 +271,18 @@ def test_a_layer_that_waits_may_go_at_any_time(viewer, canvas, source):
     gone = []
     canvas.overlays.deleted.connect(gone.append)
     zeros = np.zeros((60, 80), np.float32)
-    canvas.overlays.expect(zeros)
+    canvas.overlays.expect(zeros, Overlay(-1, "cyan"))
     canvas.overlays.dismiss()
     assert list(viewer.layers) == [source]
-    canvas.overlays.expect(zeros)
+    canvas.overlays.expect(zeros, Overlay(-1, "cyan"))
     viewer.layers.remove(viewer.layers[-1])
     canvas.overlays.show(0, "12", np.ones((60, 80), np.float32), 2.0, Overlay(12, "cyan"))
     assert [layer.name for layer in viewer.layers] == ["smear", "12"]
     # One that waits for maps of another kind is of no use.
-    canvas.overlays.expect([zeros, zeros[::2, ::2]])
+    canvas.overlays.expect([zeros, zeros[::2, ::2]], Overlay(-1, "cyan"))
     canvas.overlays.show(1, "13", np.ones((60, 80), np.float32), 2.0, Overlay(13, "lime"))
     assert not canvas.overlays.layer(1).multiscale
-    canvas.overlays.expect(zeros)
+    canvas.overlays.expect(zeros, Overlay(-1, "cyan"))
     canvas.close()
     assert [layer.name for layer in viewer.layers] == ["smear", "12", "13"]
     assert gone == []

@@ -99,8 +99,11 @@ def test_a_layer_waits_while_the_pointer_rests_on_the_table(encoded, viewer, unt
     # It stays when the pointer leaves and comes back: napari takes long to add one.
     rest(2)
     (waiting,) = canvas.tagged("waiting")
+    assert waiting.visible
     table.leaveEvent(QEvent(QEvent.Type.Leave))
+    assert not waiting.visible
     rest(1)
+    until(lambda: waiting.visible)
     assert canvas.tagged("waiting") == [waiting]
     encoded.session.set_cells(encoded.session.cells, encoded.session.settings)
     assert not canvas.tagged("waiting")

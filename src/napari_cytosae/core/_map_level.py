@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 CHUNK = 256
 """Side in px of the pieces that a viewer should ask for: it asks again at their edges."""
 
+KEPT_PIXELS = 2**21
+"""A level of no more is kept: 8 MB, about what a screen shows."""
+
 
 class MapLevel:
     """Every `step`-th pixel of a map, float32 (H, W), computed where it is sliced.
 
-    Nothing is kept. Unlike a dask array it computes on the caller's thread and no more
-    than is asked for: what a viewer shows of a map takes milliseconds, less than dask
-    needs to hand it out.
+    Unlike a dask array it computes on the caller's thread and no more than is asked for:
+    what a viewer shows of a map takes milliseconds, less than dask needs to hand it out.
+    A level that fits on a screen is computed whole and kept, so that nothing is computed
+    while the view moves over it.
 
     Parameters
     ----------
@@ -37,6 +41,7 @@ class MapLevel:
         height, width = overlay.shape
         self.shape = (-(-height // step), -(-width // step))
         self.chunks = (CHUNK, CHUNK)
+        self._kept: Float32Array | None = None
 
     @property
     def size(self) -> int:
@@ -54,6 +59,10 @@ class MapLevel:
             missing = self.ndim - len(parts) + 1
             parts = (*parts[:at], *[slice(None)] * missing, *parts[at + 1 :])
         parts = (*parts, *[slice(None)] * (self.ndim - len(parts)))
+        if self.size <= KEPT_PIXELS:
+            if self._kept is None:
+                self._kept = self._overlay.region(0, 0, *self._overlay.shape, self.step)
+            return self._kept[parts]
         rows, columns = (
             range(length)[part] for part, length in zip(parts, self.shape, strict=True)
         )

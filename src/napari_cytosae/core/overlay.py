@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.types import Float32Array, Int64Array
 
-ARRAY_PIXELS = 2048 * 2048
-"""A map of more is not held as an array: 16 MB, and as much again on the screen."""
+ARRAY_PIXELS = 1024 * 1024
+"""A map of more is not held as an array: the screen shows less of it, and sooner."""
 
 SMALLEST = 512
 """Side in px below which a level of a pyramid needs no coarser one."""

@@ -1,8 +1,8 @@
 """The layers that lay activation maps over the slide: one a slot, used again and again.
 
-napari takes 0.1 s to add a layer, more than all else that a tick needs. One may therefore
-be added ahead, hidden and empty, to take the next concept; it is there only as long as a
-tick is to be expected, so that nobody finds a layer that shows nothing.
+napari takes 0.1 s to add a layer and to draw it for the first time, more than all else that
+a tick needs. One may therefore be added and drawn ahead, empty, to take the next concept;
+while no tick is to be expected it is hidden, as each layer in view makes a frame longer.
 """
 
 from __future__ import annotations
@@ -60,19 +60,31 @@ class OverlayLayers:
         layer = self.layer(slot)
         return None if layer is None else role_of(layer).get("concept")
 
-    def expect(self, data: Any) -> None:
-        """Have a hidden layer wait for the next concept.
+    def expect(self, data: Any, overlay: Overlay) -> None:
+        """Have a layer wait for the next concept, drawn but empty.
 
         Parameters
         ----------
         data : array (H, W) or list of arrays
             Zeros, of the kind and size of the maps to come.
+        overlay : Overlay
+            How the next concept will look; its id is not yet known.
         """
-        if not self._canvas.tagged("waiting"):
-            tag: dict[str, Any] = {"role": "waiting"}
-            layer = self._new_layer(data, "Next concept", (0.0, 1.0), "white", 0.0, tag)
+        for layer in self._canvas.tagged("waiting"):
+            if isinstance(layer, Image):
+                self._style(layer, overlay)
+            return
+        look = overlay.colour, overlay.threshold
+        layer = self._new_layer(
+            data, "Next concept", (0.0, 1.0), *look, {"role": "waiting"}
+        )
+        self._style(layer, overlay)
+        self._canvas.add(layer)
+
+    def rest(self) -> None:
+        """Hide a layer that waits: no tick is to be expected."""
+        for layer in self._canvas.tagged("waiting"):
             layer.visible = False
-            self._canvas.add(layer)
 
     def dismiss(self) -> None:
         """Take a layer away that waits for a concept."""

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 
-from napari_cytosae.session_values import Look
+from napari_cytosae.session_values import OVERLAY_COLOURS, Look, Overlay
 from napari_cytosae.widgets import _concept_tasks
 from napari_cytosae.widgets._connections import Connections
 
 if TYPE_CHECKING:
     from napari_cytosae.session import Session
-    from napari_cytosae.session_values import Overlay, Selection
+    from napari_cytosae.session_values import Selection
     from napari_cytosae.widgets._concept_tasks import DrawnOverlay
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._jobs import Ended, Jobs
@@ -24,8 +24,8 @@ _FULL = "Four concepts are shown already; untick one of them first."
 _REST_MS = 100
 """A pointer that rests on a row of the table for so long may be about to tick it.
 
-napari takes a tenth of a second to add a layer: the one that then waits stays when the
-pointer leaves, so that this is paid once a tick and not at each rest.
+napari takes a tenth of a second to add a layer: the one that then waits stays, hidden, when
+the pointer leaves, so that this is paid once a tick and not at each rest.
 """
 
 
@@ -48,7 +48,7 @@ class OverlaysController:
         self._rest = QTimer(panel, singleShot=True, interval=_REST_MS)
         self._rest.timeout.connect(self._expect_tick)
         panel.table.entered.connect(lambda _: self._rest.start())
-        panel.table.left.connect(self._rest.stop)
+        panel.table.left.connect(self._expect_nothing)
         panel.toggle_clicked.connect(self._toggle_selected)
         panel.slot_chosen.connect(self._show_in_slot)
         panel.model.show_toggled.connect(self._show_or_hide)
@@ -118,7 +118,13 @@ class OverlaysController:
         if session.encoded is None or session.image is None or self._layers.source is None:
             return
         if None in session.overlays.slots:
-            self._layers.overlays.expect(empty_map(session.image.shape).layer_data())
+            colour = OVERLAY_COLOURS[session.overlays.slots.index(None)]
+            empty = empty_map(session.image.shape).layer_data()
+            self._layers.overlays.expect(empty, Overlay(-1, colour))
+
+    def _expect_nothing(self) -> None:
+        self._rest.stop()
+        self._layers.overlays.rest()
 
     def _draw(self) -> None:
         session = self._session
