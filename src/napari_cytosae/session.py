@@ -44,9 +44,9 @@ class Session:
     show them in `review`, and what was gathered about the SAE in `exploration`.
 
     Each ``*_changed`` signal carries the new value; `kept` says that something was found on
-    an image elsewhere. What depends on a changed value is cleared first, and every value
-    is in place before the first signal goes out: nothing a listener can see mixes two
-    images or two models.
+    an image elsewhere, or let go there. What depends on a changed value is cleared first,
+    and every value is in place before the first signal goes out: nothing a listener can see
+    mixes two images or two models.
     """
 
     choice_changed = Signal(object)
@@ -211,6 +211,8 @@ class Session:
         matter of reading the cache.
         """
         self._images.close(sha256)
+        self.focus.keep_examples(self._images.still_encoded(self.focus.examples))
+        self.kept.emit()
 
     def found_images(self) -> dict[str, Found]:
         """What is known of all images, by their sha256; that in front first."""
@@ -242,10 +244,15 @@ class Session:
         self.set_image(image)
 
     def _look_afresh(self) -> None:
-        """Other cells are there: none is selected; the concepts looked at stay the same."""
+        """Other cells are there: none is selected.
+
+        The concepts looked at stay the same, and so do the cells searched by, as long as
+        they are encoded.
+        """
         self.overlays.allow(self.encoded is not None)
         self.exploration.forget_cells()
-        self.focus.forget_cells()
+        here = "" if self.image is None else self.image.sha256
+        self.focus.look_at(here, self._images.still_encoded(self.focus.examples))
 
     def _announce_results(self) -> None:
         self.encoded_changed.emit(self.encoded)

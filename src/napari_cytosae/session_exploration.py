@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -18,6 +18,7 @@ class Exploration:
     """Evented; let go when the models or the cells change."""
 
     facts_changed = Signal()
+    where_changed = Signal()
 
     def __init__(self) -> None:
         self._catalogues: dict[str, Catalogue] = {}
@@ -45,12 +46,13 @@ class Exploration:
         """Of `core.concepts.location`, of the concepts looked at so far."""
         return self._where
 
-    def add_where(self, where: pd.DataFrame) -> None:
-        """Take over where more concepts fire in the present cells; announces nothing."""
+    def add_where(self, parts: Sequence[pd.DataFrame]) -> None:
+        """Take over where more concepts fire in the present cells."""
         import pandas as pd
 
-        known = self._where
-        self._where = where if known is None else pd.concat([known, where])
+        known = () if self._where is None else (self._where,)
+        self._where = pd.concat([*known, *parts])
+        self.where_changed.emit()
 
     def set_catalogues(
         self, catalogues: Mapping[str, Catalogue], classes: pd.DataFrame | None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Image
-    from napari_cytosae.session_values import Verdict
+    from napari_cytosae.session_values import Place, Verdict
 
 
 class ImagesSeen:
@@ -76,6 +76,15 @@ class ImagesSeen:
         here = replace(self.found, image=self.front)
         return {self.front.sha256: here, **self._elsewhere}
 
+    def still_encoded(self, places: Iterable[Place]) -> tuple[Place, ...]:
+        """Those of some cells, of any image, that the models have seen."""
+        found = self.everything()
+        return tuple(
+            (sha256, cell)
+            for sha256, cell in places
+            if sha256 in found and found[sha256].has_encoded(cell)
+        )
+
     def keep(self, sha256: str, found: Found) -> None:
         """Keep what was found on an image elsewhere, for when it is looked at."""
         if self.front is None or self.front.sha256 != sha256:
@@ -98,7 +107,7 @@ class ImagesSeen:
     def judge(
         self, concept: int, cell_ids: Iterable[int], verdict: Verdict, sha256: str | None
     ) -> None:
-        """Accept or reject cells of an image, None: of the one in front."""
+        """Say of cells of an image, None: of the one in front, whether they show it."""
         if sha256 is None or sha256 not in self._elsewhere:
             self.found = self.found.judged(concept, cell_ids, verdict)
         else:

@@ -29,7 +29,7 @@ class ReviewList:
         verdict: Verdict,
         sha256: str | None = None,
     ) -> None:
-        """Accept or reject cells as showing a concept; the same again takes it back.
+        """Accept or reject cells as showing a concept; an empty verdict takes theirs back.
 
         They are of the image with this `sha256`, by default of the one looked at.
         """

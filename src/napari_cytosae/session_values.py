@@ -21,6 +21,8 @@ Scope = Literal[
 ]
 Verdict = Literal["", "accept", "reject"]
 Shows = Literal["smear", "single_cell", "labels"]
+Place = tuple[str, int]
+"""A cell of some image: the image's sha256, and the cell's id."""
 
 OVERLAY_COLOURS: tuple[str, ...] = ("cyan", "yellow", "lime", "magenta")
 """One per overlay slot; told apart by colour-blind eyes, on pink and on violet."""
@@ -104,20 +106,20 @@ class Found:
     by_hand: bool = False
     gone: Mapping[int, Box] = field(default_factory=dict)
 
+    def has_encoded(self, cell_id: int) -> bool:
+        """Whether the models have seen a cell of it."""
+        return self.encoded is not None and cell_id in self.encoded.cell_ids
+
     def review_list(self) -> list[tuple[int, int, Verdict]]:
         """The verdicts: concept, cell, verdict."""
         said = self.verdicts
         return sorted((concept, cell, said[concept, cell]) for concept, cell in said)
 
     def judged(self, concept: int, cell_ids: Iterable[int], verdict: Verdict) -> Found:
-        """With a verdict on cells; the same again takes it back."""
-        verdicts = dict(self.verdicts)
-        for key in ((concept, cell_id) for cell_id in cell_ids):
-            if verdicts.get(key) == verdict:
-                del verdicts[key]
-            else:
-                verdicts[key] = verdict
-        return replace(self, verdicts=verdicts)
+        """With a verdict on cells; an empty one takes theirs back."""
+        judged = {(concept, cell_id): verdict for cell_id in cell_ids}
+        both = {**self.verdicts, **judged}
+        return replace(self, verdicts={key: said for key, said in both.items() if said})
 
     def corrected(
         self,
@@ -148,14 +150,18 @@ class Selection:
     Attributes
     ----------
     cell_ids : tuple of int
+        Of the image in front.
     patch : (row, column) or None
         In the patch grid of the first selected cell's crop.
     concept : int or None
+    elsewhere : tuple of Place
+        Cells of other images that are picked together with them.
     """
 
     cell_ids: tuple[int, ...] = ()
     patch: tuple[int, int] | None = None
     concept: int | None = None
+    elsewhere: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

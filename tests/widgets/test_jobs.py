@@ -263,3 +263,24 @@ def test_a_short_job_does_not_wait_behind_long_ones(qtbot, jobs):
     qtbot.waitUntil(lambda: done == ["short"])
     gate.set()
     qtbot.waitUntil(lambda: len(done) == threads + 2)
+
+
+def test_an_idle_job_goes_on_only_while_no_other_runs(jobs, qtbot):
+    idle, other, go = Listener(), Listener(), threading.Event()
+    jobs.run("other", "Other", counting(3, stop=go), **other.callbacks())
+    jobs.run("idle", "Idle", counting(5), idle=True, **idle.callbacks())
+    qtbot.wait(200)
+    assert not idle.progress
+    assert not idle.ended
+    go.set()
+    qtbot.waitUntil(lambda: bool(idle.ended))
+    assert other.ended
+    assert idle.ended[0].partials == (1, 2, 3, 4, 5)
+    # Waiting, it can be stopped.
+    go.clear()
+    jobs.run("other", "Other", counting(3, stop=go), **other.callbacks())
+    jobs.run("idle", "Idle", counting(5), idle=True, **idle.callbacks())
+    jobs.cancel("idle")
+    qtbot.waitUntil(lambda: len(idle.ended) == 2)
+    assert idle.ended[1].cancelled
+    go.set()

@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_cytosae.core import encoding
+from napari_cytosae.core.sae import slices
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from napari_cytosae.core.sae import Sae
-    from napari_cytosae.core.types import Encoded, Float16Array, Float32Array, SaeInfo
+    from napari_cytosae.core.types import (
+        Encoded,
+        Float16Array,
+        Float32Array,
+        Float64Array,
+        SaeInfo,
+    )
 
 
 class TokenReader:
@@ -70,6 +77,47 @@ class TokenReader:
             lit = encoding.lit_cells(encoded.activations, concepts)
             maps = encoding.columns(self._sae, tokens, concepts, gates, lit)
         return maps.reshape(*maps.shape[:2], self.grid, self.grid)
+
+    def weighted_sums(
+        self, encoded: Encoded, concepts: Sequence[int], weights: Float32Array
+    ) -> Generator[tuple[int, Float64Array], None, None]:
+        """Patch activations of concepts, weighted and summed up, a few cells at a time.
+
+        Parameters
+        ----------
+        encoded : Encoded
+            Made with this SAE, with its tokens.
+        concepts : sequence of int, k of them
+            Concept ids.
+        weights : ndarray of float32, (n, p, grid, grid)
+            Of each patch, p of them.
+
+        Yields
+        ------
+        int
+            How many cells have been seen.
+        ndarray of float64, (k, p)
+            Sum over those seen since the last time.
+
+        Raises
+        ------
+        CytoError
+            As `concept_grids`.
+        """
+        kept = self._kept(encoded)
+        self._sae.require(concepts)
+        with torch.inference_mode():
+            read = self._sae.reader(concepts)
+        for cells in slices(
+            len(encoded), encoding.summed_at_once(self.grid, len(concepts))
+        ):
+            gates = None if encoded.gates is None else encoded.gates[cells, 1:]
+            # Not around the yield: the mode is the thread's, whoever goes on meanwhile.
+            with torch.inference_mode():
+                sums = encoding.weighted_sum(
+                    read, kept[cells, 1:], gates, weights[cells], self._sae.b_dec.device
+                )
+            yield min(cells.stop, len(encoded)), sums
 
     def similar_concepts(self, concept: int, limit: int = 10) -> list[tuple[int, float]]:
         """Concepts that write nearly the same into the tokens, the most similar first.

@@ -134,15 +134,21 @@ def concatenate_activations(parts: Sequence[ConceptActivations]) -> ConceptActiv
 
 def rows(encoded: Encoded, index: slice | Int64Array) -> Encoded:
     """Some of the cells, in the order of `index`."""
-    of = encoded.activations
     return replace(
         encoded,
-        activations=replace(of, **{name: getattr(of, name)[index] for name in STATISTICS}),
+        activations=some_activations(encoded.activations, index),
         tokens=None if encoded.tokens is None else encoded.tokens[index],
         gates=None if encoded.gates is None else encoded.gates[index],
         boxes=encoded.boxes[index],
         cell_ids=encoded.cell_ids[index],
     )
+
+
+def some_activations(
+    of: ConceptActivations, index: slice | Int64Array
+) -> ConceptActivations:
+    """Activations of some of the cells, in the order of `index`."""
+    return replace(of, **{name: getattr(of, name)[index] for name in STATISTICS})
 
 
 def _row(matrix: csr_array, row: int) -> tuple[Int32Array, Float32Array]:

@@ -16,13 +16,14 @@ from napari_cytosae.core.encoded_cells import STATISTICS, from_dense
 from napari_cytosae.core.sae import slices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from napari_cytosae.core.sae import Sae
     from napari_cytosae.core.types import (
         ConceptActivations,
         Float16Array,
         Float32Array,
+        Float64Array,
         Int64Array,
     )
 
@@ -38,6 +39,9 @@ DENSE_AT_ONCE = 4
 
 SAMPLED = 17
 """Every so many patch tokens are reconstructed: 16 of 256, on a diagonal lattice."""
+
+SUMMED = 2**23
+"""Activations that `weighted_sum` holds at a time: a step lasts a fraction of a second."""
 
 FEW = 8
 """Concepts that are looked up cell by cell; of more, all cells are looked at."""
@@ -111,6 +115,49 @@ def columns(
         _copy(tokens, cells, wide)
         those = None if gates is None else torch.from_numpy(gates[cells]).to(device)
         result[:, cells] = read(wide, those).permute(2, 0, 1).cpu().numpy()
+    return result
+
+
+def summed_at_once(grid: int, concepts: int) -> int:
+    """Cells that `weighted_sum` takes at a time."""
+    return max(1, min(SUMMED // (grid**2 * max(concepts, 1)), 32))
+
+
+def weighted_sum(
+    read: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor],
+    tokens: Float16Array,
+    gates: Float32Array | None,
+    weights: Float32Array,
+    device: torch.device,
+) -> Float64Array:
+    """Activations of a few concepts in a few cells, weighted and summed over the patches.
+
+    Parameters
+    ----------
+    read : callable
+        Of `Sae.reader`.
+    tokens : ndarray of float16, (n, t, d_in)
+        As kept in `Encoded`.
+    gates : ndarray of float32, (n, t), or None
+        For topk, as kept in `Encoded`.
+    weights : ndarray of float32, (n, p, grid, grid)
+        Of each token, p of them.
+    device : torch.device
+        That the SAE is on.
+
+    Returns
+    -------
+    ndarray of float64, (k, p)
+    """
+    wide = torch.from_numpy(np.ascontiguousarray(tokens))
+    by_place = np.ascontiguousarray(np.moveaxis(weights, 1, 0)).reshape(
+        weights.shape[1], -1
+    )
+    heavy = torch.from_numpy(by_place)
+    those = None if gates is None else torch.from_numpy(np.ascontiguousarray(gates))
+    found = read(wide.to(device).float(), None if those is None else those.to(device))
+    sums = heavy.to(device) @ found.reshape(heavy.shape[1], -1)
+    result: Float64Array = sums.T.double().cpu().numpy()
     return result
 
 

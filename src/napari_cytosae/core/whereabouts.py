@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cytosae.core._location import PLACES, mask_fractions, shares_table, totals
+from napari_cytosae.core._location import PLACES, mask_fractions, shares_table
 from napari_cytosae.core.types import Progress
 
 if TYPE_CHECKING:
@@ -15,16 +15,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_cytosae.core.models import Models
-    from napari_cytosae.core.types import Cells, Encoded
+    from napari_cytosae.core.types import Cells, Encoded, Float32Array
 
-_VALUES = 8_000_000
-"""Of maps that are held at a time."""
+BLOCK = 1024
+"""Concepts that are located in one pass over the tokens."""
 
 
-def locate(
-    models: Models, parts: Sequence[tuple[Encoded, Cells]], concepts: Sequence[int]
-) -> Generator[Progress, None, pd.DataFrame]:
-    """Where concepts fire, a few at a time, so that their maps never take much memory.
+class Locator:
+    """Locates concepts block by block; the masks are seen once.
 
     Parameters
     ----------
@@ -32,30 +30,52 @@ def locate(
         That encoded the cells.
     parts : sequence of (Encoded, Cells)
         Each image's cells, with their tokens, and its masks.
-    concepts : sequence of int
-        At least one.
-
-    Yields
-    ------
-    Progress
-        In concepts of all images.
-
-    Returns
-    -------
-    DataFrame
-        Of `concepts.location`, over all cells.
     """
-    total = len(parts) * len(concepts)
-    yield Progress("Locating", 0, total, "concepts")
-    found = np.zeros((len(concepts), len(PLACES)))
-    for index, (encoded, cells) in enumerate(parts):
-        masks = mask_fractions(cells, encoded.boxes, models.grid)
-        values = max(1, len(encoded) * models.grid**2)
-        at_once = max(1, min(64, _VALUES // values))
-        for start in range(0, len(concepts), at_once):
-            some = concepts[start : start + at_once]
-            grids = models.concept_grids(encoded, some)
-            found[start : start + len(some)] += totals(grids, masks)
-            done = index * len(concepts) + start + len(some)
-            yield Progress("Locating", done, total, "concepts")
-    return shares_table(found, concepts)
+
+    def __init__(self, models: Models, parts: Sequence[tuple[Encoded, Cells]]) -> None:
+        self._models, self._parts = models, parts
+        self._masks: dict[int, Float32Array] = {}
+
+    def locate(self, concepts: Sequence[int]) -> Generator[Progress, None, pd.DataFrame]:
+        """Where concepts fire: one pass over the tokens for each `BLOCK` of them.
+
+        Their maps are summed up a few cells at a time, and never take much memory.
+
+        Yields
+        ------
+        Progress
+            In concepts of all images, several times a second.
+
+        Returns
+        -------
+        DataFrame
+            Of `concepts.location`, over all cells.
+        """
+        total = len(self._parts) * len(concepts)
+        yield Progress("Locating", 0, total, "concepts")
+        found = np.zeros((len(concepts), len(PLACES)))
+        done = 0
+        for start in range(0, len(concepts), BLOCK):
+            some = concepts[start : start + BLOCK]
+            for index, (encoded, _) in enumerate(self._parts):
+                masks = self._masks_of(index)
+                sums = self._models.weighted_sums(encoded, some, masks)
+                for seen, part in sums:
+                    found[start : start + len(some)] += part
+                    share = done + len(some) * seen // len(encoded)
+                    yield Progress("Locating", share, total, "concepts")
+                done += len(some)
+        return shares_table(found, concepts)
+
+    def _masks_of(self, index: int) -> Float32Array:
+        if index not in self._masks:
+            encoded, cells = self._parts[index]
+            self._masks[index] = mask_fractions(cells, encoded.boxes, self._models.grid)
+        return self._masks[index]
+
+
+def locate(
+    models: Models, parts: Sequence[tuple[Encoded, Cells]], concepts: Sequence[int]
+) -> Generator[Progress, None, pd.DataFrame]:
+    """Where at least one concept fires: `Locator`, used once."""
+    return (yield from Locator(models, parts).locate(concepts))

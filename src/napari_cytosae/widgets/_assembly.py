@@ -29,6 +29,7 @@ from napari_cytosae.widgets._rating_controller import RatingController
 from napari_cytosae.widgets._selection_controller import SelectionController
 from napari_cytosae.widgets._tools_controller import ToolsController
 from napari_cytosae.widgets._training_controller import TrainingController
+from napari_cytosae.widgets._where_controller import WhereController
 from napari_cytosae.widgets._why_controller import WhyController
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def _of_concepts(dock: CytoSAEWidget, image: ImageController) -> list[Controller
     browser = CatalogueBrowser(desk, jobs, panel)
     return [
         ConceptsController(session, patients, desk, jobs, panel),
+        WhereController(session, desk, jobs, panel),
         OverlaysController(session, desk, jobs, layers, panel),
         SelectionController(session, layers),
         GalleryController(session, desk, jobs, layers, image, panel),

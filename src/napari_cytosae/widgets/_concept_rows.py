@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cytosae.core._annotation import Annotation
+from napari_cytosae.core._location import PLACES
 from napari_cytosae.core.words import attempts
 from napari_cytosae.widgets._texts import Texts
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-NUMBERS = ("here", "prevalence", "specificity", "fdr")
+NUMBERS = ("here", "prevalence", "specificity", "fdr", *PLACES)
 KEEP: dict[str, tuple[str, tuple[str, ...]]] = {
     "all": ("all concepts", ()),
     "background": ("no background", ("background",)),
@@ -35,6 +36,9 @@ KEEP: dict[str, tuple[str, tuple[str, ...]]] = {
 
 ONLY: dict[str, str] = {"stars": "starred", "said": "named or tagged"}
 """Filters by what the analyst has said."""
+
+NOWHERE = "-"
+"""In place of where a concept fires that is too weak to say so; empty: not located yet."""
 
 _NOTHING = Annotation()
 _PLACES = {"nucleus": "nuc", "cytoplasm": "cyt", "outside": "out"}
@@ -100,7 +104,7 @@ class ConceptRows:
     def of(cls, ranking: pd.DataFrame) -> ConceptRows:
         """Rows of a ranking with ``concept``, ``name``, `NUMBERS`, ``where``, ``flags``.
 
-        ``fdr`` and ``class`` may be missing; tags and stars come with `said`.
+        ``fdr``, ``class`` and the shares may be missing; tags and stars come with `said`.
         """
         concept = ranking["concept"].to_numpy(np.int64)
         flags = tuple(ranking["flags"])
@@ -120,6 +124,15 @@ class ConceptRows:
             np.array([text.count(";") + 1 if text else np.nan for text in flags], float),
             {key: np.array([key in which[text] for text in flags], bool) for key in KEEP},
         )
+
+    def shares(self, row: int) -> str:
+        """Where a row's concept fires, in words."""
+        values = {place: float(self.numbers[place][row]) for place in PLACES}
+        if any(map(np.isnan, values.values())):
+            known = self.where.shown[row] == NOWHERE
+            return "Fires too weakly to say where" if known else "Not located yet"
+        said = ", ".join(f"{place} {value:.0%}" for place, value in values.items())
+        return f"Share of its activation: {said}"
 
     def __len__(self) -> int:
         return len(self.concept)

@@ -5,11 +5,12 @@ Ranking and overlays; they run in a worker's thread, as those of `_tasks` do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.types import Progress
-from napari_cytosae.widgets._concept_rows import ConceptRows
+from napari_cytosae.widgets._concept_rows import NOWHERE, ConceptRows
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
     from napari_cytosae.core.concepts import Annotation, Summary
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.types import (
-        Cells,
         ConceptActivations,
         Encoded,
         Float32Array,
     )
+    from napari_cytosae.core.whereabouts import Locator
+    from napari_cytosae.widgets._scopes import Part
 
-LOCATED = 512
-"""Of how many concepts, the strongest of each ranking, it is worked out where they fire."""
+LOCATED = 1024
+"""Concepts of which it is worked out at a time where they fire."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,17 +51,14 @@ class RankingWork:
 
     Attributes
     ----------
-    rows : ndarray of int64
-        Rows of `encoded` to rank by.
+    parts : sequence of Part
+        The cells to rank by and those that they are compared with, of each image.
     patch : (row, column) or None
-        Rank by this patch of the first of `rows`.
-    pool : sequence of (ConceptActivations, ndarray of int64)
-        Several images and the rows of each to rank by, against all of their other cells;
-        empty: only `encoded`.
+        Rank by this patch of the first cell of `encoded` that is ranked by.
     shared : bool
-        Rank by what most of the rows have in common, as the search by example does.
+        Rank by what most of the cells have in common, as the search by example does.
     summary : Summary or None
-        Of `encoded`, once it is known.
+        Of all cells of `parts`, once it is known.
     where : DataFrame or None
         Of `locate`, once it is known.
     classes : DataFrame or None
@@ -73,14 +72,13 @@ class RankingWork:
     models: Models
     encoded: Encoded
     annotations: dict[int, Annotation]
-    rows: npt.NDArray[np.int64]
+    parts: Sequence[Part]
     patch: tuple[int, int] | None
     summary: Summary | None
     where: pd.DataFrame | None
     classes: pd.DataFrame | None = None
     mean_acts: npt.NDArray[np.float32] | None = None
     stability: pd.DataFrame | None = None
-    pool: Sequence[tuple[ConceptActivations, npt.NDArray[np.int64]]] = ()
     shared: bool = False
 
 
@@ -88,11 +86,12 @@ class RankingWork:
 class Ranked:
     """Result of `rank`: rows for the table, the strongest concept first.
 
-    `summary` is that of `RankingWork.encoded`; None where several images were ranked by.
+    `table` has what they are made of by `listed`; `summary` is of all cells that count.
     """
 
     rows: ConceptRows
-    summary: Summary | None
+    table: pd.DataFrame
+    summary: Summary
 
 
 def draw_overlays(
@@ -137,36 +136,51 @@ def draw_overlays(
 
 def rank(work: RankingWork) -> Generator[Progress, None, Ranked]:
     """Concepts of the rows, or of one patch, the strongest first."""
-    from napari_cytosae.core.concepts import flags, patch_ranking, ranking, summarise
+    from napari_cytosae.core.concepts import patch_ranking, ranking, summarise
     from napari_cytosae.core.enrichment import compare, enriched
 
     yield Progress("Ranking", 0, 0, "concepts")
-    activations, rows = work.encoded.activations, work.rows
-    if work.pool:
-        activations, rows = _pooled(work.pool)
-    known_summary = None if work.pool else work.summary
-    summary = known_summary or summarise(activations)
+    activations, rows = pooled(work.parts)
+    summary = work.summary or summarise(activations)
     if work.patch is None:
         table = ranking(activations, rows, summary=summary)
     else:
-        latents = _latents_of_patch(work, int(work.rows[0]), work.patch)
+        latents = _latents_of_patch(work, int(work.parts[0].chosen[0]), work.patch)
         table = patch_ranking(latents, summary)
     if work.shared:
         # The very weights that the gallery's order rests on; what is not shared has none.
         weights = enriched(activations.mean, rows, limit=activations.mean.shape[1])
         table["specificity"] = table["concept"].map(weights)
-    known = None if work.where is None else work.where["where"]
-    table["where"] = "" if known is None else table["concept"].map(known).fillna("")
-    table["flags"] = flags(
-        table, summary.n_cells, work.where, work.mean_acts, stability=work.stability
-    )
     if work.classes is not None:
         table["class"] = work.classes["text"].reindex(table["concept"]).to_numpy()
     if work.patch is None and 0 < len(rows) < len(activations):
         compared = compare(activations.mean, rows)
         table["fdr"] = compared["fdr"].reindex(table["concept"]).to_numpy()
-    listed = ConceptRows.of(table).said(work.annotations)
-    return Ranked(listed, None if work.pool else summary)
+    return Ranked(_rows(work, table, summary), table, summary)
+
+
+def list_again(work: RankingWork, ranked: Ranked) -> Generator[Progress, None, Ranked]:
+    """The same ranking, with what is known by now of where its concepts fire."""
+    yield Progress("Listing", 0, 0, "concepts")
+    return replace(ranked, rows=_rows(work, ranked.table, ranked.summary))
+
+
+def _rows(work: RankingWork, table: pd.DataFrame, summary: Summary) -> ConceptRows:
+    """A ranking as it is shown."""
+    from napari_cytosae.core.concepts import PLACES, flags
+
+    shares = work.where
+    flagged = flags(
+        table, summary.n_cells, shares, work.mean_acts, stability=work.stability
+    )
+    listed = table.assign(where="", flags=flagged)
+    if shares is not None:
+        found = shares.reindex(table["concept"])
+        # Located, yet nowhere: in tokens rounded to be kept it does not fire any more.
+        listed["where"] = found["where"].replace("", NOWHERE).fillna("").to_numpy()
+        for place in PLACES:
+            listed[place] = found[place].to_numpy(float)
+    return ConceptRows.of(listed).said(work.annotations)
 
 
 def rank_catalogue(
@@ -201,18 +215,21 @@ def rank_catalogue(
     return ConceptRows.of(table).said(said)
 
 
-def _pooled(
-    pool: Sequence[tuple[ConceptActivations, npt.NDArray[np.int64]]],
-) -> tuple[ConceptActivations, npt.NDArray[np.int64]]:
-    """The cells of several images as those of one, and the rows among them."""
+def pooled(parts: Sequence[Part]) -> tuple[ConceptActivations, npt.NDArray[np.int64]]:
+    """The cells that count, of all images as those of one, and which are ranked by."""
     import numpy as np
 
-    from napari_cytosae.core.encoded_cells import concatenate_activations
+    from napari_cytosae.core.encoded_cells import concatenate_activations, some_activations
 
-    parts = [activations for activations, _ in pool]
-    starts = np.cumsum([0, *map(len, parts)])
-    rows = [start + rows for start, (_, rows) in zip(starts, pool, strict=False)]
-    return concatenate_activations(parts), np.concatenate(rows)
+    chosen = np.concatenate([np.isin(part.shown, part.chosen) for part in parts])
+    of_images = [
+        part.activations
+        if len(part.shown) == len(part.activations)
+        else some_activations(part.activations, part.shown)
+        for part in parts
+    ]
+    joined = of_images[0] if len(parts) == 1 else concatenate_activations(of_images)
+    return joined, np.flatnonzero(chosen).astype(np.int64)
 
 
 def _latents_of_patch(
@@ -232,12 +249,20 @@ def _latents_of_patch(
 
 
 def locate(
-    models: Models, encoded: Encoded, cells: Cells, concepts: Sequence[int]
-) -> Generator[Progress, None, pd.DataFrame]:
-    """Where concepts (at least one) fire: the result of `core.concepts.location`."""
-    from napari_cytosae.core import whereabouts
+    locator: Locator, first: Sequence[int], others: Sequence[int], seconds: float
+) -> Generator[Progress, None, None]:
+    """Where concepts fire, `first` before the others, until so many seconds are over.
 
-    return (yield from whereabouts.locate(models, [(encoded, cells)], concepts))
+    The partial result of each step is of `core.concepts.location`.
+    """
+    began = time.monotonic()
+    starts = range(0, len(others), LOCATED)
+    blocks = [first, *(others[start : start + LOCATED] for start in starts)]
+    for block in filter(None, blocks):
+        found = yield from locator.locate(block)
+        yield Progress("Locating", len(block), len(block), "concepts", partial=found)
+        if time.monotonic() - began > seconds:
+            return
 
 
 def some_cells(encoded: Encoded, only: slice | npt.NDArray[np.int64]) -> Encoded:

@@ -11,11 +11,9 @@ from napari_cytosae.widgets._concept_rows import ConceptRows
 from napari_cytosae.widgets._connections import Connections
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from napari_cytosae.core._annotation import Annotation
-    from napari_cytosae.core.types import ConceptActivations, Encoded
+    from napari_cytosae.core.concepts import Summary
+    from napari_cytosae.core.types import Encoded
     from napari_cytosae.patient_session import PatientSession
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import Scope, Selection
@@ -23,14 +21,12 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets._jobs import Ended, Jobs
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 
-    Rows = npt.NDArray[np.int64]
-
-_LANE, _WHERE = "rank", "where"
+_LANE = "rank"
 _NONE = "There are no cells of this kind in the image."
 _ASK: dict[Scope, str] = {
     "patch": "Click a patch of a cell to rank its concepts.",
     "cells": "Click a cell to rank its concepts.",
-    "like": "Select cells first (Ctrl+click in the gallery for several).",
+    "like": "Select cells first (Ctrl+click picks several).",
     "wbc": _NONE,
     "rbc": _NONE,
     "platelet": _NONE,
@@ -52,7 +48,7 @@ class ConceptsController:
     ) -> None:
         self._session, self._patients = session, patients
         self._desk, self._jobs, self._panel = desk, jobs, panel
-        self._summary: Any = None
+        self._known: tuple[_concept_tasks.RankingWork, _concept_tasks.Ranked] | None = None
         self._selected = session.focus.selection
         panel.scope_chosen.connect(session.focus.set_scope)
         panel.model.renamed.connect(self._rename)
@@ -65,11 +61,13 @@ class ConceptsController:
         self._connections = Connections(
             (session.cells_changed, self._show_stage),
             (session.encoded_changed, self._on_encoded),
+            (session.kept, self._on_kept),
             (session.focus.scope_changed, self._on_scope),
             (session.focus.selection_changed, self._on_selection),
             (session.naming.changed, self._on_names),
             (session.hide_flagged_changed, self._rank),
             (session.exploration.facts_changed, self._on_facts),
+            (session.exploration.where_changed, self._list_again),
             (session.review.changed, self._on_verdicts),
             (patients.current_changed, self._on_patients),
             (patients.patients_changed, self._on_patients),
@@ -90,9 +88,8 @@ class ConceptsController:
         )
 
     def _on_encoded(self, encoded: Encoded | None) -> None:
-        self._summary = None
+        self._known = None
         self._jobs.abandon(_LANE)
-        self._jobs.abandon(_WHERE)
         # Of other cells than the ones that are named beside it, until the next ranking.
         self._panel.model.set_rows(ConceptRows.empty())
         self._show_stage()
@@ -106,7 +103,7 @@ class ConceptsController:
     def _on_selection(self, selection: Selection) -> None:
         before, self._selected = self._selected, selection
         self._panel.table.set_selected(selection.concept)
-        moved = (selection.cell_ids, selection.patch) != (before.cell_ids, before.patch)
+        moved = replace(selection, concept=None) != replace(before, concept=None)
         if moved and self._session.focus.scope in ("cells", "patch"):
             self._rank()
 
@@ -146,6 +143,11 @@ class ConceptsController:
         if self._session.focus.scope == "like":
             self._rank()
 
+    def _on_kept(self) -> None:
+        # Another image is encoded, with whose cells these are compared.
+        if self._session.focus.scope in ("image", "patient", "like"):
+            self._rank()
+
     def _on_verdicts(self) -> None:
         if self._session.focus.scope == "accepted":
             self._rank()
@@ -163,13 +165,11 @@ class ConceptsController:
             self._list_catalogue(names.annotations())
             return
         scope, selection = session.focus.scope, session.focus.selection
-        rows = session.rows(_scopes.cells_of(session))
+        others = self._panel.below.source == "all"
+        parts = _scopes.parts(session, self._patients, others=others)
         patch = selection.patch if scope == "patch" else None
-        pool = self._pool(scope)
-        missing = not len(rows) or (scope == "patch" and patch is None)
-        if scope == "patient":
-            missing = not any(len(of_image) for _, of_image in pool)
-        if missing and scope in _ASK:
+        missing = not any(len(part.chosen) for part in parts)
+        if (missing or (scope == "patch" and patch is None)) and scope in _ASK:
             self._jobs.abandon(_LANE)
             self._panel.model.set_rows(ConceptRows.empty())
             self._desk.ask(_ASK[scope])
@@ -181,26 +181,23 @@ class ConceptsController:
             models,
             encoded,
             said,
-            rows,
+            parts,
             patch,
-            self._summary,
+            self._summary_of(parts),
             known.where,
             known.classes,
             None if catalogue is None else catalogue.mean_acts,
             known.stability,
-            pool,
             scope == "like",
         )
 
         def ended(end: Ended) -> None:
-            self._summary = end.value.summary or self._summary
+            self._known = work, end.value
             self._panel.model.set_rows(end.value.rows)
             if names.annotations() is not said:
                 self._on_names()
-            if self._jobs.running(_WHERE) is None:
-                top = end.value.rows.concept[: _concept_tasks.LOCATED].tolist()
-                located = () if known.where is None else known.where.index
-                self._locate([concept for concept in top if concept not in located])
+            if known.where is not work.where:
+                self._list_again()
 
         self._jobs.run(
             _LANE,
@@ -210,14 +207,37 @@ class ConceptsController:
             on_failed=self._desk.fail_job,
         )
 
-    def _pool(self, scope: Scope) -> list[tuple[ConceptActivations, Rows]]:
-        """The images whose cells are compared; none: those of the image alone."""
-        if scope == "patient":
-            return _scopes.pool(self._session, self._patients)
-        if scope == "like":
-            others = self._panel.below.source == "all"
-            return _scopes.examples_among(self._session, others=others)
-        return []
+    def _summary_of(self, parts: list[_scopes.Part]) -> Summary | None:
+        """What is known of the cells that count, where the last ranking was of the same."""
+        if self._known is None:
+            return None
+        work, ranked = self._known
+        return ranked.summary if _scopes.same_cells(work.parts, parts) else None
+
+    def _list_again(self) -> None:
+        """Show the same ranking with what is known by now of where its concepts fire."""
+        names, known = self._session.naming.names, self._session.exploration
+        if self._known is None or names is None or self._jobs.running(_LANE) is not None:
+            return
+        former, ranked = self._known
+        said = names.annotations()
+        work = replace(former, where=known.where, annotations=said)
+
+        def ended(end: Ended) -> None:
+            self._known = work, end.value
+            self._panel.model.update_rows(end.value.rows)
+            if names.annotations() is not said:
+                self._on_names()
+            if known.where is not work.where:
+                self._list_again()
+
+        self._jobs.run(
+            _LANE,
+            "Ranking",
+            lambda: _concept_tasks.list_again(work, ranked),
+            on_ended=ended,
+            on_failed=self._desk.fail_job,
+        )
 
     def _list_catalogue(self, said: dict[int, Annotation]) -> None:
         """List the concepts of the first catalogue while no cells are encoded."""
@@ -230,24 +250,5 @@ class ConceptsController:
             "Listing the catalogue",
             lambda: _concept_tasks.rank_catalogue(catalogue, known.classes, said),
             on_ended=lambda end: self._panel.model.set_rows(end.value),
-            on_failed=self._desk.fail_job,
-        )
-
-    def _locate(self, concepts: list[int]) -> None:
-        """Work out where these concepts fire, and rank again with that."""
-        session = self._session
-        models, encoded, cells = session.models, session.encoded, session.cells
-        if models is None or encoded is None or cells is None or not concepts:
-            return
-
-        def ended(end: Ended) -> None:
-            session.exploration.add_where(end.value)
-            self._rank()
-
-        self._jobs.run(
-            _WHERE,
-            "Locating concepts",
-            lambda: _concept_tasks.locate(models, encoded, cells, concepts),
-            on_ended=ended,
             on_failed=self._desk.fail_job,
         )

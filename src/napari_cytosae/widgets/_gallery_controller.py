@@ -11,12 +11,10 @@ from napari_cytosae.widgets._layer_facts import role_of
 from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from napari.layers import Layer
 
     from napari_cytosae.session import Session
-    from napari_cytosae.session_values import Selection, Verdict
+    from napari_cytosae.session_values import Place, Selection, Verdict
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._image_controller import ImageController
     from napari_cytosae.widgets._jobs import Ended, Jobs, Work
@@ -40,10 +38,10 @@ class GalleryController:
     ) -> None:
         self._session, self._desk, self._jobs = session, desk, jobs
         self._layers, self._image, self._panel = layers, image, panel
-        self._going: _thumbnails.Place | None = None
+        self._going: Place | None = None
         self._selected = session.focus.selection
         self._count = 0
-        self._remarks: dict[_thumbnails.Place, str] = {}
+        self._remarks: dict[Place, str] = {}
         panel.gallery.cells_selected.connect(self._select)
         panel.gallery.cell_activated.connect(self._go_to)
         panel.judged.connect(self._judge)
@@ -72,29 +70,30 @@ class GalleryController:
         if selection.concept != before.concept:
             self._show_cells()
         else:
-            self._panel.gallery.set_selected(self._places(selection.cell_ids))
+            self._panel.gallery.set_selected(self._session.focus.picked)
 
     def _on_removed(self, layer: Layer, by_us: bool) -> None:
         """Show no cells of an image that was closed."""
         if not by_us and not role_of(layer):
             self._show_cells()
 
-    def _places(self, cell_ids: Iterable[int]) -> list[_thumbnails.Place]:
-        """Cells of the image that is looked at, as the gallery knows them."""
-        image = self._session.image
-        return [] if image is None else [(image.sha256, cell) for cell in cell_ids]
-
-    def _select(self, places: tuple[_thumbnails.Place, ...]) -> None:
-        """Select what is of this image; cells of another one are selected there."""
-        image = self._session.image
+    def _select(self, places: tuple[Place, ...]) -> None:
+        """Select the cells of this image and pick those of others, not of a catalogue."""
+        image, known = self._session.image, self._session.encoded_images()
         here = "" if image is None else image.sha256
         self._session.focus.select_cells(
-            [cell for sha256, cell in places if sha256 == here]
+            [cell for sha256, cell in places if sha256 == here],
+            elsewhere=[each for each in places if each[0] != here and each[0] in known],
         )
 
-    def _go_to(self, place: _thumbnails.Place) -> None:
-        """Show a cell on its slide, which is looked at first where it is another one."""
-        image = self._session.image
+    def _go_to(self, place: Place) -> None:
+        """Show a cell on its slide, which is looked at first where it is another one.
+
+        Not while several are picked: that would be the end of the picks.
+        """
+        image, focus = self._session.image, self._session.focus
+        if len(focus.picked) > 1 and place in focus.selection.elsewhere:
+            return
         if place in self._remarks:
             self._desk.say(self._remarks[place])
             return
@@ -137,8 +136,7 @@ class GalleryController:
             self._count = len(end.value)
             said = end.value if from_catalogue else ()
             self._remarks = {cell.key: cell.tooltip for cell in said}
-            selected = self._places(self._session.focus.selection.cell_ids)
-            self._panel.gallery.set_cells(end.value, selected)
+            self._panel.gallery.set_cells(end.value, self._session.focus.picked)
             self._show_verdicts()
 
         self._jobs.run(
@@ -162,7 +160,7 @@ class GalleryController:
                 if not image.name or image.sha256 in self._layers.opened
             ],
             session.focus.selection.concept,
-            session.rows(session.focus.examples),
+            session.focus.examples,
             self._colour(session.focus.selection.concept),
         )
         return lambda: _thumbnails.fill(work)
@@ -188,7 +186,7 @@ class GalleryController:
 
     def _judge(self, verdict: Verdict) -> None:
         selection = self._session.focus.selection
-        places = self._places(selection.cell_ids)
+        places = list(self._session.focus.picked)
         if self._panel.below.source != "catalogue":
             # A cell of another image is judged there, whether or not it is looked at yet.
             places = list(self._panel.gallery.selected()) or places
@@ -198,7 +196,8 @@ class GalleryController:
         for sha256 in dict.fromkeys(sha256 for sha256, _ in places):
             cells = [cell for of, cell in places if of == sha256]
             self._session.review.judge(selection.concept, cells, verdict, sha256)
-        self._panel.gallery.step(1)
+        if verdict:
+            self._panel.gallery.step(1)
 
     def _show_sources(self) -> int:
         """Offer what there is to look at; how many open images "all" leaves out."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _REPORT_EVERY_S = 0.05
 _COLLECT_EVERY_MS = 200
+_IDLE_S = 0.05
 
 
 class JobError(Exception):
@@ -96,6 +97,7 @@ def _drive(
     title: str,
     cancelled: threading.Event,
     report: Callable[[Progress], None],
+    wait: Callable[[], None],
 ) -> Ended | JobError:
     """Run a core generator to its end; runs in the job's thread."""
     partials: list[Any] = []
@@ -103,6 +105,7 @@ def _drive(
     held: Progress | None = None
     try:
         steps = work()
+        wait()
         while not cancelled.is_set():
             try:
                 progress = next(steps)
@@ -119,6 +122,7 @@ def _drive(
             if time.monotonic() - reported >= _REPORT_EVERY_S:
                 reported, held = time.monotonic(), None
                 report(progress)
+            wait()
         steps.close()
     except Exception as error:
         return JobError(
@@ -142,10 +146,13 @@ class Job(QObject):
     _reported = Signal(object)
     _over = Signal(object)
     _running: ClassVar[set[Job]] = set()
+    _quiet: ClassVar[threading.Event] = threading.Event()
+    """Set while all that runs is idle jobs."""
 
-    def __init__(self, work: Work, title: str) -> None:
+    def __init__(self, work: Work, title: str, *, idle: bool = False) -> None:
         super().__init__()
         self.title = title
+        self._idle = idle
         self._cancelled = threading.Event()
         self._abandoned = False
         self._first: tuple[float, int] | None = None
@@ -160,12 +167,27 @@ class Job(QObject):
         # Its thread may outlive the dock, and Qt objects must die on the GUI thread: the
         # job lives until its thread has ended.
         Job._running.add(self)
+        Job._listen()
         hold_collections()
         self._sweep.start(_COLLECT_EVERY_MS)
         self._thread.start()
 
     def _run(self, work: Work) -> None:
-        self._over.emit(_drive(work, self.title, self._cancelled, self._reported.emit))
+        self._over.emit(
+            _drive(work, self.title, self._cancelled, self._reported.emit, self._wait)
+        )
+
+    def _wait(self) -> None:
+        """Between two steps, let the others go first; runs in the job's thread."""
+        while self._idle and not (Job._quiet.wait(_IDLE_S) or self._cancelled.is_set()):
+            pass
+
+    @staticmethod
+    def _listen() -> None:
+        if all(job._idle for job in Job._running):
+            Job._quiet.set()
+        else:
+            Job._quiet.clear()
 
     def cancel(self) -> None:
         """Stop after the step that is running; `ended` follows with what is finished."""
@@ -189,6 +211,7 @@ class Job(QObject):
         self._thread.join()
         release_collections()
         Job._running.discard(self)
+        Job._listen()
         self.deleteLater()
         if not self._abandoned:
             (self.ended if isinstance(outcome, Ended) else self.failed).emit(outcome)
@@ -229,6 +252,7 @@ class Jobs(QObject):
         on_ended: Callable[[Ended], None],
         on_failed: Callable[[JobError], None],
         on_progress: Callable[[Progress, float | None], None] | None = None,
+        idle: bool = False,
     ) -> Job:
         """Start a job; the callbacks run on the GUI thread.
 
@@ -247,11 +271,13 @@ class Jobs(QObject):
             Takes `JobError`.
         on_progress : callable, optional
             Takes `Progress`, and the seconds left or None.
+        idle : bool
+            Go on only while no other job runs that is not idle itself.
         """
         former = self._lanes.pop(lane, None)
         if former is not None:
             former.abandon()
-        job = Job(work, title)
+        job = Job(work, title, idle=idle)
 
         def leave() -> None:
             if self._lanes.get(lane) is job:

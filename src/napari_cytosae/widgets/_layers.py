@@ -50,6 +50,8 @@ class CanvasLayers:
     removed : layer, by_us
         A layer was taken away, by us or by the analyst.
     clicked : y, x, patch
+    picked : y, x
+        Clicked with Ctrl held.
         In pixels of the source image; `patch` where Shift was held.
     hovered : y, x
         The cursor moved over the source image, no button held.
@@ -61,6 +63,7 @@ class CanvasLayers:
     source_moved = Signal()
     removed = Signal(object, bool)
     clicked = Signal(float, float, bool)
+    picked = Signal(float, float)
     hovered = Signal(float, float)
 
     def __init__(self, viewer: ViewerModel) -> None:

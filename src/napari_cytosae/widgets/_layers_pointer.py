@@ -45,11 +45,14 @@ class Pointer:
         if active is not None and str(active.mode) != "pan_zoom":
             return
         start = np.asarray(event.pos, dtype=float)
-        patch = "Shift" in {str(getattr(m, "name", m)) for m in event.modifiers}
+        held = {str(getattr(m, "name", m)) for m in event.modifiers}
         yield
         while event.type == "mouse_move":
             if np.abs(np.asarray(event.pos) - start).max() > _CLICK_PX:
                 return
             yield
         y, x = source.world_to_data(event.position)[-2:]
-        self._canvas.clicked.emit(float(y), float(x), patch)
+        if "Control" in held:
+            self._canvas.picked.emit(float(y), float(x))
+        else:
+            self._canvas.clicked.emit(float(y), float(x), "Shift" in held)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_cytosae.core.types import CytoError
 from napari_cytosae.session_values import OVERLAY_COLOURS
 from napari_cytosae.widgets import _explorer_tasks, _thumbnails
@@ -139,7 +137,7 @@ class RatingController:
             models,
             _thumbnails.images_of(self._session, others=True),
             concept,
-            np.empty(0, np.int64),
+            (),
             OVERLAY_COLOURS[0],
         )
 

@@ -27,6 +27,7 @@ class SelectionController:
         self._connections = Connections(
             (session.focus.selection_changed, self._on_selection),
             (layers.clicked, self._on_click),
+            (layers.picked, self._on_pick),
         )
 
     def close(self) -> None:
@@ -39,14 +40,9 @@ class SelectionController:
             self._frame()
 
     def _on_click(self, y: float, x: float, patch: bool) -> None:
-        session = self._session
-        if session.cells is None or session.encoded is None:
+        session, cell = self._session, self._cell_at(y, x)
+        if cell is None or session.encoded is None:
             return
-        row, column = int(np.floor(y + 0.5)), int(np.floor(x + 0.5))
-        height, width = session.cells.labels.shape
-        if not (0 <= row < height and 0 <= column < width):
-            return
-        cell = int(session.cells.labels[row, column])
         if cell == 0 and (patch or session.focus.scope == "patch"):
             cell = self._cell_around(y, x)
         if cell == 0 or cell not in session.encoded.cell_ids:
@@ -61,6 +57,29 @@ class SelectionController:
             session.focus.set_scope("patch")
         elif session.focus.scope in ("image", "patch"):
             session.focus.set_scope("cells")
+
+    def _on_pick(self, y: float, x: float) -> None:
+        """Pick one more cell, or one less, as Ctrl+click in the gallery does."""
+        focus, cell = self._session.focus, self._cell_at(y, x)
+        encoded, chosen = self._session.encoded, focus.selection
+        if not cell or encoded is None or cell not in encoded.cell_ids:
+            return
+        left = tuple(each for each in chosen.cell_ids if each != cell)
+        cells = left if cell in chosen.cell_ids else (*left, cell)
+        focus.select_cells(cells, elsewhere=chosen.elsewhere)
+        if focus.scope in ("image", "patch"):
+            focus.set_scope("cells")
+
+    def _cell_at(self, y: float, x: float) -> int | None:
+        """The cell at a point of the image, 0 where there is none; None beyond it."""
+        cells = self._session.cells
+        if cells is None or self._session.encoded is None:
+            return None
+        row, column = int(np.floor(y + 0.5)), int(np.floor(x + 0.5))
+        height, width = cells.labels.shape
+        if not (0 <= row < height and 0 <= column < width):
+            return None
+        return int(cells.labels[row, column])
 
     def _cell_around(self, y: float, x: float) -> int:
         """The cell whose crop shows the point nearest to its middle, or 0."""

@@ -169,8 +169,11 @@ def restore(session: Session, opened: Opened) -> None:
     session.set_found(here)
     if here.encoded is None:
         return
-    chosen = view.selection
-    session.focus.select_cells(view.examples)
+    chosen, front = view.selection, ("", here.image.sha256)
+    session.focus.select_cells(
+        [cell for sha256, cell in view.examples if sha256 in front],
+        elsewhere=[each for each in view.examples if each[0] not in front],
+    )
     session.focus.set_scope(view.scope)
-    session.focus.select_cells(chosen.cell_ids, chosen.patch)
+    session.focus.select_cells(chosen.cell_ids, chosen.patch, chosen.elsewhere)
     session.focus.select_concept(chosen.concept)

@@ -19,6 +19,7 @@ from napari_cytosae.session_values import (
 if TYPE_CHECKING:
     from napari_cytosae.core.session_file import SavedImage
     from napari_cytosae.session import Session
+    from napari_cytosae.session_values import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,8 @@ class SessionView:
     choice : ModelChoice
     selection : Selection
     scope : Scope
-    examples : tuple of int
-        Cells that others are compared with.
+    examples : tuple of Place
+        Cells that others are compared with; without a sha256, of the image in front.
     overlays : tuple of Overlay or None
         One entry a slot.
     hide_flagged : bool
@@ -42,7 +43,7 @@ class SessionView:
     choice: ModelChoice
     selection: Selection
     scope: Scope
-    examples: tuple[int, ...]
+    examples: tuple[Place, ...]
     overlays: tuple[Overlay | None, ...]
     hide_flagged: bool
     table: TableView | None = None
@@ -87,15 +88,26 @@ def read_view(view: dict[str, Any]) -> SessionView:
             table = TableView(**table | {"before": before, "picked": picked})
         return SessionView(
             ModelChoice(**view["choice"]),
-            Selection(cells, patch, chosen["concept"]),
+            Selection(
+                cells,
+                patch,
+                chosen["concept"],
+                tuple(map(_place, chosen.get("elsewhere", ()))),
+            ),
             view["scope"],
-            tuple(map(int, view["examples"])),
+            tuple(map(_place, view["examples"])),
             tuple(None if each is None else Overlay(**each) for each in view["overlays"]),
             bool(view["hide_flagged"]),
             table,
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(error) from error
+
+
+def _place(value: Any) -> Place:
+    """A cell; sessions of before say its id alone."""
+    sha256, cell = ("", value) if isinstance(value, int) else value
+    return str(sha256), int(cell)
 
 
 def state_of(found: Found) -> dict[str, Any]:

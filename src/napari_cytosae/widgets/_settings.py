@@ -8,7 +8,7 @@ from qtpy.QtCore import QSettings
 
 from napari_cytosae.core._name_file import default_path
 from napari_cytosae.core.types import EXTRAS
-from napari_cytosae.widgets.concept_model import OPTIONAL
+from napari_cytosae.widgets._concept_columns import OPTIONAL
 
 if TYPE_CHECKING:
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
         UInt8Array,
     )
     from napari_cytosae.session import Session
-
-Place = tuple[str, int]
-"""A cell of some image: the image's sha256, and the cell's id."""
+    from napari_cytosae.session_values import Place
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +46,7 @@ class GalleryImage:
     name : str
         Said beside each cell; empty for the image that is looked at.
     rows : ndarray of int64
-        Rows of `encoded` that may be shown.
+        Rows of `encoded` that may be shown; no others count.
     """
 
     sha256: str
@@ -70,9 +68,9 @@ class GalleryWork:
     concept : int or None
         Cells that drive it most come first, silent ones are left out; without a concept
         all are shown as they lie there.
-    examples : ndarray of int64
-        Rows of cells of the first image; where there are any, all others follow by their
-        likeness to these.
+    examples : sequence of Place
+        Cells of these images; where there are any, all others follow by their likeness to
+        these.
     colour : str
         In which `concept` is drawn into the cells; empty where it is not.
     """
@@ -80,7 +78,7 @@ class GalleryWork:
     models: Models
     images: Sequence[GalleryImage]
     concept: int | None
-    examples: npt.NDArray[np.int64]
+    examples: Sequence[Place]
     colour: str
 
 
@@ -112,27 +110,15 @@ class Thumbnail:
 
 
 def images_of(session: Session, *, others: bool) -> list[GalleryImage]:
-    """The image that is looked at, whose cells are encoded, and the other encoded ones."""
-    image, cells, crops = session.image, session.cells, session.crops
-    encoded = session.encoded
-    assert image is not None
-    assert cells is not None
-    assert crops is not None
-    assert encoded is not None
-    shown = [GalleryImage(image.sha256, "", cells, crops, encoded, session.rows())]
-    if others:
-        shown += [
-            GalleryImage(
-                sha256,
-                _scopes.cells_name(of),
-                of,
-                seen,
-                made,
-                _scopes.shown_rows(session, of, made),
-            )
-            for sha256, (of, seen, made) in session.encoded_images().items()
-            if sha256 != image.sha256
-        ]
+    """The image that is looked at, and the others that are searched, all encoded."""
+    assert session.image is not None
+    front, shown = session.image.sha256, []
+    for sha256, (of, rows) in _scopes.searched(session, others=others).items():
+        assert of.cells is not None
+        assert of.crops is not None
+        assert of.encoded is not None
+        name = "" if sha256 == front else _scopes.cells_name(of.cells)
+        shown.append(GalleryImage(sha256, name, of.cells, of.crops, of.encoded, rows))
     return shown
 
 
@@ -151,7 +137,7 @@ def fill(work: GalleryWork) -> Generator[Progress, None, tuple[Thumbnail, ...]]:
 
     starts = np.cumsum([0, *(len(image.encoded) for image in work.images)])
     rows, values = _ordered(work, starts)
-    examples = set(work.examples.tolist())
+    examples = set(work.examples)
     top = 0.0
     if work.concept is not None and work.colour:
         # The scale is that of all cells, shown or not.
@@ -168,7 +154,7 @@ def fill(work: GalleryWork) -> Generator[Progress, None, tuple[Thumbnail, ...]]:
         if image.name:
             tooltip = f"{image.name}: {tooltip}"
         if examples:
-            example = row in examples
+            example = (image.sha256, cell_id) in examples
             caption = "example" if example else f"{value:.2f}"
             tooltip += "" if example else f"; {value:.0%} like the examples"
         elif work.concept is not None:
@@ -190,13 +176,15 @@ def _ordered(
     there = np.concatenate(
         [start + image.rows for start, image in zip(starts, work.images, strict=False)]
     )
-    if len(work.examples):
-        mean = _stacked(work, "mean")
-        score = likeness(mean, work.examples, enriched(mean, work.examples))
-        others = np.setdiff1d(there, work.examples)
-        others = others[np.argsort(-score[others], kind="stable")]
-        order = np.concatenate([work.examples, others])
-        return order, score[order]
+    examples = _rows_of_examples(work, starts)
+    if len(examples):
+        # Cells that are not shown do not count, as in the table.
+        mean, chosen = _stacked(work, "mean")[there], np.isin(there, examples)
+        score = likeness(mean, chosen, enriched(mean, chosen))
+        values = dict(zip(there.tolist(), score.tolist(), strict=True))
+        others = there[~chosen][np.argsort(-score[~chosen], kind="stable")]
+        order = np.concatenate([examples, others])
+        return order, np.array([values[row] for row in order.tolist()])
     if work.concept is None:
         return there, np.full(len(there), np.nan)
     column = np.asarray(_stacked(work, "max", work.concept).todense())
@@ -204,6 +192,20 @@ def _ordered(
     order = np.argsort(-strongest, kind="stable")
     order = order[strongest[order] > 0]
     return there[order], strongest[order]
+
+
+def _rows_of_examples(
+    work: GalleryWork, starts: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Those of the examples that are shown, in their order, counted through all images."""
+    import numpy as np
+
+    rows = {
+        (image.sha256, int(image.encoded.cell_ids[row])): int(start) + row
+        for start, image in zip(starts, work.images, strict=False)
+        for row in image.rows.tolist()
+    }
+    return np.array([rows[p] for p in work.examples if p in rows], np.int64)
 
 
 def _stacked(work: GalleryWork, name: str, concept: int | None = None) -> csr_array:

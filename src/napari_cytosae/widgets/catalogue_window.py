@@ -14,7 +14,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_cytosae.widgets.concept_model import HEADERS, ConceptTableModel
+from napari_cytosae.widgets._concept_columns import HEADERS
+from napari_cytosae.widgets.concept_model import ConceptTableModel
 from napari_cytosae.widgets.concept_table import ConceptTable
 from napari_cytosae.widgets.gallery import Gallery
 from napari_cytosae.widgets.search_line import SearchLine

@@ -14,7 +14,8 @@ HELP = """<table cellspacing="4">
 <tr><td><b>1 to 4</b></td><td>show it in cyan, yellow, lime, magenta</td></tr>
 <tr><td><b>N, S</b></td><td>name the concept, star it</td></tr>
 <tr><td><b>A, R</b></td><td>accept or reject the cell for the concept</td></tr>
-<tr><td><b>Ctrl+click</b></td><td>more cells, to rank by <i>like these</i></td></tr>
+<tr><td><b>U</b></td><td>neither accept nor reject it any more</td></tr>
+<tr><td><b>Ctrl+click</b></td><td>pick cells, of any image, for <i>like these</i></td></tr>
 <tr><td><b>Right click</b></td><td>on the table's header: more columns</td></tr>
 <tr><td><b>?</b></td><td>this list</td></tr>
 </table>

@@ -12,6 +12,7 @@ import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QColor
 
+from napari_cytosae.widgets._concept_columns import HEADERS, NAME, SHOW
 from napari_cytosae.widgets._concept_rows import ConceptRows
 from napari_cytosae.widgets._swatch import swatch
 
@@ -25,38 +26,6 @@ if TYPE_CHECKING:
     from napari_cytosae.core._annotation import Annotation
 
     Index = QModelIndex | QPersistentModelIndex
-
-SHOW, CONCEPT, NAME = 0, 1, 2
-HEADERS = {
-    "show": ("", "Click to lay the concept over the slide, at most four at a time"),
-    "concept": ("Id", "The latent's number in the SAE"),
-    "name": (
-        "Name",
-        "Double-click or press N to name the concept; in grey, what a catalogue's top "
-        "images show",
-    ),
-    "here": ("Here", "Mean activation over the patches of what is ranked by"),
-    "prevalence": ("Prev.", "Share of the cells in which it fires"),
-    "specificity": (
-        "Spec.",
-        "In cells or a patch: how many spreads stronger than in the other cells; like "
-        "these: of what most examples share, and what the gallery sorts by; in the whole "
-        "image: how unevenly it fires, the spread over the cells divided by the mean",
-    ),
-    "where": (
-        "Where",
-        "Part of the cell in which most of its activation lies, and how many percent of it",
-    ),
-    "flags": (
-        "!",
-        "A always-on, B background, H high magnitude, U unstable",
-    ),
-    "fdr": ("FDR", "Of the difference to the other cells (Mann-Whitney), 3 cells or more"),
-    "class": ("Class", "What the top images in the catalogues show"),
-    "tags": ("Tags", "Of the analyst"),
-}
-OPTIONAL = ("flags", "fdr", "class", "tags")
-"""Columns that are hidden until the analyst asks for them in the header's menu."""
 
 STAR = "\N{BLACK STAR} "
 _TEXTS = ("name", "class", "tags")
@@ -92,6 +61,23 @@ class ConceptTableModel(QAbstractTableModel):
         """Show another ranking."""
         self._rows = rows
         self._arrange()
+
+    def update_rows(self, rows: ConceptRows) -> None:
+        """Say more of the same concepts: what is selected, edited or in view stays."""
+        self.layoutAboutToBeChanged.emit()
+        old = self.persistentIndexList()
+        concepts = [self.concept_at(index.row()) for index in old]
+        self._rows = rows
+        self._order = self._ordered()
+        places = {c: None if c is None else self.row_of(c) for c in set(concepts)}
+        self.changePersistentIndexList(
+            old,
+            [
+                QModelIndex() if row is None else self.index(row, index.column())
+                for index, row in zip(old, map(places.get, concepts), strict=True)
+            ],
+        )
+        self.layoutChanged.emit()
 
     def set_keep(self, keep: str) -> None:
         """Leave concepts out, by a key of `KEEP` or `ONLY`."""
@@ -133,6 +119,18 @@ class ConceptTableModel(QAbstractTableModel):
         """How many of the shown concepts may be background: nobody has looked yet."""
         return int((self._rows.where.rank[self._order] == 0).sum())
 
+    def unlocated(self) -> npt.NDArray[np.int64]:
+        """Concepts of which it is not known where they fire, in the order of the rows.
+
+        Those that are not listed at the moment come last, the strongest first.
+        """
+        unknown = self._rows.where.rank == 0
+        shown = np.zeros(len(unknown), bool)
+        shown[self._order] = True
+        rows = (self._order[unknown[self._order]], np.flatnonzero(unknown & ~shown))
+        found: npt.NDArray[np.int64] = self._rows.concept[np.concatenate(rows)]
+        return found
+
     def set_picked(self, concepts: Collection[int] | None) -> None:
         """Keep only these concepts; None brings all back."""
         self._picked = concepts
@@ -151,7 +149,11 @@ class ConceptTableModel(QAbstractTableModel):
 
     def _arrange(self) -> None:
         self.beginResetModel()
-        self._order = self._rows.order(
+        self._order = self._ordered()
+        self.endResetModel()
+
+    def _ordered(self) -> npt.NDArray[np.int64]:
+        return self._rows.order(
             self._keys[self._sorted_by],
             descending=self._sorted == Qt.SortOrder.DescendingOrder,
             search=self._search,
@@ -159,7 +161,6 @@ class ConceptTableModel(QAbstractTableModel):
             picked=self._picked,
             shown=self._colours,
         )
-        self.endResetModel()
 
     def _refresh(self, first: int, last: int | None = None) -> None:
         if len(self._order):
@@ -191,11 +192,10 @@ class ConceptTableModel(QAbstractTableModel):
             texts = self._rows.tags if key == "tags" else self._rows.cell_class
             wanted = (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole)
             return texts.shown[row] if role in wanted else None
+        if key == "where":
+            return self._where_data(row, role)
         if role == Qt.ItemDataRole.ToolTipRole:
             return self._rows.flags[row] or None
-        if key == "where":
-            shown = self._rows.where.shown[row]
-            return shown if role == Qt.ItemDataRole.DisplayRole else None
         if key == "flags":
             letters = "".join(f[0].upper() for f in self._rows.flags[row].split("; ") if f)
             return letters if role == Qt.ItemDataRole.DisplayRole else None
@@ -203,6 +203,13 @@ class ConceptTableModel(QAbstractTableModel):
             if key == "concept":
                 return str(self._rows.ids[row])
             return number(float(self._rows.numbers[key][row]))
+        return None
+
+    def _where_data(self, row: int, role: int) -> Any:
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self._rows.where.shown[row]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self._rows.shares(row)
         return None
 
     def _name_data(self, row: int, role: int) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QModelIndex, QPoint, QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QEvent, QModelIndex, QPoint, QSignalBlocker, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -16,9 +16,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_cytosae.widgets._concept_columns import HEADERS, NAME, OPTIONAL, SHOW
 from napari_cytosae.widgets._keys import typed
 from napari_cytosae.widgets._swatch import SWATCH_PX
-from napari_cytosae.widgets.concept_model import HEADERS, NAME, OPTIONAL, SHOW
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QKeyEvent
 
     from napari_cytosae.widgets.concept_model import ConceptTableModel
+
+_SETTLED_MS = 150
+_IN_VIEW = 64
 
 
 class ConceptTable(QTableView):
@@ -39,11 +42,14 @@ class ConceptTable(QTableView):
         Of `OPTIONAL`, by the analyst.
     left
         The pointer went elsewhere; Qt's own `entered` says when it comes to a row.
+    view_changed
+        Other rows are in view, or the same say more; a moment after the last change.
     """
 
     concept_selected = Signal(int)
     columns_chosen = Signal(object)
     left = Signal()
+    view_changed = Signal()
 
     def __init__(self, model: ConceptTableModel, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -79,7 +85,7 @@ class ConceptTable(QTableView):
         place = 6 * digit + 2
         text = 18 * digit
         widths = (SWATCH_PX + 12, 5 * digit + 8, 0, narrow, narrow, narrow, place)
-        optional = (3 * digit, narrow + digit, text, text)
+        optional = (3 * digit, narrow + digit, text, text, narrow, narrow, narrow)
         for column, width in enumerate((*widths, *optional)):
             if column == NAME:
                 header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
@@ -89,6 +95,15 @@ class ConceptTable(QTableView):
         header.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         header.customContextMenuRequested.connect(self._choose_columns)
         self.show_columns(())
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(_SETTLED_MS)
+        self._settled.timeout.connect(self.view_changed)
+        self._top: int | None = None
+        model.layoutAboutToBeChanged.connect(self._remember_top)
+        model.layoutChanged.connect(self._return_to_top)
+        for changed in (model.modelReset, self.verticalScrollBar().valueChanged):
+            changed.connect(lambda *_: self._settled.start())
         model.modelReset.connect(self._restore)
         self.selectionModel().currentRowChanged.connect(self._on_current)
         self.setItemDelegateForColumn(SHOW, _Swatch(self))
@@ -199,6 +214,23 @@ class ConceptTable(QTableView):
         index = self.currentIndex()
         if index.isValid():
             self.edit(index.siblingAtColumn(NAME))
+
+    def in_view(self) -> list[int]:
+        """The concepts in view, those of a tall screen at most."""
+        first = max(self.rowAt(0), 0)
+        rows = range(first, min(first + _IN_VIEW, self._concepts.rowCount()))
+        return [c for c in map(self._concepts.concept_at, rows) if c is not None]
+
+    def _remember_top(self, *_: object) -> None:
+        self._top = self._concepts.concept_at(self.rowAt(0))
+
+    def _return_to_top(self, *_: object) -> None:
+        """The rows in view stay in view, unless they are the first: then the first are."""
+        row = None if self._top is None else self._concepts.row_of(self._top)
+        if row is not None and self.verticalScrollBar().value() > 0:
+            at_top = QAbstractItemView.ScrollHint.PositionAtTop
+            self.scrollTo(self._concepts.index(row, 0), at_top)
+        self._settled.start()
 
     def _restore(self) -> None:
         row = None if self._selected is None else self._concepts.row_of(self._selected)

@@ -68,7 +68,7 @@ class ConceptsPanel(QWidget):
         Show or hide the selected concept; star it, or take its star away.
     searched
     judged : Verdict
-        On the selected cells.
+        On the selected cells; empty: none any more.
     """
 
     encode_clicked = Signal()
@@ -206,6 +206,7 @@ class ConceptsPanel(QWidget):
             "s": self.star_clicked.emit,
             "a": lambda: self.judged.emit("accept"),
             "r": lambda: self.judged.emit("reject"),
+            "u": lambda: self.judged.emit(""),
         }
         acts |= {
             str(slot + 1): lambda slot=slot: self.slot_chosen.emit(slot)  # type: ignore[misc]

@@ -46,7 +46,8 @@ class LowerTabs(QTabWidget):
         super().__init__(parent)
         self.gallery = Gallery()
         self.gallery.setToolTip(
-            f"{self.gallery.toolTip()}; A, R: accept or reject it for the concept"
+            f"{self.gallery.toolTip()}; A, R: accept or reject it for "
+            "the concept; U: neither any more"
         )
         self.inspector = PatchInspector()
         self.notes = NotesEditor()

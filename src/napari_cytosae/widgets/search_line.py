@@ -59,6 +59,7 @@ class SearchLine(QWidget):
         self._pause.timeout.connect(self._on_pause)
         self.field.textChanged.connect(lambda _: self._pause.start())
         model.modelReset.connect(self._on_rows)
+        model.layoutChanged.connect(self._on_rows)
         line = QHBoxLayout(self)
         line.setContentsMargins(0, 0, 0, 0)
         line.addWidget(self.field, 1)
@@ -79,7 +80,7 @@ class SearchLine(QWidget):
         self._model.set_search(self.field.text())
         self.searched.emit()
 
-    def _on_rows(self) -> None:
+    def _on_rows(self, *_: object) -> None:
         shown, there = self._model.rowCount(), self._model.count
         text = f"{shown:,}" if shown == there else f"{shown:,} of {there:,}"
         meaning = "How many concepts are listed, of all that fire"
