@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage as ndi
 
 from napari_cytosae.core import pipeline
 from napari_cytosae.core.cache import Cache
 from napari_cytosae.core.correction import corrected
 from napari_cytosae.core.crops import crop_cells
-from napari_cytosae.core.images import as_image
+from napari_cytosae.core.images import as_image, read_image
 from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.core.loading import load_models
 from napari_cytosae.core.segmentation import measure, segment
@@ -116,6 +117,27 @@ def test_touching_cells_painted_with_one_id_are_one(image, cells):
     assert one.changed.tolist() == [7]
     assert one.removed.tolist() == [90]
     assert one.cells.table.area_px.tolist() == cells.table.area_px.tolist()
+
+
+def test_a_platelet_stays_one_whatever_is_painted_and_a_nucleus_makes_a_white_cell(
+    data_dir,
+):
+    smear = read_image(data_dir / "bccd" / "images" / "BloodImage_00038.jpg")
+    found = segment(smear, kinds=("wbc", "rbc", "platelet"))
+    kinds = found.table.set_index("cell_id").kind
+    white, plate = (int(kinds.index[kinds == kind][-1]) for kind in ("wbc", "platelet"))
+    labels = found.labels.copy()
+    # Far wider than the spot: by itself it would be no platelet.
+    labels[ndi.binary_dilation(labels == plate, iterations=12) & (labels == 0)] = plate
+    assert measure(smear, labels).table.set_index("cell_id").kind[plate] == "rbc"
+    fixed = corrected(smear, found, labels)
+    assert fixed.changed.tolist() == [plate]
+    assert fixed.cells.table.set_index("cell_id").kind[plate] == "platelet"
+    bare = np.where(found.nuclei == white, 0, found.labels)
+    without = corrected(smear, found, bare).cells
+    assert without.table.set_index("cell_id").kind[white] != "wbc"
+    back = corrected(smear, without, found.labels).cells
+    assert back.table.set_index("cell_id").kind[white] == "wbc"
 
 
 def test_ids_are_given_once(image, cells):

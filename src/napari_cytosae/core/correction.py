@@ -87,7 +87,7 @@ def corrected(
     cells that were merged have the id they were painted with. Pieces of less than 5 % of
     the largest stay with their cell. An id that was another cell's elsewhere is not taken:
     the cell gets a new one. A removed cell that comes back to its place, as by undo, has
-    its own again.
+    its own again. Red cells and platelets stay what they are, unless they get a nucleus.
 
     Parameters
     ----------
@@ -130,7 +130,8 @@ def corrected(
         return Correction(former, touched, touched, gone or {})
     part = np.where(np.isin(after, touched), after, 0).astype(np.int32)
     changed = np.setdiff1d(np.unique(part), [0])
-    measured = measure_at(part_of(image, *box), part, former.pixel_size, um)
+    was = dict(zip(former.table["cell_id"], former.table["kind"], strict=True))
+    measured = measure_at(part_of(image, *box), part, former.pixel_size, um, was)
     kept = former.table[~former.table["cell_id"].isin(touched)]
     found = moved(measured.table, *box[:2])
     tables = [table for table in (kept, found) if len(table)]

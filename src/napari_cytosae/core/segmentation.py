@@ -24,7 +24,7 @@ from napari_cytosae.core.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from napari_cytosae.core._glass import Light
     from napari_cytosae.core.types import Int32Array, Progress, UInt8Array
@@ -105,7 +105,11 @@ def measure(
 
 
 def measure_at(
-    image: Image | UInt8Array, labels: Int32Array, size: PixelSize, um: float | None = None
+    image: Image | UInt8Array,
+    labels: Int32Array,
+    size: PixelSize,
+    um: float | None = None,
+    former: Mapping[int, CellKind] | None = None,
 ) -> Cells:
     """Measure given cells at a scale that is settled, see `measure`.
 
@@ -120,11 +124,18 @@ def measure_at(
     um : float, optional
         Pixel size that size rules use; by default that of `size`, and where it has none
         relative to what is in view.
+    former : mapping of int to CellKind, optional
+        What cells were so far, by their id. They stay it, unless they have the nucleus of
+        a white cell now, or had.
     """
     rgb, name = _unpack(image)
     ids, own = consecutive(labels)
     um = um or size.um or _relative_scale(rgb, _scale.scale_in_view(rgb))
     nuclei, kinds = nuclei_at(rgb, own, um)
+    for i, cell_id in enumerate(ids.tolist(), 1):
+        was = (former or {}).get(cell_id, "wbc")
+        if "wbc" not in (was, kinds[i]):
+            kinds[i] = was
     cells = finish(rgb, own, nuclei, kinds, size, um, name)
     table = cells.table.assign(cell_id=ids.astype(np.int64))
     nuclei = np.where(nuclei > 0, labels, 0).astype(np.int32)
