@@ -130,7 +130,7 @@ def measure_at(
     """
     rgb, name = _unpack(image)
     ids, own = consecutive(labels)
-    um = um or size.um or _relative_scale(rgb, _scale.scale_in_view(rgb))
+    um = um or scale_for_sizes(image, size)
     nuclei, kinds = nuclei_at(rgb, own, um)
     for i, cell_id in enumerate(ids.tolist(), 1):
         was = (former or {}).get(cell_id, "wbc")
@@ -228,6 +228,14 @@ def settled_scale(
     if seen.um is not None and seen.told:
         return PixelSize(seen.um, "estimated", seen.spread, seen.count), seen.um
     return PixelSize(None, "relative", None, seen.count), _relative_scale(rgb, seen)
+
+
+def scale_for_sizes(image: Image | UInt8Array, size: PixelSize) -> float:
+    """Pixel size (um) that size rules use: of `size`, or relative to what is in view."""
+    if size.um is not None:
+        return size.um
+    rgb, _ = _unpack(image)
+    return _relative_scale(rgb, _scale.scale_in_view(rgb))
 
 
 def _relative_scale(rgb: UInt8Array, seen: _scale.Seen) -> float:

@@ -122,19 +122,27 @@ class CorrectionController:
             correction = result.correction
             changed, removed = len(correction.changed), len(correction.removed)
             painted.adopt(layer, result)
+            specks = _left_out(correction.specks)
             if not changed and not removed:
                 apart = ": cells that do not touch are not one"
-                why = apart if result.renamed[0].size else ""
+                why = specks or (apart if result.renamed[0].size else "")
                 return f"No cell differs in the layer {layer.name}{why}."
             corrected = self._session.found.corrected(
                 correction.cells, correction.changed.tolist(), correction.gone
             )
             self._session.set_found(corrected)
             said = f"{counted(changed, 'cell')} measured again, {removed:,} removed"
-            return f"{said}; Encode leaves the others as they are."
+            return f"{said}{specks}; Encode leaves the others as they are."
 
         self._desk.run(
             "Measuring the edited cells",
             lambda: _tasks.correct_cells(image, cells, data, corner, gone),
             done,
         )
+
+
+def _left_out(specks: int) -> str:
+    """What is said of specks that were left out; empty where there are none."""
+    if not specks:
+        return ""
+    return f"; {counted(specks, 'speck')} of up to 1 um2 left out: paint cells larger"
