@@ -11,7 +11,9 @@ from napari_cytosae.widgets._connections import Connections
 from napari_cytosae.widgets._sentences import counts_of
 
 if TYPE_CHECKING:
-    from napari_cytosae.core.types import Cells
+    from napari_cytosae.core.preview import Conditions
+    from napari_cytosae.core.pyramid import Pyramid
+    from napari_cytosae.core.types import Cells, Image
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import CellSettings
     from napari_cytosae.widgets._jobs import Ended, JobError, Jobs
@@ -31,6 +33,8 @@ class PreviewController:
     ) -> None:
         self._session, self._jobs, self._panel = session, jobs, panel
         self._layers, self._on, self._again = layers, False, False
+        # The image that was previewed last, and what a search settles on the whole of it.
+        self._settled: tuple[Image | Pyramid, Conditions] | None = None
         self._pause = QTimer(panel)
         self._pause.setSingleShot(True)
         self._pause.setInterval(_PAUSE_MS)
@@ -61,6 +65,7 @@ class PreviewController:
         self._pause.stop()
         self._jobs.abandon(_LANE)
         self._layers.preview.remove()
+        self._settled = None
 
     def _switch_off(self) -> None:
         if self._on:
@@ -92,10 +97,15 @@ class PreviewController:
             )
             return
         kinds, hide = self._session.settings.kinds, self._session.hide_flagged
+        settled = None
+        if self._settled is not None and self._settled[0] is image:
+            settled = self._settled[1]
 
         def ended(end: Ended) -> None:
             if self._session.image is image:
-                self._show(end.value, box, hide)
+                cells, conditions = end.value
+                self._settled = (image, conditions)
+                self._show(cells, box, hide)
             self._repeat()
 
         def failed(error: JobError) -> None:
@@ -105,7 +115,7 @@ class PreviewController:
         self._jobs.run(
             _LANE,
             "Previewing",
-            lambda: _tasks.preview_cells(image, box, kinds),
+            lambda: _tasks.preview_cells(image, box, kinds, settled),
             on_ended=ended,
             on_failed=failed,
         )
