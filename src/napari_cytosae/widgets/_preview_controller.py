@@ -96,7 +96,7 @@ class PreviewController:
                 "nothing of the image is in view." if image else "reading the image ..."
             )
             return
-        kinds, hide = self._session.settings.kinds, self._session.hide_flagged
+        kinds = self._session.settings.kinds
         settled = None
         if self._settled is not None and self._settled[0] is image:
             settled = self._settled[1]
@@ -105,7 +105,7 @@ class PreviewController:
             if self._session.image is image:
                 cells, conditions = end.value
                 self._settled = (image, conditions)
-                self._show(cells, box, hide)
+                self._show(cells, box)
             self._repeat()
 
         def failed(error: JobError) -> None:
@@ -125,13 +125,15 @@ class PreviewController:
             self._again = False
             self._later()
 
-    def _show(self, cells: Cells, box: tuple[int, int, int, int], hide: bool) -> None:
-        table = cells.table
-        flagged = table.loc[table["qc"] != "ok", "cell_id"].tolist()
-        self._layers.preview.show(cells, box, flagged if hide else ())
+    def _show(self, cells: Cells, box: tuple[int, int, int, int]) -> None:
+        flagged = int((cells.table["qc"] != "ok").sum())
+        hidden = self._session.hidden_cells(cells)
+        self._layers.preview.show(cells, box, hidden)
         text = f"{counts_of(cells) or 'no cells'} in view"
         if flagged:
-            text += f"; {len(flagged):,} flagged{', hidden' if hide else ''}"
+            text += f"; {flagged:,} flagged"
+        if hidden:
+            text += ", hidden" if len(hidden) == flagged else f", {len(hidden):,} hidden"
         self._panel.set_preview(True, text)
 
     def _nothing(self, why: str) -> None:
