@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QMenu, QToolButton, QWidget
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QMenu, QPushButton, QWidget
 
 from napari_cytosae.core.flags import REASONS
 from napari_cytosae.widgets._colours import FLAGGED_OUTLINE
@@ -55,9 +55,7 @@ class HideRow(QWidget):
             action.setCheckable(True)
             action.setToolTip(_MEANINGS[reason])
             action.toggled.connect(self._on_reason)
-        self._reasons = QToolButton()
-        self._reasons.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self._reasons.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
+        self._reasons = QPushButton()
         self._reasons.setMenu(self._menu)
         self._reasons.setToolTip("Choose which reasons hide a cell")
         row = QHBoxLayout(self)
