@@ -161,6 +161,7 @@ def test_the_settings_are_those_of_the_image_that_is_looked_at(full):
 
 def test_a_new_session_goes_on_where_the_former_was_left(full):
     full.set_hide_flagged(True)
+    full.set_spared(["border"])
     full.type_pixel_size(0.3)
     shown, found = full.overlays.slots, full.encoded
     for opened in (None, image("a")):
@@ -173,6 +174,7 @@ def test_a_new_session_goes_on_where_the_former_was_left(full):
         assert session.image.pixel_size.um == 0.3
         assert session.models is not None
         assert session.hide_flagged
+        assert session.spared == {"border"}
         full = session
 
 

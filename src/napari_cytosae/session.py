@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_cytosae.core.flags import flagged
 from napari_cytosae.core.types import PixelSize
 from napari_cytosae.session_exploration import Exploration
 from napari_cytosae.session_focus import Focus
@@ -57,6 +58,7 @@ class Session:
     encoded_changed = Signal(object)
     kept = Signal()
     hide_flagged_changed = Signal(bool)
+    spared_changed = Signal(object)
 
     def __init__(self) -> None:
         self._choice = ModelChoice()
@@ -67,6 +69,7 @@ class Session:
         self.focus = Focus()
         self._settings = CellSettings()
         self._hide_flagged = False
+        self._spared: frozenset[str] = frozenset()
         self._images = ImagesSeen()
         self.review = ReviewList(self._images)
 
@@ -235,6 +238,7 @@ class Session:
         if former._models is not None and former.naming.names is not None:
             self.set_models(former._models, former.naming.names)
         self.set_settings(former._settings)
+        self.set_spared(former._spared)
         self.set_hide_flagged(former._hide_flagged)
         gathered = former.exploration
         self.exploration.set_catalogues(gathered.catalogues, gathered.classes)
@@ -272,12 +276,27 @@ class Session:
             self._hide_flagged = hide
             self.hide_flagged_changed.emit(hide)
 
-    def hidden_cells(self) -> frozenset[int]:
-        """Ids of the cells that are left out at the moment."""
-        if not self._hide_flagged or self.cells is None:
+    @property
+    def spared(self) -> frozenset[str]:
+        """Reasons of quality control, of `core.flags.REASONS`, that hide no cell."""
+        return self._spared
+
+    def set_spared(self, reasons: Iterable[str]) -> None:
+        """Say for which reasons no cell is hidden."""
+        spared = frozenset(reasons)
+        if spared != self._spared:
+            self._spared = spared
+            self.spared_changed.emit(spared)
+            if self._hide_flagged:
+                self.hide_flagged_changed.emit(True)
+
+    def hidden_cells(self, cells: Cells | None = None) -> frozenset[int]:
+        """Ids of the cells that are left out at the moment; of the image's by default."""
+        cells = self.cells if cells is None else cells
+        if not self._hide_flagged or cells is None:
             return frozenset()
-        table = self.cells.table
-        return frozenset(table.loc[table["qc"] != "ok", "cell_id"].tolist())
+        table = cells.table
+        return frozenset(table.loc[flagged(table["qc"], self._spared), "cell_id"].tolist())
 
     def rows(self, cell_ids: Iterable[int] | None = None) -> npt.NDArray[np.int64]:
         """Rows of `encoded` that hold these cells (None: all), hidden cells left out."""

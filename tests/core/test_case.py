@@ -158,6 +158,15 @@ def test_flagged_cells_can_be_left_out(examined):
     said = run(reading.read(head(), flagged, leave_out_flagged=True))
     assert list(said.rows) == [i for i in range(len(examined)) if i != 1]
     assert said.table["n_cells"].item() == len(examined) - 1
+    tables = [image.cells.table.assign(qc="border") for image in examined.images]
+    tables[0].loc[0, "qc"] = "border; smudge"
+    images = tuple(
+        replace(image, cells=replace(image.cells, table=table))
+        for image, table in zip(examined.images, tables, strict=True)
+    )
+    spared = replace(examined, images=images, ok=np.zeros(len(examined), bool))
+    steps = reading.read(head(), spared, leave_out_flagged=True, spared=("border",))
+    assert list(run(steps).rows) == list(range(1, len(examined)))
     none = replace(examined, ok=np.zeros(len(examined), bool))
     with pytest.raises(CytoError, match="without cells"):
         run(reading.read(head(), none, leave_out_flagged=True))

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage as ndi
+from skimage.draw import disk
 
 from napari_cytosae.core import pipeline
 from napari_cytosae.core.cache import Cache
 from napari_cytosae.core.correction import corrected
 from napari_cytosae.core.crops import crop_cells
-from napari_cytosae.core.images import as_image
+from napari_cytosae.core.images import as_image, read_image
 from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.core.loading import load_models
 from napari_cytosae.core.segmentation import measure, segment
-from napari_cytosae.core.types import Cells, CytoError
+from napari_cytosae.core.types import Cells, CytoError, PixelSize
 from napari_cytosae.synthetic import render_smear
 
 UM = 0.2
@@ -118,6 +122,27 @@ def test_touching_cells_painted_with_one_id_are_one(image, cells):
     assert one.cells.table.area_px.tolist() == cells.table.area_px.tolist()
 
 
+def test_a_platelet_stays_one_whatever_is_painted_and_a_nucleus_makes_a_white_cell(
+    data_dir,
+):
+    smear = read_image(data_dir / "bccd" / "images" / "BloodImage_00038.jpg")
+    found = segment(smear, kinds=("wbc", "rbc", "platelet"))
+    kinds = found.table.set_index("cell_id").kind
+    white, plate = (int(kinds.index[kinds == kind][-1]) for kind in ("wbc", "platelet"))
+    labels = found.labels.copy()
+    # Far wider than the spot: by itself it would be no platelet.
+    labels[ndi.binary_dilation(labels == plate, iterations=12) & (labels == 0)] = plate
+    assert measure(smear, labels).table.set_index("cell_id").kind[plate] == "rbc"
+    fixed = corrected(smear, found, labels)
+    assert fixed.changed.tolist() == [plate]
+    assert fixed.cells.table.set_index("cell_id").kind[plate] == "platelet"
+    bare = np.where(found.nuclei == white, 0, found.labels)
+    without = corrected(smear, found, bare).cells
+    assert without.table.set_index("cell_id").kind[white] != "wbc"
+    back = corrected(smear, without, found.labels).cells
+    assert back.table.set_index("cell_id").kind[white] == "wbc"
+
+
 def test_ids_are_given_once(image, cells):
     """A cell that comes back to its place has its id again, no other cell has it."""
     labels = cells.labels.copy()
@@ -175,6 +200,34 @@ def test_crumbs_of_the_eraser_are_no_cells(image, cells):
     labels[rows, left + 1] = 0
     fixed = corrected(image, cells, labels)
     assert fixed.changed.tolist() == [2]
+
+
+@pytest.mark.parametrize("um", [UM, None])
+def test_what_is_painted_away_from_its_cell_is_one_of_its_own(image, cells, um):
+    """A disc of 1 um with the label of a white cell: a platelet, far below 5 % of it."""
+    image = replace(image, pixel_size=PixelSize(um, "user" if um else "relative"))
+    cells = replace(cells, pixel_size=image.pixel_size)
+    free = ndi.distance_transform_edt(np.pad(cells.labels[1:-1, 1:-1] == 0, 1))
+    y, x = np.unravel_index(free.argmax(), free.shape)
+    dot = disk((y, x), 5)
+    labels = cells.labels.copy()
+    labels[dot] = 1
+    assert len(dot[0]) < 0.05 * np.count_nonzero(cells.labels == 1)
+    fixed = corrected(image, cells, labels)
+    assert fixed.changed.tolist() == [9]
+    assert (fixed.cells.labels[dot] == 9).all()
+    assert fixed.specks == 0
+
+    # Smaller than any cell: left out, on glass and in another cell, and counted.
+    labels = cells.labels.copy()
+    labels[y : y + 3, x : x + 3] = 1
+    there = (
+        cells.table.set_index("cell_id").loc[7, ["centroid_y", "centroid_x"]].astype(int)
+    )
+    labels[there.centroid_y, there.centroid_x : there.centroid_x + 2] = 1
+    fixed = corrected(image, cells, labels)
+    assert (fixed.changed.size, fixed.removed.size, fixed.specks) == (0, 0, 2)
+    np.testing.assert_array_equal(fixed.cells.labels, cells.labels)
 
 
 def test_all_cells_deleted(image, cells):

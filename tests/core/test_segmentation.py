@@ -8,6 +8,7 @@ import pytest
 from PIL import Image as PillowImage
 from scipy import ndimage as ndi
 from skimage.measure import regionprops_table
+from skimage.segmentation import expand_labels
 
 from napari_cytosae.core import _red, segmentation
 from napari_cytosae.core._level import Level
@@ -732,6 +733,34 @@ def test_expert_masks_are_met(data_dir, folder, names, nucleus, white):
         assert given.table.kind.tolist() == ["wbc"]
         within.append(dice(given.nuclei > 0, truth == 2))
     assert np.mean(within) > 0.93
+
+
+@pytest.mark.parametrize("number", ["00038", "00229", "00365", "00385"])
+def test_cells_measured_in_their_own_labels_stay_what_they_are(data_dir, number):
+    image = read_image(data_dir / "bccd" / "images" / f"BloodImage_{number}.jpg")
+    found = segment(image, kinds=("wbc", "rbc", "platelet"))
+    assert (found.table.kind == "platelet").sum() >= 2
+    again = measure(image, found.labels)
+    assert again.table.kind.tolist() == found.table.kind.tolist()
+
+
+def test_a_platelet_outlined_with_a_wide_margin_is_one_and_a_small_red_cell_is_none(
+    data_dir,
+):
+    image = read_image(data_dir / "bccd" / "images" / "BloodImage_00385.jpg")
+    found = segment(image, kinds=("rbc", "platelet"))
+    kinds = found.table.set_index("cell_id").kind
+    wide = expand_labels(found.labels, 2)
+    drawn = np.where(np.isin(wide, kinds.index[kinds == "platelet"]), wide, 0)
+    assert set(measure(image, drawn).table.kind) == {"platelet"}
+    # The middle of a red cell, as small as a platelet.
+    area = found.table.set_index("cell_id").area_um2
+    red = area.index[(kinds == "rbc") & (area > 30)]
+    inner = ndi.distance_transform_edt(found.labels > 0) * found.pixel_size.um > 1.5
+    cores = np.where(inner & np.isin(found.labels, red), found.labels, 0)
+    table = measure(image, cores).table
+    assert (table.area_um2 < 20).any()
+    assert set(table.kind) == {"rbc"}
 
 
 def test_real_cells_lose_focus_with_blur(data_dir):

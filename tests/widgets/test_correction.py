@@ -186,6 +186,31 @@ def test_cells_that_do_not_touch_are_not_one(segmented, until):
     assert not segmented.layers.outlines.edited(cells)
 
 
+def test_the_brush_begins_with_a_label_that_no_cell_has(segmented, until):
+    layer = segmented.layers.outlines.layer()
+    until(lambda: layer.selected_label == 6)
+    layer.brush_size = 24
+    layer.paint((90, 90), layer.selected_label)
+    use_edited(segmented, until)
+    assert segmented.session.cells.table.cell_id.tolist() == [1, 2, 3, 4, 5, 6]
+    assert layer.data[90, 90] == 6
+    assert layer.selected_label == 7
+    # Who chose a label to go on with keeps it, whatever is only coloured anew.
+    layer.selected_label = 3
+    segmented.session.set_hide_flagged(True)
+    until(lambda: not segmented.desk.busy)
+    assert layer.selected_label == 3
+
+
+def test_a_speck_painted_away_from_its_cell_is_left_out_and_said(segmented, until):
+    layer, cells = segmented.layers.outlines.layer(), segmented.session.cells
+    layer.data_setitem((np.array([330, 330, 331]), np.array([30, 31, 30])), 1)
+    button(segmented.cells_panel, "Use edited cells").click()
+    until(lambda: "1 speck of up to 1 um2 left out" in segmented.strip.text)
+    assert segmented.session.cells is cells
+    np.testing.assert_array_equal(layer.data, cells.labels)
+
+
 @pytest.fixture
 def slide(dock, viewer, smear, until, monkeypatch):
     """The dock with a lazy pyramid of two levels, as a plugin's reader gives it."""

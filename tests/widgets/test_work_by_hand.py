@@ -42,6 +42,25 @@ def test_cells_corrected_by_hand_are_replaced_at_the_second_press(corrected, unt
     until(lambda: session.cells is not found and not corrected.desk.busy)
 
 
+def test_a_deleted_layer_of_corrected_cells_is_laid_out_again(corrected, viewer, until):
+    cells, layer = corrected.session.cells, corrected.layers.outlines.layer()
+    until(lambda: "lobes" in layer.features)
+    viewer.layers.remove(layer)
+    assert corrected.layers.outlines.layer() is None
+    corrected.cells_panel.correction.use_edited_clicked.emit()
+    assert "laid over the image again" in corrected.strip.text
+    until(lambda: corrected.layers.outlines.layer() is not None)
+    again = corrected.layers.outlines.layer()
+    assert again is not layer
+    assert corrected.session.cells is cells
+    np.testing.assert_array_equal(again.data, cells.labels)
+    until(lambda: "lobes" in again.features)
+    # What is painted there is taken over.
+    delete(corrected, 3)
+    corrected.cells_panel.correction.use_edited_clicked.emit()
+    until(lambda: corrected.session.cells.table.cell_id.tolist() == [1, 4, 5])
+
+
 def test_the_warning_is_for_the_cells_it_was_given_for(corrected, viewer, smear, until):
     session, panel = corrected.session, corrected.cells_panel
     panel._segment.click()

@@ -32,6 +32,10 @@ _BLUR = 4
 _RED_UM2 = (10.0, 1e9)
 _PALLOR_UM2 = 25.0
 _PLATELET_UM2 = (1.2, 20.0)
+_SPOT = 0.1
+"""Least basic-dye density of a platelet."""
+_FILLED = 0.5
+"""Least share of a given platelet that has it: who outlines one by hand is generous."""
 _RING_UM = (0.4, 1.2)
 """Around a spot that may be a platelet, where one would see the red cell it lies in."""
 _NECK = 0.85
@@ -150,10 +154,37 @@ def platelets(stained: Stain, white: BoolArray, um: float) -> Int32Array:
     crescent on its rim is chromatic aberration.
     """
     basic = smoothed(stained.basic, 0.3 / um)
-    spots = label((basic > 0.1) & ~white & ~stained.foreign)
+    spots = label((basic > _SPOT) & ~white & ~stained.foreign)
     spots = kept(spots, um, _PLATELET_UM2)
+    return renumbered(spots, _look_like_platelets(spots, basic, stained, white, um))
+
+
+def platelets_among(
+    stained: Stain, labels: Int32Array, white: BoolArray, um: float
+) -> BoolArray:
+    """Which of the given labels 0..n `platelets` would find; ids may have gaps.
+
+    They are little more than the spot that is in them.
+    """
+    basic = smoothed(stained.basic, 0.3 / um)
+    rich = (basic > _SPOT) & ~white & ~stained.foreign
+    count = int(labels.max()) + 1
+    spot = np.bincount(labels[rich], minlength=count)
+    low, high = _PLATELET_UM2
+    found = (spot * um**2 >= low) & (spot * um**2 <= high)
+    found &= spot >= _FILLED * np.bincount(labels.ravel(), minlength=count)
+    found[0] = False
+    spots = renumbered(np.where(rich, labels, 0).astype(np.int32), found)
+    found[found] = _look_like_platelets(spots, basic, stained, white, um)[1:]
+    return found
+
+
+def _look_like_platelets(
+    spots: Int32Array, basic: Float32Array, stained: Stain, white: BoolArray, um: float
+) -> BoolArray:
+    """Which of the spots 0..n of basic dye, of the right size, are platelets."""
     if not spots.any():
-        return spots
+        return np.zeros(1, bool)
     shape = shapes(spots)
     inside = spots > 0
     # The background is left out: what is measured is sorted first.
@@ -171,7 +202,7 @@ def platelets(stained: Stain, white: BoolArray, um: float) -> Int32Array:
         boxes = ndi.find_objects(spots)
         for i in np.flatnonzero(good).tolist():
             good[i] = _share_on_red(i, spots, boxes[i - 1], red, um) < 0.65
-    return renumbered(spots, good)
+    return good
 
 
 def _share_on_red(

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from napari_cytosae.core import _red, _white, morphometry
-from napari_cytosae.core._glass import shrink
+from napari_cytosae.core._glass import glass_light, shrink
 from napari_cytosae.core._stain import stain
 from napari_cytosae.core._window import around
 from napari_cytosae.core.types import Cells, Progress
@@ -103,11 +103,15 @@ def nuclei_at(
     factor = _factor(rgb, um)
     height, width = (side // factor for side in labels.shape)
     coarse = labels[factor // 2 :: factor, factor // 2 :: factor][:height, :width]
-    found, seen = _white.nuclei_within(stain(shrink(rgb, factor)), coarse, um * factor)
+    work = stain(shrink(rgb, factor), glass_light(rgb))
+    found, white = _white.nuclei_within(work, coarse, um * factor)
+    plate = _red.platelets_among(work, coarse, white[coarse], um * factor)
     nuclei = _enlarge(found, factor, labels.shape) if factor > 1 else found
     # What is too thin to be met by the coarser grid has no nucleus either.
     kinds: dict[int, CellKind] = dict.fromkeys(range(1, int(labels.max()) + 1), "rbc")
-    return np.where(nuclei == labels, nuclei, 0).astype(np.int32), kinds | seen
+    kinds.update(dict.fromkeys(np.flatnonzero(plate).tolist(), "platelet"))
+    kinds.update(dict.fromkeys(np.flatnonzero(white).tolist(), "wbc"))
+    return np.where(nuclei == labels, nuclei, 0).astype(np.int32), kinds
 
 
 def finish(

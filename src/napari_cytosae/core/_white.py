@@ -22,7 +22,7 @@ from napari_cytosae.core._window import around, extent, smoothed
 
 if TYPE_CHECKING:
     from napari_cytosae.core._stain import Stain
-    from napari_cytosae.core.types import BoolArray, CellKind, Float32Array, Int32Array
+    from napari_cytosae.core.types import BoolArray, Float32Array, Int32Array
 
 _BASIC_FLOOR = 0.18
 """Least basic-dye density of a nucleus; haemoglobin and its camera errors stay below."""
@@ -221,17 +221,11 @@ def _odds(
 
 def nuclei_within(
     stained: Stain, labels: Int32Array, um: float
-) -> tuple[Int32Array, dict[int, CellKind]]:
-    """Nucleus inside each given cell, and from it the kind of each; ids may have gaps."""
+) -> tuple[Int32Array, BoolArray]:
+    """Nuclei of the given labels 0..n, and which are white cells; ids may have gaps."""
     mask = nucleus_mask(stained, um)
     area = np.bincount(labels[mask], minlength=int(labels.max()) + 1) * um**2
-    whole = np.bincount(labels.ravel()) * um**2
-    kinds: dict[int, CellKind] = {}
-    for i in np.flatnonzero(whole[1:]) + 1:
-        if area[i] >= _NUCLEUS_UM2:
-            kinds[int(i)] = "wbc"
-        else:
-            kinds[int(i)] = "platelet" if whole[i] < 12 and area[i] > 0 else "rbc"
-    is_white = np.array([kinds.get(i) == "wbc" for i in range(len(whole))])
-    white = np.where(is_white[labels], labels, 0).astype(np.int32)
-    return refined_nuclei(stained, white, mask, um), kinds
+    white = area >= _NUCLEUS_UM2
+    white[0] = False
+    cells = np.where(white[labels], labels, 0).astype(np.int32)
+    return refined_nuclei(stained, cells, mask, um), white

@@ -18,6 +18,7 @@ from napari_cytosae.core._barcode_files import record_of
 from napari_cytosae.core._copies import content_of
 from napari_cytosae.core.crops import FIELD_OF_VIEW_UM, crop_cells
 from napari_cytosae.core.detection import find_cells
+from napari_cytosae.core.flags import flagged
 from napari_cytosae.core.images import read_image
 from napari_cytosae.core.patient_cells import PatientCells
 from napari_cytosae.core.patients import Barcodes, collect
@@ -25,7 +26,7 @@ from napari_cytosae.core.quality import cell_facts
 from napari_cytosae.core.types import CytoError, Encoded, Image, NoCellsError, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Collection, Generator, Mapping, Sequence
 
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
@@ -95,6 +96,12 @@ class Case:
                 return index, row
             row -= len(image.encoded)
         raise IndexError("there is no such cell")
+
+    def unflagged(self, spared: Collection[str] = ()) -> BoolArray:
+        """Which cells no quality flag is against, other than the reasons `spared`."""
+        if not spared:
+            return self.ok
+        return np.concatenate([_unflagged(image, spared) for image in self.images])
 
     def barcodes(self, kept: BoolArray | None = None) -> Barcodes:
         """The patient as a table of one row.
@@ -240,10 +247,9 @@ def _facts(models: Models, image: CaseImage) -> Float64Array:
     return cell_facts(models, table, image.crops, image.encoded)
 
 
-def _unflagged(image: CaseImage) -> BoolArray:
+def _unflagged(image: CaseImage, spared: Collection[str] = ()) -> BoolArray:
     table = image.cells.table.set_index("cell_id")["qc"]
-    flags: BoolArray = table.loc[list(image.encoded.cell_ids)].to_numpy() == "ok"
-    return flags
+    return ~flagged(table.loc[list(image.encoded.cell_ids)], spared)
 
 
 def _quietly(

@@ -12,7 +12,7 @@ from scipy import ndimage as ndi
 from napari_cytosae.core._shape import consecutive
 from napari_cytosae.core.detection import part_of
 from napari_cytosae.core.morphometry import moved
-from napari_cytosae.core.segmentation import measure_at, whole_labels
+from napari_cytosae.core.segmentation import measure_at, scale_for_sizes, whole_labels
 from napari_cytosae.core.slides import MARGIN_UM, scale_of
 from napari_cytosae.core.types import CytoError
 
@@ -34,7 +34,10 @@ Box = tuple[int, int, int, int]
 
 _ANYWHERE: Box = (0, 0, 2**31, 2**31)
 _CRUMB = 0.05
-"""Pieces below this share of a cell's largest are slips of the brush, no cells."""
+"""Pieces below this share of a cell's largest, beside it, are slips of the brush."""
+_BESIDE_UM = 1.0
+_SPECK_UM2 = 1.0
+"""Area up to which what was painted away from its cell is a slip: no cell is smaller."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,12 +55,16 @@ class Correction:
     gone : mapping of int to Box
         Where the cells lay that this and former corrections removed: no other cell gets
         their ids.
+    specks : int
+        How many were left out: too small for a cell, and away from the one whose id they
+        were painted with.
     """
 
     cells: Cells
     changed: Int64Array
     removed: Int64Array
     gone: Mapping[int, Box] = field(default_factory=dict)
+    specks: int = 0
 
 
 def cut_out(cells: Cells, box: Box) -> tuple[Box, Int32Array]:
@@ -85,9 +92,11 @@ def corrected(
     Ids stay with their cells: of a cell that was cut into pieces the one that keeps most of
     its former pixels keeps the id (of a new one the largest), the others get new ids;
     cells that were merged have the id they were painted with. Pieces of less than 5 % of
-    the largest stay with their cell. An id that was another cell's elsewhere is not taken:
-    the cell gets a new one. A removed cell that comes back to its place, as by undo, has
-    its own again.
+    the largest stay with their cell where they lie beside it; away from it they are cells
+    of their own, or left out up to 1 um2. An id that was another cell's elsewhere is not
+    taken: the cell gets a new one. A removed cell that comes back to its place, as by undo,
+    has its own again. Red cells and platelets stay what they are, unless they get a
+    nucleus.
 
     Parameters
     ----------
@@ -115,7 +124,8 @@ def corrected(
             raise CytoError(
                 "Cells of a slide are not corrected on the whole of it: cut out a region."
             )
-        box, um = (0, 0, *former.labels.shape), None
+        box = (0, 0, *former.labels.shape)
+        um = scale_for_sizes(part_of(image, *box), former.pixel_size)
         given = whole_labels(labels, former.labels.shape)
         given = _own_ids(given, former.labels, (0, 0), known)
     else:
@@ -124,13 +134,14 @@ def corrected(
         box, given = _with_surroundings(former, labels, corner, margin, known)
     here = slice(box[0], box[2]), slice(box[1], box[3])
     before = np.asarray(former.labels[here])
-    after = _pieces_apart(given, before, max(known, default=0))
+    after, specks = _pieces_apart(given, before, max(known, default=0), um)
     touched = _changed_ids(before, after)
     if not len(touched):
-        return Correction(former, touched, touched, gone or {})
+        return Correction(former, touched, touched, gone or {}, specks)
     part = np.where(np.isin(after, touched), after, 0).astype(np.int32)
     changed = np.setdiff1d(np.unique(part), [0])
-    measured = measure_at(part_of(image, *box), part, former.pixel_size, um)
+    was = dict(zip(former.table["cell_id"], former.table["kind"], strict=True))
+    measured = measure_at(part_of(image, *box), part, former.pixel_size, um, was)
     kept = former.table[~former.table["cell_id"].isin(touched)]
     found = moved(measured.table, *box[:2])
     tables = [table for table in (kept, found) if len(table)]
@@ -147,7 +158,7 @@ def corrected(
     removed = np.setdiff1d(touched, changed).astype(np.int64)
     there = set(table["cell_id"].tolist())
     left = {i: place for i, place in known.items() if i not in there}
-    return Correction(cells, changed.astype(np.int64), removed, left)
+    return Correction(cells, changed.astype(np.int64), removed, left, specks)
 
 
 def _boxes(table: pd.DataFrame) -> dict[int, Box]:
@@ -219,22 +230,35 @@ def _changed_ids(before: Int32Array, after: Int32Array) -> Int64Array:
     return ids.astype(np.int64)
 
 
-def _pieces_apart(given: Int32Array, before: Int32Array, last: int) -> Int32Array:
-    """Other ids for the pieces of cells in more pieces than before.
+def _pieces_apart(
+    given: Int32Array, before: Int32Array, last: int, um: float
+) -> tuple[Int32Array, int]:
+    """Other ids for the pieces of cells in more pieces than before, specks left out.
 
     A piece of what was another cell has that one's again, as after an undo, unless it is
-    taken; the others get new ids above `last`.
+    taken; the others get new ids above `last`. The specks are counted.
     """
     touched = _changed_ids(before, given)
-    ids, own = consecutive(np.where(np.isin(given, touched), given, 0).astype(np.int32))
-    after, taken = given.copy(), {0, *np.unique(given).tolist()}
+    boxes, former_boxes = _boxes_in(given, touched), _boxes_in(before, touched)
+    after, taken, specks = given.copy(), {0, *np.unique(given).tolist()}, 0
     fresh = int(max(given.max(initial=0), before.max(initial=0), last)) + 1
-    for i, box in zip(ids.tolist(), ndi.find_objects(own), strict=True):
-        pieces = _pieces(given[box] == i)
-        former = before == i
-        if len(pieces) <= max(1, len(_pieces(former))):
+    for i, box in boxes.items():
+        pieces, small = _pieces(given[box] == i, um)
+        own = before[box] == i
+        former, known = 0, False
+        if i in former_boxes:
+            parts, slips = _pieces(before[former_boxes[i]] == i, um)
+            former, known = len(parts), len(slips) > 0
+        for speck in small:
+            # What was given in that form stays as it is.
+            if not (known and (speck & own).any()):
+                there = before[box][speck]
+                stays = np.isin(there, list(taken)) & (there != i)
+                after[box][speck] = np.where(stays, there, 0)
+                specks += 1
+        if len(pieces) <= max(1, former):
             continue
-        pieces.sort(key=lambda piece: (np.sum(piece & former[box]), np.sum(piece)))
+        pieces.sort(key=lambda piece: (np.sum(piece & own), np.sum(piece)))
         for piece in pieces[:-1]:
             there, counts = np.unique(before[box][piece], return_counts=True)
             was = int(there[counts.argmax()])
@@ -242,12 +266,27 @@ def _pieces_apart(given: Int32Array, before: Int32Array, last: int) -> Int32Arra
                 was, fresh = fresh, fresh + 1
             after[box][piece] = was
             taken.add(was)
-    return after
+    return after, specks
 
 
-def _pieces(mask: BoolArray) -> list[BoolArray]:
-    """Connected pieces that are no crumbs."""
+def _boxes_in(labels: Int32Array, ids: Int64Array) -> dict[int, tuple[slice, ...]]:
+    """Where those of the ids lie that are there."""
+    there, own = consecutive(np.where(np.isin(labels, ids), labels, 0).astype(np.int32))
+    return dict(zip(there.tolist(), ndi.find_objects(own), strict=True))
+
+
+def _pieces(mask: BoolArray, um: float) -> tuple[list[BoolArray], list[BoolArray]]:
+    """Connected pieces of a cell, and specks; crumbs beside a piece are neither."""
     parts, count = ndi.label(mask, np.ones((3, 3)))
     areas = np.bincount(parts.ravel(), minlength=count + 1)[1:]
-    large = np.flatnonzero(areas >= _CRUMB * areas.max(initial=0)) + 1
-    return [parts == i for i in large]
+    large = areas >= _CRUMB * areas.max(initial=0)
+    speck = np.zeros(count, bool)
+    if not large.all():
+        away = ndi.distance_transform_edt(~np.append(False, large)[parts])
+        apart = ndi.minimum(away, parts, np.arange(count) + 1) > _BESIDE_UM / um
+        speck = ~large & apart & (areas * um**2 <= _SPECK_UM2)
+        large |= apart & ~speck
+    pieces, specks = (
+        [parts == i for i in np.flatnonzero(which) + 1] for which in (large, speck)
+    )
+    return pieces, specks

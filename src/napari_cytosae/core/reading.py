@@ -169,6 +169,7 @@ def read(
     case: Case,
     leave_out_flagged: bool = False,
     models: Models | None = None,
+    spared: Collection[str] = (),
 ) -> Generator[Progress, None, Reading]:
     """Let a head read a patient.
 
@@ -180,6 +181,8 @@ def read(
         The patient.
     leave_out_flagged : bool
         Count cells without a quality flag only.
+    spared : collection of str
+        Of `flags.REASONS`, those that leave no cell out.
     models : Models, optional
         That encoded the cells: tell where in them the strongest concepts fire.
 
@@ -192,7 +195,7 @@ def read(
     """
     yield Progress("Predicting", 0, 2, "steps")
     check(head)
-    kept = case.ok if leave_out_flagged else np.ones(len(case), bool)
+    kept = case.unflagged(spared) if leave_out_flagged else np.ones(len(case), bool)
     barcodes = case.barcodes(kept)
     values = head.columns(barcodes)
     if threshold_of(head) not in (None, threshold_in(case)):

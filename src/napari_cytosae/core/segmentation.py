@@ -25,7 +25,7 @@ from napari_cytosae.core.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from napari_cytosae.core._glass import Light
     from napari_cytosae.core.types import Int32Array, Progress, UInt8Array
@@ -92,6 +92,9 @@ def measure(
 ) -> Cells:
     """Measure cells that somebody else outlined; ids and pixels are kept.
 
+    Where the image is no brightfield smear, they are measured without nuclei, and a note
+    of the cells says so.
+
     Parameters
     ----------
     image : Image or ndarray of uint8, (H, W, 3)
@@ -100,9 +103,6 @@ def measure(
         0 is background; ids may have gaps and disjoint parts.
     pixel_size : float, optional
         In um.
-
-    Where the image is no brightfield smear, they are measured without nuclei, and a note
-    of the cells says so.
 
     Raises
     ------
@@ -120,7 +120,11 @@ def measure(
 
 
 def measure_at(
-    image: Image | UInt8Array, labels: Int32Array, size: PixelSize, um: float | None = None
+    image: Image | UInt8Array,
+    labels: Int32Array,
+    size: PixelSize,
+    um: float | None = None,
+    former: Mapping[int, CellKind] | None = None,
 ) -> Cells:
     """Measure given cells at a scale that is settled, see `measure`.
 
@@ -135,16 +139,23 @@ def measure_at(
     um : float, optional
         Pixel size that size rules use; by default that of `size`, and where it has none
         relative to what is in view.
+    former : mapping of int to CellKind, optional
+        What cells were so far, by their id. They stay it, unless they have the nucleus of
+        a white cell now, or had.
     """
     rgb, name = _unpack(image)
     ids, own = consecutive(labels)
-    um = um or size.um or _relative_scale(rgb, _scale.scale_in_view(rgb))
+    um = um or scale_for_sizes(image, size)
     notes: tuple[str, ...] = ()
     try:
         nuclei, kinds = nuclei_at(rgb, own, um)
     except ImageError:
         nuclei, kinds = np.zeros_like(own), dict.fromkeys(range(1, len(ids) + 1), "wbc")
         notes = (_NO_STAIN,)
+    for i, cell_id in enumerate(ids.tolist(), 1):
+        was = (former or {}).get(cell_id, "wbc")
+        if "wbc" not in (was, kinds[i]):
+            kinds[i] = was
     cells = finish(rgb, own, nuclei, kinds, size, um, name)
     table = cells.table.assign(cell_id=ids.astype(np.int64))
     nuclei = np.where(nuclei > 0, labels, 0).astype(np.int32)
@@ -250,6 +261,14 @@ def _scale_of_cells(labels: Int32Array) -> float:
     """Pixel size (um) that gives given cells the area of a normal white cell."""
     areas = np.bincount(consecutive(labels)[1].ravel())[1:]
     return float(np.sqrt(_NORMAL_CELL_UM2 / np.median(areas))) if areas.size else 0.15
+
+
+def scale_for_sizes(image: Image | UInt8Array, size: PixelSize) -> float:
+    """Pixel size (um) that size rules use: of `size`, or relative to what is in view."""
+    if size.um is not None:
+        return size.um
+    rgb, _ = _unpack(image)
+    return _relative_scale(rgb, _scale.scale_in_view(rgb))
 
 
 def _relative_scale(rgb: UInt8Array, seen: _scale.Seen) -> float:

@@ -155,14 +155,15 @@ class PixelSize:
     n_cells : int or None
         Red cells an estimate rests on.
     seen_um : float or None
-        What many red cells in view tell where a size was stated.
+        What many red cells in view tell where a size was stated; sizes that differ in no
+        more are equal.
     """
 
     um: float | None = None
     source: PixelSizeSource = "unknown"
     spread: float | None = None
     n_cells: int | None = None
-    seen_um: float | None = None
+    seen_um: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

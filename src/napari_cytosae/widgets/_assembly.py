@@ -62,7 +62,10 @@ def connect(dock: CytoSAEWidget, viewer: napari.Viewer) -> Controllers:
     models = ModelsController(session, desk, jobs, dock.models_panel)
     image = ImageController(session, desk, jobs, layers, dock.cells_panel)
     cells = CellsController(session, desk, layers, dock.cells_panel)
-    correction = CorrectionController(session, desk, layers, dock.cells_panel.correction)
+    outlines = OutlinesController(session, desk, jobs, layers)
+    correction = CorrectionController(
+        session, desk, layers, dock.cells_panel.correction, outlines.outline_anew
+    )
     encoding = EncodingController(
         session, desk, lambda: models.why_not_ready() or correction.not_taken_over()
     )
@@ -73,7 +76,7 @@ def connect(dock: CytoSAEWidget, viewer: napari.Viewer) -> Controllers:
         CacheController(session, desk, jobs, dock.models_panel.cache),
         image,
         cells,
-        OutlinesController(session, desk, jobs, layers),
+        outlines,
         correction,
         PreviewController(session, jobs, layers, dock.cells_panel),
     ]

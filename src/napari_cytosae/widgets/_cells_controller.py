@@ -38,14 +38,16 @@ class CellsController:
         panel.labels_chosen.connect(self._on_labels_chosen)
         panel.settings_changed.connect(session.set_settings)
         panel.segment_clicked.connect(self.segment)
-        panel.hide_flagged_toggled.connect(session.set_hide_flagged)
+        panel.hiding.hide_toggled.connect(session.set_hide_flagged)
+        panel.hiding.spared_changed.connect(session.set_spared)
         desk.busy_changed.connect(self._show_ready)
         self._connections = Connections(
             (layers.choices_changed, self._on_choices),
             (session.settings_changed, self._show_settings),
             (session.image_changed, self._show_ready),
             (session.cells_changed, self._show_cells),
-            (session.hide_flagged_changed, panel.set_hide_flagged),
+            (session.hide_flagged_changed, panel.hiding.set_hide),
+            (session.spared_changed, panel.hiding.set_spared),
         )
         self._on_choices()
         self._show_settings(session.settings)

@@ -13,6 +13,8 @@ from napari_cytosae.widgets._painted import edits_left, of_slide, painted_in
 from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_cytosae.session import Session
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._layer_facts import Box
@@ -25,10 +27,16 @@ class CorrectionController:
     """Opens what can be painted in, and takes over what was painted."""
 
     def __init__(
-        self, session: Session, desk: Desk, layers: CanvasLayers, row: CorrectionRow
+        self,
+        session: Session,
+        desk: Desk,
+        layers: CanvasLayers,
+        row: CorrectionRow,
+        outline: Callable[[], None],
     ) -> None:
+        """`outline` has the cells outlined again where their layer is gone."""
         self._session, self._desk = session, desk
-        self._layers, self._row = layers, row
+        self._layers, self._row, self._outline = layers, row, outline
         row.correct_here_clicked.connect(self.correct_here)
         row.use_edited_clicked.connect(self.use_edited)
         session.cells_changed.connect(self._show_layer)
@@ -99,12 +107,17 @@ class CorrectionController:
         box = self._layers.correction.box()
         painted = painted_in(self._layers, cells)
         layer = painted.layer()
-        if layer is None:
+        if layer is None and of_slide(cells):
             self._desk.fail(
                 "Zoom in and press 'Correct here', then correct the cells in the layer "
                 "'Correction'."
-                if of_slide(cells)
-                else "Segment the cells first, then correct them in their layer."
+            )
+            return
+        if layer is None:
+            self._outline()
+            self._desk.say(
+                "The layer of the cells was deleted and is laid over the image again: "
+                "correct them there."
             )
             return
         if layer.data.ndim != 2:
@@ -122,19 +135,27 @@ class CorrectionController:
             correction = result.correction
             changed, removed = len(correction.changed), len(correction.removed)
             painted.adopt(layer, result)
+            specks = _left_out(correction.specks)
             if not changed and not removed:
                 apart = ": cells that do not touch are not one"
-                why = apart if result.renamed[0].size else ""
+                why = specks or (apart if result.renamed[0].size else "")
                 return f"No cell differs in the layer {layer.name}{why}."
             corrected = self._session.found.corrected(
                 correction.cells, correction.changed.tolist(), correction.gone
             )
             self._session.set_found(corrected)
             said = f"{counted(changed, 'cell')} measured again, {removed:,} removed"
-            return f"{said}; Encode leaves the others as they are."
+            return f"{said}{specks}; Encode leaves the others as they are."
 
         self._desk.run(
             "Measuring the edited cells",
             lambda: _tasks.correct_cells(image, cells, data, corner, gone),
             done,
         )
+
+
+def _left_out(specks: int) -> str:
+    """What is said of specks that were left out; empty where there are none."""
+    if not specks:
+        return ""
+    return f"; {counted(specks, 'speck')} of up to 1 um2 left out: paint cells larger"

@@ -25,6 +25,7 @@ Box = tuple[int, int, int, int]
 """``y0, x0, y1, x1`` in pixels of the source image, half-open."""
 
 _MICROMETRES = (0.005, 20.0)
+_LAST_LABEL = 2**31 - 1
 
 
 def role_of(layer: Layer) -> dict[str, Any]:
@@ -139,6 +140,15 @@ def same(here: Any, wanted: Any) -> bool:
 def place_in(layers: Sequence[Layer], layer: Layer | None) -> int:
     """Where a layer is in a list; -1 where it is not."""
     return next((i for i, one in enumerate(layers) if one is layer), -1)
+
+
+def pick_new_label(layer: Labels, table: pd.DataFrame) -> None:
+    """Have the next stroke paint a cell of its own, that the `table` does not have.
+
+    napari would begin with a label that some cell has.
+    """
+    last = int(table["cell_id"].max()) if len(table) else 0
+    layer.selected_label = min(last + 1, _LAST_LABEL)
 
 
 def merge_features(present: pd.DataFrame | None, table: pd.DataFrame) -> pd.DataFrame:

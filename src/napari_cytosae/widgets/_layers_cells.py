@@ -20,6 +20,7 @@ from napari_cytosae.widgets._layer_facts import (
     Box,
     let_go,
     merge_features,
+    pick_new_label,
     placement,
     role_of,
 )
@@ -117,6 +118,8 @@ class CellOutlines:
                 layer.data = outlines.labels
             layer.features = merge_features(layer.features, outlines.table)
             layer.colormap = outlines.colormap
+        if present is None or outlines.labels is not None:
+            pick_new_label(layer, outlines.table)
         layer.metadata[TAG] |= {"shown": outlines.shown, "without": outlines.without}
         return True
 
@@ -137,6 +140,7 @@ class CellOutlines:
         """Take `layer` for the outlines of the cells made of what was painted in it."""
         layer.metadata[TAG]["shown"] = made.labels
         write_ids(layer, made)
+        pick_new_label(layer, made.correction.cells.table)
 
 
 def _prepare(

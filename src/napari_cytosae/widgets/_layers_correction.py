@@ -18,6 +18,7 @@ from napari_cytosae.widgets._layer_facts import (
     Box,
     let_go,
     merge_features,
+    pick_new_label,
     role_of,
 )
 
@@ -82,8 +83,7 @@ class CorrectionLayer:
         }
         layer = Labels(labels, name="Correction", opacity=0.9, metadata={TAG: tag})
         layer.contour = OUTLINE_PX
-        # napari would begin with a label that some cell has.
-        layer.selected_label = 1 + (int(cells.table["cell_id"].max()) if len(cells) else 0)
+        pick_new_label(layer, cells.table)
         self._canvas.place(layer)
         self._canvas.add(layer, select=True)
         self.dress(cells, hidden)
@@ -94,6 +94,7 @@ class CorrectionLayer:
         """Take `layer` for a part of the cells made of what was painted in it."""
         layer.metadata[TAG] |= {"cells": made.correction.cells, "shown": made.labels}
         write_ids(layer, made)
+        pick_new_label(layer, made.correction.cells.table)
 
     def dress(self, cells: Cells, hidden: Collection[int] = ()) -> None:
         """Colours and features for the cells in view of the layer.

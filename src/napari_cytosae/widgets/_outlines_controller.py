@@ -31,7 +31,7 @@ class OutlinesController:
         self._former: tuple[str, Cells, pd.DataFrame] | None = None
         self._connections = Connections(
             (layers.correction.changed, self._outline),
-            (session.cells_changed, self._show_cells),
+            (session.cells_changed, self.outline_anew),
             (session.hide_flagged_changed, self._outline),
         )
 
@@ -39,7 +39,8 @@ class OutlinesController:
         """Leave session and canvas."""
         self._connections.close()
 
-    def _show_cells(self, cells: Cells | None) -> None:
+    def outline_anew(self, _: Cells | None = None) -> None:
+        """Outline and describe the session's cells, whatever was there."""
         self._jobs.abandon(_OUTLINES)
         self._jobs.abandon(_SHAPES)
         self._described = None

@@ -156,6 +156,7 @@ class PatientController:
             session.encoded_images() if session.models is not None else {},
             dict(session.typed_sizes),
             session.hide_flagged,
+            session.spared,
         )
 
         def done(result: _patient_tasks.Predicted) -> str:
@@ -166,7 +167,8 @@ class PatientController:
             self._keep(patient, result.reading.case.images)
             self._stamp = stamp
             patients.set_head(result.reading.head)
-            if session.hide_flagged != work.leave_out_flagged:
+            rule = work.leave_out_flagged, work.spared
+            if (session.hide_flagged, session.spared) != rule:
                 return f"Flagged cells count otherwise now: predict {patient} again."
             patients.set_reading(result.reading)
             problems = result.reading.case.problems

@@ -42,6 +42,8 @@ class PatientWork:
         Pixel sizes that the analyst typed, by sha256.
     leave_out_flagged : bool
         Count cells without a quality flag only.
+    spared : frozenset of str
+        Reasons that leave no cell out.
     """
 
     patient: str
@@ -56,6 +58,7 @@ class PatientWork:
     encoded: Mapping[str, tuple[Cells, Crops, Encoded]]
     typed: Mapping[str, PixelSize]
     leave_out_flagged: bool
+    spared: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +122,7 @@ def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
             known=work.encoded,
             typed=work.typed,
         )
-    said = yield from reading.read(head, found, work.leave_out_flagged, models)
+    said = yield from reading.read(head, found, work.leave_out_flagged, models, work.spared)
     return Predicted(models, names, said)
 
 

@@ -11,7 +11,9 @@ from napari_cytosae.widgets._connections import Connections
 from napari_cytosae.widgets._sentences import counts_of
 
 if TYPE_CHECKING:
-    from napari_cytosae.core.types import Cells
+    from napari_cytosae.core.preview import Conditions
+    from napari_cytosae.core.pyramid import Pyramid
+    from napari_cytosae.core.types import Cells, Image
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import CellSettings
     from napari_cytosae.widgets._jobs import Ended, JobError, Jobs
@@ -31,6 +33,8 @@ class PreviewController:
     ) -> None:
         self._session, self._jobs, self._panel = session, jobs, panel
         self._layers, self._on, self._again = layers, False, False
+        # The image that was previewed last, and what a search settles on the whole of it.
+        self._settled: tuple[Image | Pyramid, Conditions] | None = None
         self._pause = QTimer(panel)
         self._pause.setSingleShot(True)
         self._pause.setInterval(_PAUSE_MS)
@@ -61,6 +65,7 @@ class PreviewController:
         self._pause.stop()
         self._jobs.abandon(_LANE)
         self._layers.preview.remove()
+        self._settled = None
 
     def _switch_off(self) -> None:
         if self._on:
@@ -91,11 +96,16 @@ class PreviewController:
                 "nothing of the image is in view." if image else "reading the image ..."
             )
             return
-        kinds, hide = self._session.settings.kinds, self._session.hide_flagged
+        kinds = self._session.settings.kinds
+        settled = None
+        if self._settled is not None and self._settled[0] is image:
+            settled = self._settled[1]
 
         def ended(end: Ended) -> None:
             if self._session.image is image:
-                self._show(end.value, box, hide)
+                cells, conditions = end.value
+                self._settled = (image, conditions)
+                self._show(cells, box)
             self._repeat()
 
         def failed(error: JobError) -> None:
@@ -105,7 +115,7 @@ class PreviewController:
         self._jobs.run(
             _LANE,
             "Previewing",
-            lambda: _tasks.preview_cells(image, box, kinds),
+            lambda: _tasks.preview_cells(image, box, kinds, settled),
             on_ended=ended,
             on_failed=failed,
         )
@@ -115,13 +125,15 @@ class PreviewController:
             self._again = False
             self._later()
 
-    def _show(self, cells: Cells, box: tuple[int, int, int, int], hide: bool) -> None:
-        table = cells.table
-        flagged = table.loc[table["qc"] != "ok", "cell_id"].tolist()
-        self._layers.preview.show(cells, box, flagged if hide else ())
+    def _show(self, cells: Cells, box: tuple[int, int, int, int]) -> None:
+        flagged = int((cells.table["qc"] != "ok").sum())
+        hidden = self._session.hidden_cells(cells)
+        self._layers.preview.show(cells, box, hidden)
         text = f"{counts_of(cells) or 'no cells'} in view"
         if flagged:
-            text += f"; {len(flagged):,} flagged{', hidden' if hide else ''}"
+            text += f"; {flagged:,} flagged"
+        if hidden:
+            text += ", hidden" if len(hidden) == flagged else f", {len(hidden):,} hidden"
         self._panel.set_preview(True, text)
 
     def _nothing(self, why: str) -> None:

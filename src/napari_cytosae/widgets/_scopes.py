@@ -167,10 +167,8 @@ def cells_name(cells: Cells) -> str:
 
 def shown_rows(session: Session, cells: Cells, encoded: Encoded) -> npt.NDArray[np.int64]:
     """Rows of an image's cells, those that are hidden at the moment left out."""
-    if not session.hide_flagged:
-        return np.arange(len(encoded))
-    flagged = cells.table.loc[cells.table["qc"] != "ok", "cell_id"]
-    return np.flatnonzero(~np.isin(encoded.cell_ids, flagged)).astype(np.int64)
+    hidden = list(session.hidden_cells(cells))
+    return np.flatnonzero(~np.isin(encoded.cell_ids, hidden)).astype(np.int64)
 
 
 def groups_of(

@@ -161,6 +161,7 @@ def restore(session: Session, opened: Opened) -> None:
     if here.image.pixel_size.source == "user":
         session.type_pixel_size(here.image.pixel_size.um)
     session.set_settings(here.settings)
+    session.set_spared(view.spared)
     session.set_hide_flagged(view.hide_flagged)
     session.overlays.forget()
     for slot, overlay in enumerate(view.overlays):

@@ -38,6 +38,8 @@ class SessionView:
     hide_flagged : bool
     table : TableView or None
         None in sessions that were saved before it was kept.
+    spared : tuple of str
+        Reasons that hide no cell.
     """
 
     choice: ModelChoice
@@ -47,6 +49,7 @@ class SessionView:
     overlays: tuple[Overlay | None, ...]
     hide_flagged: bool
     table: TableView | None = None
+    spared: tuple[str, ...] = ()
 
 
 def view_of(session: Session, table: TableView) -> dict[str, Any]:
@@ -60,6 +63,7 @@ def view_of(session: Session, table: TableView) -> dict[str, Any]:
         session.overlays.ticked,
         session.hide_flagged,
         table,
+        tuple(sorted(session.spared)),
     )
     return asdict(view)
 
@@ -99,6 +103,7 @@ def read_view(view: dict[str, Any]) -> SessionView:
             tuple(None if each is None else Overlay(**each) for each in view["overlays"]),
             bool(view["hide_flagged"]),
             table,
+            tuple(map(str, view.get("spared", ()))),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(error) from error

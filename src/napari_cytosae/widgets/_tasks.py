@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from napari_cytosae.core.image_training import TrainedSae
     from napari_cytosae.core.inventory import FoundModel
     from napari_cytosae.core.models import Models
+    from napari_cytosae.core.preview import Conditions
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.training_task import ImageTraining
     from napari_cytosae.core.types import (
@@ -93,14 +94,21 @@ def find_cells(
 
 
 def preview_cells(
-    image: Image | Pyramid, box: tuple[int, int, int, int], kinds: Sequence[CellKind]
-) -> Generator[Progress, None, Cells]:
-    """The cells of a part of `image` (``y0, x0, y1, x1``), as `segment` finds them."""
-    yield Progress("Previewing", 0, 0)
-    from napari_cytosae.core.detection import part_of
-    from napari_cytosae.core.segmentation import segment
+    image: Image | Pyramid,
+    box: tuple[int, int, int, int],
+    kinds: Sequence[CellKind],
+    conditions: Conditions | None = None,
+) -> Generator[Progress, None, tuple[Cells, Conditions]]:
+    """The cells of a part of `image` (``y0, x0, y1, x1``), as a search of it finds them.
 
-    return segment(part_of(image, *box), kinds=kinds)
+    And the `conditions` of the search, which a former one settled, or this one.
+    """
+    yield Progress("Previewing", 0, 0)
+    from napari_cytosae.core.preview import conditions_of, preview
+
+    settled = conditions_of(image) if conditions is None else conditions
+    yield Progress("Previewing", 0, 0)
+    return (yield from preview(image, box, kinds, settled)), settled
 
 
 def describe_shapes(

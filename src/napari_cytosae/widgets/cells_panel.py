@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_cytosae.session_values import CellSettings
-from napari_cytosae.widgets._colours import FLAGGED_OUTLINE, OUTLINES, PREVIEW_OUTLINE
+from napari_cytosae.widgets._colours import OUTLINES, PREVIEW_OUTLINE
 from napari_cytosae.widgets._fields import (
     choice_of_layer,
     fill,
@@ -36,6 +36,7 @@ from napari_cytosae.widgets._sentences import (
 from napari_cytosae.widgets._swatch import swatch
 from napari_cytosae.widgets.correction_row import CorrectionRow
 from napari_cytosae.widgets.empty_state import EmptyState
+from napari_cytosae.widgets.hide_row import HideRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ class CellsPanel(QWidget):
     settings_changed : CellSettings
     pixel_size_edited : float, um
     segment_clicked, encode_clicked, sample_clicked
-    preview_toggled, hide_flagged_toggled : bool
+    preview_toggled : bool
     """
 
     image_chosen = Signal(int)
@@ -74,7 +75,6 @@ class CellsPanel(QWidget):
     encode_clicked = Signal()
     sample_clicked = Signal()
     preview_toggled = Signal(bool)
-    hide_flagged_toggled = Signal(bool)
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -127,13 +127,7 @@ class CellsPanel(QWidget):
         self._encode.setToolTip("Have the models look at every cell that was found")
         self._encode.clicked.connect(self.encode_clicked)
         self._count = wrapped_text()
-        self._hide = QCheckBox("Hide flagged cells")
-        self._hide.setToolTip(
-            "Leave cells that touch the border, are out of focus or otherwise doubtful "
-            "out of outlines, ranking and gallery. Exports keep them, with the reason."
-        )
-        self._hide.setIcon(swatch(FLAGGED_OUTLINE))
-        self._hide.toggled.connect(self.hide_flagged_toggled)
+        self.hiding = HideRow()
         self._lay_out()
         self.set_preview(False, "")
         self.set_settings(CellSettings())
@@ -173,7 +167,7 @@ class CellsPanel(QWidget):
         column.addLayout(buttons)
         column.addWidget(self._preview_text)
         column.addWidget(self._count)
-        column.addWidget(self._hide)
+        column.addWidget(self.hiding)
         column.addWidget(self.correction)
         column.addStretch(1)
         self._empty = EmptyState(
@@ -249,7 +243,7 @@ class CellsPanel(QWidget):
             Cells that can be encoded.
         """
         self._count.setText(text)
-        self._hide.setVisible(flagged > 0)
+        self.hiding.setVisible(flagged > 0)
         for widget in (self._encode, self.correction):
             widget.setVisible(count > 0)
         self._encode.setText(encode_label(count))
@@ -260,11 +254,6 @@ class CellsPanel(QWidget):
             self._preview.setChecked(on)
         self._preview_text.setVisible(on)
         self._preview_text.setText(f"Preview: {text}" if on else "")
-
-    def set_hide_flagged(self, hide: bool) -> None:
-        """Show whether flagged cells are left out."""
-        with QSignalBlocker(self._hide):
-            self._hide.setChecked(hide)
 
     def set_ready(self, ready: bool, *, busy: bool) -> None:
         """Enable what may be clicked: `ready` with an image, not while `busy`."""
