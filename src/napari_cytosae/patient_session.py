@@ -15,7 +15,7 @@ from napari_cytosae.patient_values import PatientImage, WhatIf
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from napari_cytosae.core.case import Case
+    from napari_cytosae.core.case import Case, Known
     from napari_cytosae.core.differential import Differential
     from napari_cytosae.core.heads import Head
     from napari_cytosae.core.reading import Reading
@@ -31,6 +31,7 @@ class PatientSession:
     current_changed = Signal(str)
     head_changed = Signal(object)
     reading_changed = Signal(object)
+    outdated_changed = Signal(object)
     label_changed = Signal(str)
     what_if_changed = Signal(object)
     concept_changed = Signal(object)
@@ -45,6 +46,7 @@ class PatientSession:
         self._cases: dict[str, Case] = {}
         self._readings: dict[str, Reading] = {}
         self._examined: dict[str, int] = {}
+        self._outdated: dict[str, tuple[str, ...]] = {}
         self._label = ""
         self._what_if = WhatIf()
         self._concept: int | None = None
@@ -83,7 +85,13 @@ class PatientSession:
                 images.setdefault(patient, []).append(image)
         new = {patient: tuple(of) for patient, of in images.items()}
         for patient in [p for p in self._images if new.get(p) != self._images[p]]:
-            for known in (self._cases, self._readings, self._types, self._examined):
+            for known in (
+                self._cases,
+                self._readings,
+                self._types,
+                self._examined,
+                self._outdated,
+            ):
                 known.pop(patient, None)
         self._images = new
         self.patients_changed.emit()
@@ -107,7 +115,11 @@ class PatientSession:
     @property
     def case(self) -> Case | None:
         """The present patient's cells, once they are examined."""
-        return self._cases.get(self._current)
+        return self.case_of(self._current)
+
+    def case_of(self, patient: str) -> Case | None:
+        """A patient's cells, once they are examined."""
+        return self._cases.get(patient)
 
     @property
     def reading(self) -> Reading | None:
@@ -123,6 +135,19 @@ class PatientSession:
     def examined(self) -> int:
         """Images of the present patient that were done when the work was stopped."""
         return self._examined.get(self._current, 0)
+
+    @property
+    def outdated(self) -> tuple[str, ...]:
+        """Images of the present patient whose cells are others than were read."""
+        return self._outdated.get(self._current, ())
+
+    def compare_cells(self, known: Mapping[str, Known]) -> None:
+        """Note which patients' cells are others by now, and encoded anew."""
+        new = {p: case.outdated_by(known) for p, case in self._cases.items()}
+        new = {patient: names for patient, names in new.items() if names}
+        if new != self._outdated:
+            self._outdated = new
+            self.outdated_changed.emit(self.outdated)
 
     def set_examined(self, patient: str, images: int) -> None:
         """Note how far a patient was examined when the work was stopped."""
@@ -148,6 +173,7 @@ class PatientSession:
         if former is not None and former.cell_ids != reading.case.cell_ids:
             self._types.pop(patient, None)
         self._examined.pop(patient, None)
+        self._outdated.pop(patient, None)
         self._cases[patient] = reading.case
         self._readings[patient] = reading
         if patient == self._current:
@@ -163,6 +189,7 @@ class PatientSession:
         """Other models or settings: nothing that was examined holds any more."""
         if self._cases or self._examined:
             self._cases, self._readings, self._types, self._examined = {}, {}, {}, {}
+            self._outdated = {}
             self._look()
 
     def copied(self) -> list[str]:
@@ -170,22 +197,9 @@ class PatientSession:
         case = self.case
         if case is None:
             return []
-        from napari_cytosae.core._copies import copies
+        from napari_cytosae.core._copies import copies_in
 
-        mine = [
-            (image.content, case.patient, f"image {number} ({image.name})")
-            for number, image in enumerate(case.images, 1)
-        ]
-        known = {content for content, _, _ in mine}
-        others = {
-            image.content: (image.content, other.patient, image.name)
-            for other in self._cases.values()
-            if other is not case
-            for image in other.images
-            if image.content in known
-        }
-        said = copies([*others.values(), *mine])
-        return [sentence[0].upper() + sentence[1:] for sentence in said]
+        return copies_in(case, [one for one in self._cases.values() if one is not case])
 
     @property
     def state(self) -> StepState:
@@ -193,8 +207,8 @@ class PatientSession:
         reading = self.reading
         if reading is None:
             return "todo"
-        doubtful = reading.reason or reading.case.problems or self.copied()
-        return "attention" if doubtful else "done"
+        doubtful = self.outdated or reading.reason or reading.case.problems
+        return "attention" if doubtful or self.copied() else "done"
 
     # --- the explanation --------------------------------------------------------------
 

@@ -90,14 +90,13 @@ class PatientCells:
         cell_id = int(image.encoded.cell_ids[inside])
         self._place = _Place(image.sha256, cell_id, patients.concept)
         assigned = patients.images_of(reading.case.patient)
-        named = [one for one in assigned if one.name == image.name]
-        layer = self._images.open(named[0]) if named else None
+        layer = self._images.open(assigned[image.number])
         if layer is None:
             self._desk.fail(f"{image.name} is no longer open: open it again.")
             return
-        self._images.bring_up(named[0], patients.all_images())
+        self._images.bring_up(assigned[image.number], patients.all_images())
         if session.image is not None and session.image.sha256 == image.sha256:
-            if session.encoded is None:
+            if session.cells is None:
                 settings = session.settings
                 session.set_cells(image.cells, settings)
                 session.set_encoded(image.encoded, image.crops, settings.field_of_view_um)
@@ -109,13 +108,12 @@ class PatientCells:
         """Select and frame the cell once its image is open with its cells."""
         session, place = self._session, self._place
         encoded = session.encoded
-        if (
-            place is None
-            or encoded is None
-            or session.image is None
-            or session.image.sha256 != place.sha256
-            or place.cell_id not in encoded.cell_ids
-        ):
+        if place is None or session.image is None or session.image.sha256 != place.sha256:
+            return
+        if encoded is None or place.cell_id not in encoded.cell_ids:
+            if session.cells is not None:
+                self._place = None
+                self._desk.say(f"Cell {place.cell_id} was changed since: predict again.")
             return
         self._place = None
         session.focus.select_cells((place.cell_id,))

@@ -12,14 +12,14 @@ from napari_cytosae.widgets import _image_tasks, _tasks
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from napari_cytosae.core.case import Case
+    from napari_cytosae.core.case import Case, Known
     from napari_cytosae.core.concepts import ConceptNames
     from napari_cytosae.core.differential import Differential
     from napari_cytosae.core.heads import Head
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.reading import Reading
-    from napari_cytosae.core.types import Cells, Crops, Encoded, Image, PixelSize
+    from napari_cytosae.core.types import Image, PixelSize
     from napari_cytosae.session_values import ModelChoice
 
 
@@ -36,8 +36,8 @@ class PatientWork:
     sources : sequence of Path or LayerPixels
     absent : str
         Name of an image that is neither open nor a file; empty where there is none.
-    encoded : mapping
-        Images that are encoded already, by sha256.
+    known : mapping
+        Cells that count as they are, of `case.examine`.
     typed : mapping
         Pixel sizes that the analyst typed, by sha256.
     leave_out_flagged : bool
@@ -53,7 +53,7 @@ class PatientWork:
     absent: str
     single_cell: bool
     field_of_view_um: float
-    encoded: Mapping[str, tuple[Cells, Crops, Encoded]]
+    known: Mapping[str, Known]
     typed: Mapping[str, PixelSize]
     leave_out_flagged: bool
 
@@ -98,6 +98,7 @@ def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
         found is None
         or threshold not in (None, reading.threshold_in(found))
         or _typed_since(found, work.typed)
+        or found.outdated_by(work.known)
     ):
         if work.absent:
             raise CytoError(
@@ -109,6 +110,9 @@ def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
                 sources.append(source)
             else:
                 sources.append((yield from _image_tasks.open_image(source)))
+        known = dict(work.known)
+        for image in () if found is None else found.images:
+            known.setdefault(image.sha256, (image.cells, image.crops, image.encoded))
         found = yield from case.examine(
             models,
             work.patient,
@@ -116,7 +120,7 @@ def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
             single_cell=work.single_cell,
             field_of_view_um=work.field_of_view_um,
             threshold=0.2 if threshold is None else threshold,
-            known=work.encoded,
+            known=known,
             typed=work.typed,
         )
     said = yield from reading.read(head, found, work.leave_out_flagged, models)

@@ -31,6 +31,14 @@ def describe_case(reading: Reading, copied: Sequence[str] = ()) -> str:
     return text
 
 
+def describe_outdated(names: Sequence[str]) -> str:
+    """Why a prediction is to be made again; empty where it need not."""
+    if not names:
+        return ""
+    more = f" and {counted(len(names) - 1, 'other')}" if len(names) > 1 else ""
+    return f"The cells of {names[0]}{more} were changed since: predict again."
+
+
 def describe_set(reading: Reading) -> str:
     """The prediction set, and why there is no answer where there is none."""
     classes = [
