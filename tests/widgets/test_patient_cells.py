@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image as Pillow
+
+from napari_cytosae.widgets.assign_dialog import AssignDialog
 
 from .test_correction import use_edited
 
@@ -82,3 +85,32 @@ def test_what_was_said_of_cells_elsewhere_outlives_a_prediction(predicted, until
     assert found.by_hand
     assert len(found.verdicts) == 1
     assert found.encoded is not None
+
+
+def test_folders_of_one_name_are_two_patients(qtbot, tmp_path, smear):
+    for name in ("AML/001/a", "control/001/b", "AML/002/day1/c", "control/003/day1/d"):
+        path = tmp_path / "m" / f"{name}.png"
+        path.parent.mkdir(parents=True)
+        Pillow.fromarray(smear).save(path)
+    dialog = AssignDialog([])
+    qtbot.addWidget(dialog)
+    dialog.add_folder(str(tmp_path / "m"))
+    whole = ["AML/001", "AML/002/day1", "control/001", "control/003/day1"]
+    assert [patient for _, patient in dialog.assignment()] == whole
+    said = "Folders of one name lie in different ones: AML/001 is called by both."
+    assert said in dialog._said.text()
+    dialog.pattern.setText("{patient}")
+    dialog.name_by_pattern()
+    dialog.name_by_folder()
+    assert [patient for _, patient in dialog.assignment()] == whole
+    assert dialog._said.text().startswith("4 of 4 images follow it.")
+    assert said in dialog._said.text()
+    # A second folder that has such a patient is asked about.
+    other = tmp_path / "n" / "control" / "003" / "day1" / "e.png"
+    for path in (other, tmp_path / "n" / "AML" / "003" / "day1" / "f.png"):
+        path.parent.mkdir(parents=True)
+        Pillow.fromarray(smear).save(path)
+    dialog.add_folder(str(tmp_path / "n"))
+    assert dialog._said.text().endswith(
+        "control/003/day1 was on the list before: is it the same patient?"
+    )
