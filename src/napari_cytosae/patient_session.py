@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_cytosae.patient_calls import Calls
 from napari_cytosae.patient_values import PatientImage, WhatIf
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class PatientSession:
     head_changed = Signal(object)
     reading_changed = Signal(object)
     outdated_changed = Signal(object)
+    others_changed = Signal()
     label_changed = Signal(str)
     what_if_changed = Signal(object)
     concept_changed = Signal(object)
@@ -51,7 +53,7 @@ class PatientSession:
         self._what_if = WhatIf()
         self._concept: int | None = None
         self._selected: tuple[int, ...] = ()
-        self._types: dict[str, dict[int, str]] = {}
+        self._calls = Calls()
         self._differential: Differential | None = None
 
     # --- patients ---------------------------------------------------------------------
@@ -85,14 +87,7 @@ class PatientSession:
                 images.setdefault(patient, []).append(image)
         new = {patient: tuple(of) for patient, of in images.items()}
         for patient in [p for p in self._images if new.get(p) != self._images[p]]:
-            for known in (
-                self._cases,
-                self._readings,
-                self._types,
-                self._examined,
-                self._outdated,
-            ):
-                known.pop(patient, None)
+            self._let_go(patient)
         self._images = new
         self.patients_changed.emit()
         if self._current not in new:
@@ -136,6 +131,10 @@ class PatientSession:
         """Images of the present patient that were done when the work was stopped."""
         return self._examined.get(self._current, 0)
 
+    def unread(self) -> list[str]:
+        """Patients that are to be predicted, or again."""
+        return [p for p in self._images if p not in self._readings or p in self._outdated]
+
     @property
     def outdated(self) -> tuple[str, ...]:
         """Images of the present patient whose cells are others than were read."""
@@ -164,20 +163,25 @@ class PatientSession:
         self.head_changed.emit(head)
         self._look()
 
-    def set_reading(self, reading: Reading) -> None:
-        """Keep what the head says of a patient."""
-        patient = reading.case.patient
+    def set_reading(self, reading: Reading) -> int:
+        """Keep what the head says of a patient; how many called cells are others now."""
+        case, patient, went = reading.case, reading.case.patient, 0
         if patient not in self._images or reading.head is not self._head:
-            return
+            return went
         former = self._cases.get(patient)
-        if former is not None and former.cell_ids != reading.case.cell_ids:
-            self._types.pop(patient, None)
+        if former is not case:
+            if former is not None:
+                self._calls.set_aside(former)
+            went = self._calls.take_up(case)
         self._examined.pop(patient, None)
         self._outdated.pop(patient, None)
-        self._cases[patient] = reading.case
+        self._cases[patient] = case
         self._readings[patient] = reading
         if patient == self._current:
             self._look()
+        else:
+            self.others_changed.emit()
+        return went
 
     def forget_readings(self) -> None:
         """Let go what the head said of all patients; the cells are kept."""
@@ -188,9 +192,18 @@ class PatientSession:
     def forget_cells(self) -> None:
         """Other models or settings: nothing that was examined holds any more."""
         if self._cases or self._examined:
-            self._cases, self._readings, self._types, self._examined = {}, {}, {}, {}
-            self._outdated = {}
+            for patient in self._images:
+                self._let_go(patient)
             self._look()
+
+    def _let_go(self, patient: str) -> None:
+        """Forget a patient's cells; what they were called is set aside."""
+        case = self._cases.pop(patient, None)
+        if case is not None:
+            self._calls.set_aside(case)
+        self._readings.pop(patient, None)
+        self._examined.pop(patient, None)
+        self._outdated.pop(patient, None)
 
     def copied(self) -> list[str]:
         """A sentence for each image of the present patient that another one shows too."""
@@ -269,16 +282,11 @@ class PatientSession:
     @property
     def types(self) -> Mapping[int, str]:
         """What the analyst called the present patient's cells: row of the case -> type."""
-        return self._types.get(self._current, {})
+        return self._calls.of(self._current)
 
     def call(self, rows: Iterable[int], cell_type: str) -> None:
         """Say what cells of the present patient are; an empty type takes it back."""
-        known = self._types.setdefault(self._current, {})
-        for row in rows:
-            if cell_type:
-                known[row] = cell_type
-            else:
-                known.pop(row, None)
+        self._calls.call(self._current, rows, cell_type)
         self._differential = None
         self.types_changed.emit()
         self.differential_changed.emit(None)

@@ -59,13 +59,13 @@ def test_folders_of_one_name_are_two_patients(tmp_path):
 
 def test_files_of_one_name_are_told_apart():
     assert told_apart(["/p/day1/x.png", "/p/day2/x.png", "/p/day2/y.png"]) == [
-        "day1/x.png",
-        "day2/x.png",
+        "x.png (day1)",
+        "x.png (day2)",
         "y.png",
     ]
     assert told_apart(["/a/d/x.png", "/b/d/x.png", "smear", "smear", "x.png"]) == [
-        "a/d/x.png",
-        "b/d/x.png",
+        "x.png (d in a)",
+        "x.png (d in b)",
         "smear",
         "smear (2)",
         "x.png",

@@ -70,7 +70,10 @@ def by_folder(paths: Sequence[Path | str], root: Path | str | None = None) -> li
 
 
 def told_apart(paths: Sequence[str]) -> list[str]:
-    """File names; where two are the same, with as many of the folders as differ."""
+    """File names; where two are the same, with as many of the folders as differ.
+
+    ``x.png (day1)`` and ``x.png (day2)``, for one.
+    """
     ways = [Path(path).parts for path in paths]
     names = []
     for own in ways:
@@ -80,7 +83,8 @@ def told_apart(paths: Sequence[str]) -> list[str]:
             other != own and other[-depth:] == own[-depth:] for other in same
         ):
             depth += 1
-        names.append("/".join(own[-depth:]))
+        where = " in ".join(reversed(own[-depth:-1]))
+        names.append(f"{own[-1]} ({where})" if where else own[-1])
     seen: dict[str, int] = {}
     for index, name in enumerate(names):
         seen[name] = seen.get(name, 0) + 1

@@ -16,6 +16,7 @@ from scipy import sparse
 from napari_cytosae.core import pipeline
 from napari_cytosae.core._barcode_files import record_of
 from napari_cytosae.core._copies import content_of
+from napari_cytosae.core.assignment import told_apart
 from napari_cytosae.core.crops import FIELD_OF_VIEW_UM, crop_cells, crop_side
 from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.images import read_image
@@ -101,13 +102,6 @@ class Case:
     def __len__(self) -> int:
         return len(self.ok)
 
-    @property
-    def cell_ids(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """Which cell each row is: sha256 and ids of each image."""
-        return tuple(
-            (image.sha256, tuple(map(int, image.encoded.cell_ids))) for image in self.images
-        )
-
     def outdated_by(self, known: Mapping[str, Known]) -> tuple[str, ...]:
         """Names of the images that have other cells, or encoded anew, by now."""
         return tuple(
@@ -161,6 +155,7 @@ def examine(
     threshold: float = 0.2,
     known: Mapping[str, Known] | None = None,
     typed: Mapping[str, PixelSize] | None = None,
+    names: Sequence[str] = (),
 ) -> Generator[Progress, None, Case]:
     """Find and encode the cells of all images of a patient.
 
@@ -186,6 +181,9 @@ def examine(
         another threshold or field of view encoded again.
     typed : mapping of str to PixelSize, optional
         The analyst's pixel size of an image, by sha256; overrides all else.
+    names : sequence of str, optional
+        What each source is called; by default, its file name, with folders where two have
+        the same.
 
     Yields
     ------
@@ -202,6 +200,9 @@ def examine(
     images: list[CaseImage] = []
     problems: list[str] = []
     inputs: dict[str, str] = {}
+    names = names or told_apart(
+        [str(one) if isinstance(one, Path) else one.name for one in sources]
+    )
     for done, source in enumerate(sources):
         yield Progress("Examining", done, len(sources), "images")
         try:
@@ -230,12 +231,9 @@ def examine(
             encoded = yield from _quietly(
                 pipeline.encode(models, crops, threshold), done, len(sources)
             )
-        inputs[image.name] = image.sha256
-        images.append(
-            CaseImage(
-                image.name, image.sha256, cells, crops, encoded, content_of(image), done
-            )
-        )
+        name, content = names[done], content_of(image)
+        inputs[name] = image.sha256
+        images.append(CaseImage(name, image.sha256, cells, crops, encoded, content, done))
         yield Progress("Examining", done + 1, len(sources), "images", images[-1])
     parts = [image.encoded.activations.n_patches for image in images if len(image.encoded)]
     if not images:
@@ -248,7 +246,9 @@ def examine(
         )
     parameters = {
         "threshold": threshold,
+        "include_cls": False,
         "cells": "single cell" if single_cell else "segmentation",
+        **({} if single_cell else {"field_of_view_um": float(field_of_view_um)}),
         "tokens": models.grid**2,
         "device": models.device.type,
         "precision": models.precision,
