@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image as Pillow
 
+from napari_cytosae.core.differential import cell_table
+from napari_cytosae.patient_session import PatientImage
 from napari_cytosae.widgets.assign_dialog import AssignDialog
 
+from .conftest import make_head
 from .test_correction import use_edited
 
 
@@ -114,3 +119,113 @@ def test_folders_of_one_name_are_two_patients(qtbot, tmp_path, smear):
     assert dialog._said.text().endswith(
         "control/003/day1 was on the list before: is it the same patient?"
     )
+
+
+def test_images_of_one_file_name_are_told_apart(
+    dock, until, tmp_path, smear, viewer, qtbot
+):
+    """A cell leads to its own slide, and tables say whose it is."""
+    for name, rgb in (("day1", smear), ("day2", smear[::-1])):
+        path = tmp_path / "n" / name / "x.png"
+        path.parent.mkdir(parents=True)
+        Pillow.fromarray(np.ascontiguousarray(rgb)).save(path)
+    dialog = AssignDialog([])
+    dialog.assigned.connect(dock.patients.assign)
+    dialog.add_folder(str(tmp_path / "n"))
+    for row in range(2):
+        dialog.table.item(row, 1).setText("P")
+    dialog.accept()
+    dock.patient_panel.head_chosen.emit(make_head(tmp_path / "h.json"))
+    dock.go_to_step("patient")
+    predict(dock, until)
+    patients, session = dock.patients, dock.session
+    case = patients.reading.case
+    names = ["x.png (day1)", "x.png (day2)"]
+    assert [image.name for image in case.images] == names
+    hashes = [image.sha256 for image in case.images]
+    assert case.record["inputs"] == dict(zip(names, hashes, strict=True))
+    for wanted in (1, 0):
+        position = next(
+            i
+            for i, row in enumerate(patients.reading.rows)
+            if case.where(int(row))[0] == wanted
+        )
+        dock.patient_panel.gallery.cell_activated.emit(position)
+        until(
+            lambda w=wanted: session.image is not None and session.image.sha256 == hashes[w]
+        )
+        until(lambda: bool(session.focus.selection.cell_ids))
+        assert dock.layers.source.source.path.endswith(f"day{wanted + 1}/x.png")
+    patients.call(range(3), "band")
+    patients.call(range(3, 6), "blast")
+    dock.patient_panel.count.propose_clicked.emit()
+    until(lambda: patients.differential is not None)
+    cells = cell_table(patients.reading, patients.differential)
+    assert not cells.duplicated(["image", "cell_id"]).any()
+    assert set(cells["image"]) == set(names)
+
+
+def test_calls_outlive_another_field_of_view_and_another_image(predicted, until, folder):
+    patients, session = predicted.patients, predicted.session
+    patients.call(range(4), "band")
+    before = patients.case
+    session.set_settings(replace(session.settings, field_of_view_um=20.0))
+    assert patients.reading is None
+    predict(predicted, until)
+    assert patients.case is not before
+    boxes = [case.images[0].encoded.boxes for case in (before, patients.case)]
+    sides = [box[0, 2] - box[0, 0] for box in boxes]
+    assert sides[1] == round(sides[0] * 20 / 25)
+    assert patients.types == dict.fromkeys(range(4), "band")
+    known = [(image, "P") for image in patients.images_of("P")]
+    image = PatientImage("3.png", str(folder / "Q" / "1.png"))
+    patients.assign([(image, "P"), *known])
+    predict(predicted, until)
+    new = len(patients.case.images[0].encoded)
+    assert len(patients.case.images) == 3
+    assert patients.types == dict.fromkeys(range(new, new + 4), "band")
+    assert "went" not in predicted.strip.text
+    # Of those of an image that is taken off the list it is said.
+    patients.assign([(image, "P"), *known[1:]])
+    predict(predicted, until)
+    assert "4 called cells went" in predicted.strip.text
+
+
+def test_all_patients_are_predicted_and_compared(assigned, until, folder):
+    dock, patients = assigned, assigned.patients
+    panel = dock.patient_panel
+    known = [(image, p) for p in patients.patients for image in patients.images_of(p)]
+    Pillow.new("RGB", (300, 300), (230, 225, 230)).save(folder / "empty.png")
+    empty = PatientImage("empty.png", str(folder / "empty.png"))
+    patients.assign([*known, (empty, "R")])
+    assert not panel._predict_all.isHidden()
+    panel.predict_all_clicked.emit()
+    until(lambda: dock.desk.busy or patients.readings)
+    until(lambda: not dock.desk.busy)
+    assert set(patients.readings) == {"P", "Q"}
+    assert patients.current == "P"
+    assert dock.strip.text.startswith("2 of 3 patients predicted. R: No cells were found")
+    until(lambda: "FDR 5 %" in panel.compare._said.text())
+    case = patients.case_of("Q")
+    patients.assign(known)
+    panel.predict_all_clicked.emit()
+    assert dock.strip.text == "All patients are predicted."
+    # With another head both are read again, and nothing is examined anew.
+    dock.patient_panel.head_chosen.emit("synthetic")
+    assert patients.unread() == ["P", "Q"]
+    assert patients.case_of("Q") is case
+
+
+def test_the_count_says_what_it_shows(predicted, until):
+    panel, patients = predicted.patient_panel, predicted.patients
+    panel.pages.setCurrentWidget(panel.count)
+    assert panel._cells.text() == "Cells, those without a type first:"
+    assert "were not parted count as one." in panel.count._said.text()
+    table = patients.case.images[0].cells.table
+    table.loc[table.index[0], "qc"] = "clump"
+    patients.call(range(3), "band")
+    assert "1 cell is larger than one can be (clump)" in panel.count._said.text()
+    patients.call(range(3, 6), "blast")
+    panel.count.propose_clicked.emit()
+    until(lambda: patients.differential is not None)
+    assert panel._cells.text() == "Cells, the most doubtful first:"

@@ -312,6 +312,9 @@ def test_another_patient_and_the_export(predicted, until, tmp_path):
     assert saved.low is not None
     assert saved.sae_sha256 == predicted.session.models.sae_info.sha256
     assert list(saved.n_images) == [2, 1]
+    hashes = {i.sha256 for r in patients.readings.values() for i in r.case.images}
+    assert set(saved.record["inputs"].values()) == hashes
+    assert set(saved.record["inputs"]) == {"1.png", "2.png", "1.png (2)"}
     # The second patient's only image is the first one's, turned.
     assert len({content for of in saved.images for content in of}) == 3
 

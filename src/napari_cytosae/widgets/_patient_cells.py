@@ -193,7 +193,9 @@ class PatientCells:
             return
         if self._panel.counting:
             order, captions = _to_count(reading, patients.types, patients.differential)
-            title = "Cells, the most doubtful first:"
+            doubted = patients.differential is not None
+            first = "the most doubtful" if doubted else "those without a type"
+            title = f"Cells, {first} first:"
         elif concept is not None:
             order = reading.cells_of(concept)
             patches = reading.patches_of(concept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,8 @@ class PatientWork:
     case : Case or None
         The patient's cells, where they are examined already.
     sources : sequence of Path or LayerPixels
+    names : sequence of str
+        What each source is called.
     absent : str
         Name of an image that is neither open nor a file; empty where there is none.
     known : mapping
@@ -50,6 +52,7 @@ class PatientWork:
     head: Head | str
     case: Case | None
     sources: Sequence[Path | _image_tasks.LayerPixels]
+    names: Sequence[str]
     absent: str
     single_cell: bool
     field_of_view_um: float
@@ -65,6 +68,14 @@ class Predicted:
     models: Models
     names: ConceptNames
     reading: Reading
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """Result of `predict_all`; `problems` has a sentence for each patient left out."""
+
+    predicted: tuple[Predicted, ...]
+    problems: tuple[str, ...]
 
 
 def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
@@ -122,9 +133,38 @@ def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
             threshold=0.2 if threshold is None else threshold,
             known=known,
             typed=work.typed,
+            names=work.names,
         )
     said = yield from reading.read(head, found, work.leave_out_flagged, models)
     return Predicted(models, names, said)
+
+
+def predict_all(works: Sequence[PatientWork]) -> Generator[Progress, None, Predictions]:
+    """Predict patients one after the other; those that cannot be are named.
+
+    Each is kept when it is cancelled, as a `Predicted` among the rest.
+
+    Raises
+    ------
+    CytoError
+        If none can be predicted.
+    """
+    done: list[Predicted] = []
+    problems: list[str] = []
+    for number, work in enumerate(works, 1):
+        if done:
+            first = done[0]
+            loaded = (first.models, first.names)
+            work = replace(work, loaded=loaded, head=first.reading.head)
+        try:
+            done.append((yield from predict(work)))
+        except CytoError as error:
+            problems.append(f"{work.patient}: {error}")
+            continue
+        yield Progress("Predicting", number, len(works), "patients", partial=done[-1])
+    if not done:
+        raise CytoError(problems[0])
+    return Predictions(tuple(done), tuple(problems))
 
 
 def _typed_since(case: Case, typed: Mapping[str, PixelSize]) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_cytosae.core.assignment import told_apart
 from napari_cytosae.core.types import NoCellsError
 from napari_cytosae.session_values import Found
 from napari_cytosae.widgets import _patient_tasks
 from napari_cytosae.widgets._connections import Connections
-from napari_cytosae.widgets._patient_texts import describe
+from napari_cytosae.widgets._patient_texts import describe, describe_went
 from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._jobs import JobError
     from napari_cytosae.widgets._patient_layers import PatientLayers
-    from napari_cytosae.widgets._patient_tasks import PatientWork, Predicted
+    from napari_cytosae.widgets._patient_tasks import PatientWork, Predicted, Predictions
     from napari_cytosae.widgets.patient_panel import PatientPanel
 
 Stamp = tuple[int, int, int]
@@ -50,6 +51,7 @@ class PredictController:
         self._head = BUILT_IN
         self._stamp: Stamp | None = None
         panel.predict_clicked.connect(self.predict)
+        panel.predict_all_clicked.connect(self.predict_all)
         panel.head_chosen.connect(self.choose_head)
         self._connections = Connections(
             (session.choice_changed, self._forget),
@@ -88,20 +90,7 @@ class PredictController:
             return
 
         def done(result: Predicted) -> str:
-            if session.choice != work.choice or self._head != head:
-                return "Models or head were changed meanwhile; the prediction was dropped."
-            if session.models is not result.models:
-                session.set_models(result.models, result.names)
-            self._keep(patient, result.reading.case.images)
-            self._stamp = stamp
-            patients.set_head(result.reading.head)
-            if session.hide_flagged != work.leave_out_flagged:
-                return f"Flagged cells count otherwise now: predict {patient} again."
-            patients.set_reading(result.reading)
-            problems = result.reading.case.problems
-            said = problems[0] if problems else f"{patient}: {describe(result.reading)}"
-            copied = patients.copied() if patients.current == patient else []
-            return " ".join((said, *copied[:1]))
+            return self._take(work, head, stamp, result)
 
         def stopped(partials: tuple[Any, ...], error: JobError | None) -> None:
             finished = partials[1:]
@@ -120,11 +109,73 @@ class PredictController:
 
         self._desk.run("Predicting", lambda: _patient_tasks.predict(work), done, stopped)
 
+    def predict_all(self) -> None:
+        """Predict all patients that are not predicted, or were before their cells changed.
+
+        The one looked at comes last, so that it is compared with all others.
+        """
+        patients, head, missing = self._patients, self._head, self._why_not_ready()
+        todo = sorted(patients.unread(), key=lambda patient: patient == patients.current)
+        if missing or not todo:
+            (self._desk.fail if missing else self._desk.say)(
+                missing or "All patients are predicted."
+            )
+            return
+        stamp, works = _stamp_of(head), [self._work(patient) for patient in todo]
+        of = counted(len(works), "patient")
+        work_of = dict(zip(todo, works, strict=True))
+
+        def take(results: Sequence[Predicted]) -> list[str]:
+            return [
+                self._take(work_of[one.reading.case.patient], head, stamp, one)
+                for one in results
+            ]
+
+        def done(result: Predictions) -> str:
+            said, count = take(result.predicted), len(result.predicted)
+            of_all = (
+                f"{count} of {of} predicted." if count < len(works) else f"{of} predicted."
+            )
+            last = said[-1] if len(said) == 1 else ""
+            return " ".join(filter(None, (of_all, *result.problems[:1], last)))
+
+        def stopped(partials: tuple[Any, ...], error: JobError | None) -> None:
+            results = [one for one in partials if isinstance(one, _patient_tasks.Predicted)]
+            if results:
+                take(results)
+                kept = f"Kept {len(results)} of {of}; Predict all goes on from there."
+                self._desk.add(kept, error)
+
+        self._desk.run(
+            "Predicting", lambda: _patient_tasks.predict_all(works), done, stopped
+        )
+
+    def _take(
+        self, work: PatientWork, head: str, stamp: Stamp | None, result: Predicted
+    ) -> str:
+        """Keep a prediction, where it is still wanted; what to say of it."""
+        session, patients, reading = self._session, self._patients, result.reading
+        if session.choice != work.choice or self._head != head:
+            return "Models or head were changed meanwhile; the prediction was dropped."
+        if session.models is not result.models:
+            session.set_models(result.models, result.names)
+        self._keep(work.patient, reading.case.images)
+        self._stamp = stamp
+        patients.set_head(reading.head)
+        if session.hide_flagged != work.leave_out_flagged:
+            return f"Flagged cells count otherwise now: predict {work.patient} again."
+        went = patients.set_reading(reading)
+        problems = reading.case.problems
+        said = problems[0] if problems else f"{work.patient}: {describe(reading)}"
+        copied = patients.copied() if patients.current == work.patient else []
+        return " ".join(filter(None, (said, *copied[:1], describe_went(went))))
+
     def _work(self, patient: str) -> PatientWork:
         """What a prediction needs to know."""
         session, patients = self._session, self._patients
         sources, absent = [], []
-        for image in patients.images_of(patient):
+        images = patients.images_of(patient)
+        for image in images:
             source = self._layers.pixels(image) or (
                 Path(image.path) if image.path else None
             )
@@ -143,6 +194,7 @@ class PredictController:
             self._head if anew or patients.head is None else patients.head,
             patients.case_of(patient),
             sources,
+            told_apart([image.path or image.name for image in images]),
             absent[0] if absent else "",
             session.settings.shows == "single_cell",
             session.settings.field_of_view_um,
