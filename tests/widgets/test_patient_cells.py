@@ -16,6 +16,7 @@ from .test_correction import use_edited
 
 
 def predict(dock, until):
+    until(lambda: not dock.desk.busy)
     dock.patient_panel.predict_clicked.emit()
     until(lambda: not dock.desk.busy)
 
@@ -229,3 +230,26 @@ def test_the_count_says_what_it_shows(predicted, until):
     panel.count.propose_clicked.emit()
     until(lambda: patients.differential is not None)
     assert panel._cells.text() == "Cells, the most doubtful first:"
+
+
+def test_a_cell_of_an_image_that_was_closed_is_gone_to(predicted, until):
+    """What the models saw of it went with its layer; the case has it still."""
+    session, patients = predicted.session, predicted.patients
+    look_at_first(predicted, until)
+    index, _ = patients.case.where(int(patients.reading.rows[0]))
+    image = patients.case.images[index]
+    other = next(
+        i
+        for i, row in enumerate(patients.reading.rows)
+        if patients.case.where(int(row))[0] != index
+    )
+    predicted.patient_panel.gallery.cell_activated.emit(other)
+    until(lambda: session.image.sha256 != image.sha256)
+    until(lambda: bool(session.focus.selection.cell_ids))
+    session.close_image(image.sha256)
+    assert session.found_images()[image.sha256].encoded is None
+    predicted.patient_panel.gallery.cell_activated.emit(0)
+    until(lambda: session.image.sha256 == image.sha256)
+    until(lambda: bool(session.focus.selection.cell_ids))
+    assert session.encoded is image.encoded
+    assert patients.outdated == ()

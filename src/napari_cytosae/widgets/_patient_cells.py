@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from napari_cytosae.core.case import CaseImage
     from napari_cytosae.core.differential import Differential
     from napari_cytosae.core.reading import Reading
     from napari_cytosae.patient_session import PatientSession
@@ -35,7 +36,7 @@ _SLIDE_SHARE = 0.95
 class _Place:
     """Where the analyst wants to go, while the image opens."""
 
-    sha256: str
+    image: CaseImage
     cell_id: int
     concept: int | None
 
@@ -88,30 +89,39 @@ class PatientCells:
         index, inside = reading.case.where(int(reading.rows[position]))
         image = reading.case.images[index]
         cell_id = int(image.encoded.cell_ids[inside])
-        self._place = _Place(image.sha256, cell_id, patients.concept)
+        self._place = _Place(image, cell_id, patients.concept)
         assigned = patients.images_of(reading.case.patient)
         layer = self._images.open(assigned[image.number])
         if layer is None:
             self._desk.fail(f"{image.name} is no longer open: open it again.")
             return
         self._images.bring_up(assigned[image.number], patients.all_images())
+        settings = session.settings
+        field = settings.field_of_view_um
         if session.image is not None and session.image.sha256 == image.sha256:
             if session.cells is None:
-                settings = session.settings
                 session.set_cells(image.cells, settings)
-                session.set_encoded(image.encoded, image.crops, settings.field_of_view_um)
+            if session.cells is image.cells and session.encoded is None:
+                session.set_encoded(image.encoded, image.crops, field)
             self._arrive()
             return
+        found = session.found_images().get(image.sha256)
+        if found is not None and found.cells is image.cells and found.encoded is None:
+            session.keep(image.sha256, found.seen(image.crops, image.encoded, field))
         self._image.look_at(layer)
 
     def _arrive(self, _: Any = None) -> None:
         """Select and frame the cell once its image is open with its cells."""
         session, place = self._session, self._place
         encoded = session.encoded
-        if place is None or session.image is None or session.image.sha256 != place.sha256:
+        if (
+            place is None
+            or session.image is None
+            or session.image.sha256 != place.image.sha256
+        ):
             return
         if encoded is None or place.cell_id not in encoded.cell_ids:
-            if session.cells is not None:
+            if session.cells not in (None, place.image.cells):
                 self._place = None
                 self._desk.say(f"Cell {place.cell_id} was changed since: predict again.")
             return
