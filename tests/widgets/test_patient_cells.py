@@ -244,12 +244,12 @@ def test_a_cell_of_an_image_that_was_closed_is_gone_to(predicted, until):
         if patients.case.where(int(row))[0] != index
     )
     predicted.patient_panel.gallery.cell_activated.emit(other)
-    until(lambda: session.image.sha256 != image.sha256)
+    until(lambda: session.image is not None and session.image.sha256 != image.sha256)
     until(lambda: bool(session.focus.selection.cell_ids))
     session.close_image(image.sha256)
     assert session.found_images()[image.sha256].encoded is None
     predicted.patient_panel.gallery.cell_activated.emit(0)
-    until(lambda: session.image.sha256 == image.sha256)
+    until(lambda: session.image is not None and session.image.sha256 == image.sha256)
     until(lambda: bool(session.focus.selection.cell_ids))
     assert session.encoded is image.encoded
     assert patients.outdated == ()
