@@ -211,7 +211,7 @@ def examine(
             if size is not None:
                 image = replace(image, pixel_size=size)
             found, crops, encoded = (known or {}).get(image.sha256, _UNKNOWN)
-            if found is not None and size in (None, found.pixel_size):
+            if found is not None and (size is None or size.um == found.pixel_size.um):
                 cells = found
             else:
                 crops = None

@@ -169,7 +169,7 @@ def predict_all(works: Sequence[PatientWork]) -> Generator[Progress, None, Predi
 
 def _typed_since(case: Case, typed: Mapping[str, PixelSize]) -> bool:
     return any(
-        typed.get(image.sha256) not in (None, image.cells.pixel_size)
+        image.sha256 in typed and typed[image.sha256].um != image.cells.pixel_size.um
         for image in case.images
     )
 
