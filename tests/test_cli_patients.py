@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +20,11 @@ from typer.testing import CliRunner
 from napari_cytosae._sample_data import demo_smear
 from napari_cytosae.cli import app
 from napari_cytosae.core import cohort
-from napari_cytosae.core._barcode_files import write_barcodes
+from napari_cytosae.core._barcode_files import read_barcodes, write_barcodes
 from napari_cytosae.core.builtin_head import SYNTHETIC, is_synthetic, open_head
 from napari_cytosae.core.crops import crop_cells
 from napari_cytosae.core.loading import load_models
-from napari_cytosae.core.patients import Barcodes
+from napari_cytosae.core.patients import Barcodes, together
 from napari_cytosae.core.segmentation import segment
 from napari_cytosae.core.types import RESEARCH_USE
 
@@ -93,6 +94,23 @@ def test_barcode_is_the_mean_count_of_tokens(
         assert table.obs.loc[patient, "n_cells"] == len(crops)
     assert table.uns["cytosae"]["models"]["sae"]["sha256"]
     assert not cohort.partial_folder(out).exists()
+
+
+def test_further_columns_of_a_manifest_stay_with_the_patients(
+    weights: Path, cells: list[Path], tmp_path: Path
+) -> None:
+    days = ["Mon", "Tue", "Mon", "NA"]
+    rows = [f"{'AB'[i % 2]},{path},x,{days[i]},1" for i, path in enumerate(cells[:4])]
+    head = "patient,image,diagnosis,day,n_cells"
+    listed = manifest(tmp_path / "m.csv", *rows, "A,nowhere.png,x,Wed,1", head=head)
+    out = tmp_path / "b.h5ad"
+    result = run("barcode", listed, "-o", out, "--single-cell", *options(weights))
+    assert "nowhere.png" in result.stderr
+    made = read_barcodes(out)
+    assert made.others == {"day": ("Mon", "Tue")}
+    assert list(made.n_cells) == [2, 2]
+    both = together([made.rows([1]), replace(made.rows([0]), others={})])
+    assert both.others == {"day": ("Tue", "")}
 
 
 def test_smears_and_bad_rows(weights: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from napari_cytosae.patient_session import PatientImage, PatientSession, WhatIf
@@ -90,3 +91,47 @@ def test_types_are_called_and_taken_back(session):
     assert session.types == {5: "monocyte"}
     session.look_at("Q")
     assert session.types == {}
+
+
+def seen(sha256, areas):
+    """An image of a case: cells 1, 2, ... of these areas."""
+    ids = list(range(1, len(areas) + 1))
+    table = pd.DataFrame({"cell_id": ids, "area_px": areas})
+    for column in ("bbox_y0", "bbox_x0", "bbox_y1", "bbox_x1"):
+        table[column] = ids
+    return SimpleNamespace(
+        sha256=sha256,
+        name=sha256,
+        content="",
+        cells=SimpleNamespace(table=table),
+        encoded=SimpleNamespace(cell_ids=ids),
+    )
+
+
+def test_calls_follow_their_cells_and_those_of_others_are_counted(session):
+    head = object()
+    session.set_head(head)
+
+    def read(patient, *images):
+        case = SimpleNamespace(patient=patient, problems=(), images=images)
+        return session.set_reading(said(patient, head, case))
+
+    assert read("P", seen("a", [50, 60]), seen("c", [70])) == 0
+    session.call([0, 1, 2], "blast")
+    # Another field of view: the same cells are encoded anew.
+    session.forget_cells()
+    assert session.types == {}
+    assert read("P", seen("a", [50, 60]), seen("c", [70])) == 0
+    assert session.types == {0: "blast", 1: "blast", 2: "blast"}
+    # An image before the others, one cell painted larger.
+    a, b, c, d = images("a", "b", "c", "d")
+    session.assign([(d, "P"), (a, "P"), (c, "P"), (b, "Q")])
+    assert read("P", seen("d", [9]), seen("a", [50, 61]), seen("c", [70])) == 1
+    assert session.types == {1: "blast", 3: "blast"}
+    # An image that goes to another patient takes its calls along.
+    session.assign([(d, "P"), (a, "P"), (c, "Q"), (b, "Q")])
+    assert read("P", seen("d", [9]), seen("a", [50, 61])) == 1
+    assert session.types == {1: "blast"}
+    assert read("Q", seen("c", [70]), seen("b", [1])) == 0
+    session.look_at("Q")
+    assert session.types == {0: "blast"}

@@ -191,3 +191,90 @@ def test_a_batch_effect_is_warned_of(tmp_path: Path) -> None:
     assert "scanner: predicted from the concepts for" in warned[0]
     assert "is that of 97%" in warned[0]
     assert "day: predicted" in (tmp_path / "h.txt").read_text()
+
+
+def test_patients_without_a_diagnosis_and_columns_that_tell_nothing_are_named(
+    tmp_path: Path,
+) -> None:
+    made = barcodes()
+    torn = replace(
+        made,
+        diagnosis=tuple("" if i in (0, 3) else d for i, d in enumerate(made.diagnosis)),
+        others={
+            "day": tuple(f"d{i // 2}" for i in range(12)),
+            "scanner": tuple("ab"[i % 2] for i in range(12)),
+        },
+    )
+    table = write(torn, tmp_path / "b.h5ad")
+    result = run("train-head", table, "-o", tmp_path / "h.json", "--repeats", 1)
+    assert result.exit_code == 0, result.stderr
+    assert "2 patients have no diagnosis (p0, p3) and are left out." in result.stderr
+    report = (tmp_path / "h.txt").read_text()
+    assert "2 patients have no diagnosis (p0, p3) and are left out." in report
+    assert "day: not tested, no two values with 3 patients" in report
+    assert "scanner: predicted from the concepts for" in report
+    assert "of 10 patients" in report
+
+
+SETTINGS = {
+    "threshold": 0.2,
+    "include_cls": False,
+    "cells": "segmentation",
+    "field_of_view_um": 25.0,
+}
+
+
+@pytest.fixture(scope="module")
+def strict_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A head that knows how the barcodes of its training were made."""
+    folder = tmp_path_factory.mktemp("strict")
+    made = barcodes()
+    made = replace(made, record=made.record | {"parameters": SETTINGS})
+    table = write(made, folder / "b.h5ad")
+    run("train-head", table, "-o", folder / "h.json", "--repeats", 1)
+    about = json.loads((folder / "h.json").read_text())["about"]
+    assert {key: about[key] for key in SETTINGS} == SETTINGS
+    return folder / "h.json"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("threshold", 0.5, "threshold 0.5, in training 0.2"),
+        ("include_cls", True, "CLS token counted, in training not counted"),
+        ("cells", "single cell", "how cells are found single cell, in training seg"),
+        ("field_of_view_um", 20.0, "field of view 20.0 um, in training 25.0 um"),
+    ],
+)
+def test_barcodes_made_otherwise_get_no_answer(
+    strict_head: Path, tmp_path: Path, key: str, value: object, reason: str
+) -> None:
+    made = barcodes(seed=1)
+    other = replace(made, record=made.record | {"parameters": SETTINGS | {key: value}})
+    table, out = write(other, tmp_path / "b.h5ad"), tmp_path / "p.csv"
+    result = run("predict", table, "--head", strict_head, "-o", out)
+    assert result.exit_code == 0, result.stderr
+    said = pd.read_csv(out)
+    assert said["abstained"].all()
+    assert said["reason"].str.contains(reason, regex=False).all()
+    assert f"no answer for any patient: {reason}" in result.stderr
+
+
+def test_what_could_not_be_checked_is_said_once(strict_head: Path, tmp_path: Path) -> None:
+    made = barcodes(seed=1)
+    bare = replace(made, record={}, n_cells=np.full(len(made), np.nan))
+    table, out = write(bare, tmp_path / "b.h5ad"), tmp_path / "p.csv"
+    result = run("predict", table, "--head", strict_head, "-o", out)
+    assert result.exit_code == 0, result.stderr
+    assert not pd.read_csv(out)["abstained"].any()
+    said = [line for line in result.stderr.splitlines() if "not checked" in line]
+    assert len(said) == 1
+    assert said[0].endswith(
+        "SAE, threshold, CLS token, how cells are found, field of view, number of cells, "
+        "focus, stain strength, stain hue, reconstruction error."
+    )
+    known = replace(made, record=made.record | {"parameters": SETTINGS})
+    write(known, table)
+    result = run("predict", table, "--head", strict_head, "-o", out)
+    said = [line for line in result.stderr.splitlines() if "not checked" in line]
+    assert said[0].split(": ")[-1].startswith("focus, stain strength")

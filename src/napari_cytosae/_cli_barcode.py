@@ -34,7 +34,8 @@ def barcode(
         Path | None,
         typer.Argument(
             metavar="MANIFEST.csv",
-            help="Columns patient, image (relative to the file), and diagnosis if known.",
+            help="Columns patient, image (relative to the file), and diagnosis if known. "
+            "Others, like scanner or day, are kept for `train-head`.",
             show_default=False,
         ),
     ] = None,

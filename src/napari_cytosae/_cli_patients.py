@@ -28,7 +28,8 @@ def train_head(
         typer.Option(
             metavar="CSV",
             help="Columns patient, diagnosis; else the barcodes' own diagnoses. Of others, "
-            "like scanner or day, the report says whether the concepts predict them.",
+            "like scanner or day, here or in the manifest, the report says whether the "
+            "concepts predict them.",
             show_default=False,
         ),
     ] = None,
@@ -51,11 +52,15 @@ def train_head(
     from napari_cytosae.core.files import atomic_file
 
     table, known = _diagnosed(barcodes, diagnoses)
-    problems = table.problems
+    problems, undiagnosed = table.problems, heads.undiagnosed(table)
     table, left_out = heads.usable(table)
-    for caution in heads.cautions(table):
+    for caution in (*undiagnosed, *heads.cautions(table)):
         say(f"Caution: {caution}")
-    effects = batch_effects(table, known.columns if known is not None else {})
+    columns = {
+        name: dict(zip(table.patients, values, strict=True))
+        for name, values in table.others.items()
+    }
+    effects = batch_effects(table, columns | (known.columns if known is not None else {}))
     for effect in effects:
         if effect.found:
             say(f"Caution: a batch effect. {effect}.")
@@ -65,8 +70,8 @@ def train_head(
     save_png(report_figure(found), output.with_suffix(".png"))
     with atomic_file(output.with_suffix(".svg")) as temporary:
         temporary.write_text(report_svg(found), encoding="utf-8")
-    batches = "".join(f"{effect}\n" for effect in effects)
-    lines = f"{found}\n{batches}\n{head.about['method']}; {table.note}\n"
+    notes = "".join(f"{note}\n" for note in (*effects, *undiagnosed))
+    lines = f"{found}\n{notes}\n{head.about['method']}; {table.note}\n"
     with atomic_file(output.with_suffix(".txt")) as temporary:
         temporary.write_text(lines, encoding="utf-8")
     typer.echo(lines)
@@ -96,12 +101,16 @@ def predict(
 
     trained = open_head(head)
     table = _read(barcodes)
-    parameters = table.record.get("parameters", {})
-    for key in ("threshold", "include_cls"):
-        ours, theirs = trained.about.get(key), parameters.get(key)
-        if ours is not None and theirs is not None and ours != theirs:
-            say(f"Caution: the head was trained with {key} {ours}, these have {theirs}.")
     predictions = heads.predict(trained, table)
+    otherwise = heads.mismatches(trained, table)
+    if otherwise:
+        say(f"Caution: no answer for any patient: {'; '.join(otherwise)}.")
+    unchecked = heads.unchecked(trained, table)
+    if unchecked:
+        say(
+            "Caution: not checked, as the head or the barcodes do not tell it: "
+            f"{', '.join(unchecked)}."
+        )
     with atomic_file(output) as temporary:
         write_csv(predictions, temporary)
     typer.echo(output)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
+from napari_cytosae.patient_calls import Calls
 from napari_cytosae.patient_values import PatientImage, WhatIf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from napari_cytosae.core.case import Case
+    from napari_cytosae.core.case import Case, Known
     from napari_cytosae.core.differential import Differential
     from napari_cytosae.core.heads import Head
     from napari_cytosae.core.reading import Reading
@@ -31,6 +32,8 @@ class PatientSession:
     current_changed = Signal(str)
     head_changed = Signal(object)
     reading_changed = Signal(object)
+    outdated_changed = Signal(object)
+    others_changed = Signal()
     label_changed = Signal(str)
     what_if_changed = Signal(object)
     concept_changed = Signal(object)
@@ -45,11 +48,12 @@ class PatientSession:
         self._cases: dict[str, Case] = {}
         self._readings: dict[str, Reading] = {}
         self._examined: dict[str, int] = {}
+        self._outdated: dict[str, tuple[str, ...]] = {}
         self._label = ""
         self._what_if = WhatIf()
         self._concept: int | None = None
         self._selected: tuple[int, ...] = ()
-        self._types: dict[str, dict[int, str]] = {}
+        self._calls = Calls()
         self._differential: Differential | None = None
 
     # --- patients ---------------------------------------------------------------------
@@ -83,8 +87,7 @@ class PatientSession:
                 images.setdefault(patient, []).append(image)
         new = {patient: tuple(of) for patient, of in images.items()}
         for patient in [p for p in self._images if new.get(p) != self._images[p]]:
-            for known in (self._cases, self._readings, self._types, self._examined):
-                known.pop(patient, None)
+            self._let_go(patient)
         self._images = new
         self.patients_changed.emit()
         if self._current not in new:
@@ -107,7 +110,11 @@ class PatientSession:
     @property
     def case(self) -> Case | None:
         """The present patient's cells, once they are examined."""
-        return self._cases.get(self._current)
+        return self.case_of(self._current)
+
+    def case_of(self, patient: str) -> Case | None:
+        """A patient's cells, once they are examined."""
+        return self._cases.get(patient)
 
     @property
     def reading(self) -> Reading | None:
@@ -124,6 +131,23 @@ class PatientSession:
         """Images of the present patient that were done when the work was stopped."""
         return self._examined.get(self._current, 0)
 
+    def unread(self) -> list[str]:
+        """Patients that are to be predicted, or again."""
+        return [p for p in self._images if p not in self._readings or p in self._outdated]
+
+    @property
+    def outdated(self) -> tuple[str, ...]:
+        """Images of the present patient whose cells are others than were read."""
+        return self._outdated.get(self._current, ())
+
+    def compare_cells(self, known: Mapping[str, Known]) -> None:
+        """Note which patients' cells are others by now, and encoded anew."""
+        new = {p: case.outdated_by(known) for p, case in self._cases.items()}
+        new = {patient: names for patient, names in new.items() if names}
+        if new != self._outdated:
+            self._outdated = new
+            self.outdated_changed.emit(self.outdated)
+
     def set_examined(self, patient: str, images: int) -> None:
         """Note how far a patient was examined when the work was stopped."""
         if patient in self._images:
@@ -139,19 +163,25 @@ class PatientSession:
         self.head_changed.emit(head)
         self._look()
 
-    def set_reading(self, reading: Reading) -> None:
-        """Keep what the head says of a patient."""
-        patient = reading.case.patient
+    def set_reading(self, reading: Reading) -> int:
+        """Keep what the head says of a patient; how many called cells are others now."""
+        case, patient, went = reading.case, reading.case.patient, 0
         if patient not in self._images or reading.head is not self._head:
-            return
+            return went
         former = self._cases.get(patient)
-        if former is not None and former.cell_ids != reading.case.cell_ids:
-            self._types.pop(patient, None)
+        if former is not case:
+            if former is not None:
+                self._calls.set_aside(former)
+            went = self._calls.take_up(case)
         self._examined.pop(patient, None)
-        self._cases[patient] = reading.case
+        self._outdated.pop(patient, None)
+        self._cases[patient] = case
         self._readings[patient] = reading
         if patient == self._current:
             self._look()
+        else:
+            self.others_changed.emit()
+        return went
 
     def forget_readings(self) -> None:
         """Let go what the head said of all patients; the cells are kept."""
@@ -162,30 +192,27 @@ class PatientSession:
     def forget_cells(self) -> None:
         """Other models or settings: nothing that was examined holds any more."""
         if self._cases or self._examined:
-            self._cases, self._readings, self._types, self._examined = {}, {}, {}, {}
+            for patient in self._images:
+                self._let_go(patient)
             self._look()
+
+    def _let_go(self, patient: str) -> None:
+        """Forget a patient's cells; what they were called is set aside."""
+        case = self._cases.pop(patient, None)
+        if case is not None:
+            self._calls.set_aside(case)
+        self._readings.pop(patient, None)
+        self._examined.pop(patient, None)
+        self._outdated.pop(patient, None)
 
     def copied(self) -> list[str]:
         """A sentence for each image of the present patient that another one shows too."""
         case = self.case
         if case is None:
             return []
-        from napari_cytosae.core._copies import copies
+        from napari_cytosae.core._copies import copies_in
 
-        mine = [
-            (image.content, case.patient, f"image {number} ({image.name})")
-            for number, image in enumerate(case.images, 1)
-        ]
-        known = {content for content, _, _ in mine}
-        others = {
-            image.content: (image.content, other.patient, image.name)
-            for other in self._cases.values()
-            if other is not case
-            for image in other.images
-            if image.content in known
-        }
-        said = copies([*others.values(), *mine])
-        return [sentence[0].upper() + sentence[1:] for sentence in said]
+        return copies_in(case, [one for one in self._cases.values() if one is not case])
 
     @property
     def state(self) -> StepState:
@@ -193,8 +220,8 @@ class PatientSession:
         reading = self.reading
         if reading is None:
             return "todo"
-        doubtful = reading.reason or reading.case.problems or self.copied()
-        return "attention" if doubtful else "done"
+        doubtful = self.outdated or reading.reason or reading.case.problems
+        return "attention" if doubtful or self.copied() else "done"
 
     # --- the explanation --------------------------------------------------------------
 
@@ -255,16 +282,11 @@ class PatientSession:
     @property
     def types(self) -> Mapping[int, str]:
         """What the analyst called the present patient's cells: row of the case -> type."""
-        return self._types.get(self._current, {})
+        return self._calls.of(self._current)
 
     def call(self, rows: Iterable[int], cell_type: str) -> None:
         """Say what cells of the present patient are; an empty type takes it back."""
-        known = self._types.setdefault(self._current, {})
-        for row in rows:
-            if cell_type:
-                known[row] = cell_type
-            else:
-                known.pop(row, None)
+        self._calls.call(self._current, rows, cell_type)
         self._differential = None
         self.types_changed.emit()
         self.differential_changed.emit(None)

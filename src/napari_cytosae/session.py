@@ -6,7 +6,6 @@ knows neither Qt nor napari, so all of its behaviour is tested without them.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -195,10 +194,7 @@ class Session:
 
     def set_encoded(self, encoded: Encoded, crops: Crops, field_of_view_um: float) -> None:
         """Keep activations of (some of) the cells, and the field of view asked for."""
-        settings = replace(self.found.settings, field_of_view_um=field_of_view_um)
-        self._images.found = replace(
-            self._images.found, settings=settings, crops=crops, encoded=encoded
-        )
+        self._images.found = self.found.seen(crops, encoded, field_of_view_um)
         self._look_afresh()
         self._announce_results()
 

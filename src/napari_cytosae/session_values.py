@@ -110,6 +110,23 @@ class Found:
         """Whether the models have seen a cell of it."""
         return self.encoded is not None and cell_id in self.encoded.cell_ids
 
+    def cells_to_count(
+        self, shows: Shows
+    ) -> tuple[Cells, Crops | None, Encoded | None] | None:
+        """The cells that step 4 takes as they are, and what was seen of them; or None.
+
+        None where it finds them itself: there are none, or they were not encoded, nor
+        corrected, and are other than the white cells of an image that `shows` that.
+        """
+        if self.cells is None:
+            return None
+        if self.crops is not None and self.encoded is not None and self.encoded.complete:
+            return self.cells, self.crops, self.encoded
+        white = self.settings.shows == shows and (
+            shows == "labels" or self.settings.kinds == ("wbc",)
+        )
+        return (self.cells, None, None) if white or self.by_hand else None
+
     def review_list(self) -> list[tuple[int, int, Verdict]]:
         """The verdicts: concept, cell, verdict."""
         said = self.verdicts
@@ -120,6 +137,11 @@ class Found:
         judged = {(concept, cell_id): verdict for cell_id in cell_ids}
         both = {**self.verdicts, **judged}
         return replace(self, verdicts={key: said for key, said in both.items() if said})
+
+    def seen(self, crops: Crops, encoded: Encoded, field_of_view_um: float) -> Found:
+        """With what the models saw of the cells, and the field of view asked for."""
+        settings = replace(self.settings, field_of_view_um=field_of_view_um)
+        return replace(self, settings=settings, crops=crops, encoded=encoded)
 
     def corrected(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_cytosae.core.assignment import by_folder, by_pattern, images_in
+from napari_cytosae.core.assignment import by_folder, by_pattern, images_in, told_apart
 from napari_cytosae.core.types import CytoError
 
 
@@ -37,6 +37,37 @@ def test_folders(tmp_path):
         path.write_bytes(b"")
     found = images_in(tmp_path)
     assert [path.name for path in found] == ["1.png", "2.TIF", "3.jpg"]
-    assert [by_folder(path) for path in found] == ["A", "A", "x"]
+    assert by_folder(found) == ["A", "A", "x"]
     with pytest.raises(CytoError, match="no image"):
         images_in(tmp_path / "nowhere")
+
+
+def test_folders_of_one_name_are_two_patients(tmp_path):
+    names = ("AML/001/a", "control/001/b", "AML/002/day1/c", "control/003/day1/d", "P/e")
+    paths = [tmp_path / f"{name}.png" for name in names]
+    whole = ["AML/001", "control/001", "AML/002/day1", "control/003/day1", "P"]
+    assert by_folder(paths, tmp_path) == whole
+    assert by_folder(paths) == whole
+    assert by_folder(paths[:1]) == ["001"]
+    assert by_folder([]) == []
+    # Images in the chosen folder itself, and a folder below of its name.
+    assert by_folder([tmp_path / "P" / "1.png", tmp_path / "P" / "P" / "2.png"]) == [
+        "P",
+        "P/P",
+    ]
+
+
+def test_files_of_one_name_are_told_apart():
+    assert told_apart(["/p/day1/x.png", "/p/day2/x.png", "/p/day2/y.png"]) == [
+        "x.png (day1)",
+        "x.png (day2)",
+        "y.png",
+    ]
+    assert told_apart(["/a/d/x.png", "/b/d/x.png", "smear", "smear", "x.png"]) == [
+        "x.png (d in a)",
+        "x.png (d in b)",
+        "smear",
+        "smear (2)",
+        "x.png",
+    ]
+    assert told_apart([]) == []

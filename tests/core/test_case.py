@@ -15,6 +15,7 @@ from napari_cytosae.core.images import read_image
 from napari_cytosae.core.loading import load_models
 from napari_cytosae.core.pipeline import run
 from napari_cytosae.core.types import CytoError, ModelMismatchError, NoCellsError
+from napari_cytosae.widgets._patient_texts import describe_set
 
 LATENTS = 64
 
@@ -186,3 +187,33 @@ def test_a_head_with_some_of_the_concepts_reads_those(examined):
         said.counts.toarray(), examined.counts.toarray()[:, order]
     )
     assert said.score("a") == pytest.approx(said.head.scores(said.counts_row())[0, 0])
+
+
+def test_how_a_patient_was_examined_is_held_against_the_head(models, files, examined):
+    """Also after another field of view, with the cells that are known."""
+    parameters = examined.record["parameters"]
+    assert not parameters["include_cls"]
+    assert parameters["field_of_view_um"] == 25.0
+    about = {
+        "threshold": 0.2,
+        "include_cls": False,
+        "cells": "segmentation",
+        "field_of_view_um": 25.0,
+    }
+    said = run(reading.read(head(about=about), examined))
+    assert "in training" not in said.reason
+    assert said.unknown == []
+    known = {i.sha256: (i.cells, i.crops, i.encoded) for i in examined.images}
+    closer = run(
+        case.examine(models, "P", files, pixel_size=0.1, field_of_view_um=20.0, known=known)
+    )
+    assert closer.images[0].cells is examined.images[0].cells
+    box = closer.images[0].encoded.boxes[0]
+    assert box[2] - box[0] == 200
+    said = run(reading.read(head(about=about), closer))
+    assert "field of view 20.0 um, in training 25.0 um" in said.reason
+    said = run(reading.read(head(about={"threshold": 0.2}), closer))
+    assert said.unknown == ["CLS token", "how cells are found", "field of view"]
+    assert "Not checked, as the head does not tell it: CLS token, how cells" in (
+        describe_set(replace(said, table=said.table.assign(reason="")))
+    )

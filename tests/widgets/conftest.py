@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 from skimage.draw import disk
 
+from napari_cytosae.core._head_files import write_head
+from napari_cytosae.core.heads import Head, Part
 from napari_cytosae.session_values import ModelChoice
 from napari_cytosae.widgets._quiet import preload_torch
+from napari_cytosae.widgets.assign_dialog import AssignDialog
 
 GRID, WIDTH, LATENTS = 16, 64, 256
 
@@ -115,3 +119,52 @@ def encoded(segmented, until):
     segmented.cells_panel.encode_clicked.emit()
     until(lambda: segmented.concepts_panel.model.rowCount() > 0)
     return segmented
+
+
+def make_head(path, k=LATENTS, **about):
+    rng = np.random.default_rng(0)
+    part = Part("sqrt", rng.normal(0, 3, (3, k)), np.full(k, k**-0.5))
+    made = Head(
+        ("a", "b", "c"),
+        np.arange(k),
+        (part,),
+        np.array([0.5, 0.0, -0.5]),
+        0.2,
+        np.full(k, k**-0.5),
+        1.0,
+        0.0,
+        1.0,
+        about=about,
+    )
+    write_head(made, path)
+    return str(path)
+
+
+@pytest.fixture
+def folder(tmp_path, smear):
+    """Two patients with a folder each; P has two images, one of them not open."""
+    for name, rgb in (("P/1.png", smear), ("P/2.png", smear[::-1]), ("Q/1.png", smear.T)):
+        path = tmp_path / "patients" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rgb = rgb if rgb.shape[2] == 3 else smear[:, ::-1]
+        Pillow.fromarray(np.ascontiguousarray(rgb)).save(path)
+    return tmp_path / "patients"
+
+
+@pytest.fixture
+def assigned(dock, folder, tmp_path):
+    dialog = AssignDialog([])
+    dialog.assigned.connect(dock.patients.assign)
+    dialog.add_folder(str(folder))
+    dialog.accept()
+    dock.patient_panel.head_chosen.emit(make_head(tmp_path / "head.json"))
+    dock.go_to_step("patient")
+    return dock
+
+
+@pytest.fixture
+def predicted(assigned, until):
+    assigned.patient_panel.predict_clicked.emit()
+    until(lambda: assigned.patients.reading is not None)
+    until(lambda: not assigned.desk.busy)
+    return assigned

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_cytosae.core._barcode_files import read_barcodes, write_barcodes
 from napari_cytosae.core._head_files import write_head
 from napari_cytosae.core.concepts import mask_fractions
-from napari_cytosae.core.heads import Head, Part, Profiles
+from napari_cytosae.core.heads import Profiles
 from napari_cytosae.core.quality import FACTS
 from napari_cytosae.core.types import RESEARCH_USE, PixelSize
 from napari_cytosae.patient_session import PatientImage
@@ -23,56 +23,7 @@ from napari_cytosae.widgets._patient_texts import describe_set
 from napari_cytosae.widgets._why_page import WhyPage
 from napari_cytosae.widgets.assign_dialog import AssignDialog
 
-from .conftest import LATENTS
-
-
-def make_head(path, k=LATENTS, **about):
-    rng = np.random.default_rng(0)
-    part = Part("sqrt", rng.normal(0, 3, (3, k)), np.full(k, k**-0.5))
-    made = Head(
-        ("a", "b", "c"),
-        np.arange(k),
-        (part,),
-        np.array([0.5, 0.0, -0.5]),
-        0.2,
-        np.full(k, k**-0.5),
-        1.0,
-        0.0,
-        1.0,
-        about=about,
-    )
-    write_head(made, path)
-    return str(path)
-
-
-@pytest.fixture
-def folder(tmp_path, smear):
-    """Two patients with a folder each; P has two images, one of them not open."""
-    for name, rgb in (("P/1.png", smear), ("P/2.png", smear[::-1]), ("Q/1.png", smear.T)):
-        path = tmp_path / "patients" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rgb = rgb if rgb.shape[2] == 3 else smear[:, ::-1]
-        Pillow.fromarray(np.ascontiguousarray(rgb)).save(path)
-    return tmp_path / "patients"
-
-
-@pytest.fixture
-def assigned(dock, folder, tmp_path):
-    dialog = AssignDialog([])
-    dialog.assigned.connect(dock.patients.assign)
-    dialog.add_folder(str(folder))
-    dialog.accept()
-    dock.patient_panel.head_chosen.emit(make_head(tmp_path / "head.json"))
-    dock.go_to_step("patient")
-    return dock
-
-
-@pytest.fixture
-def predicted(assigned, until):
-    assigned.patient_panel.predict_clicked.emit()
-    until(lambda: assigned.patients.reading is not None)
-    until(lambda: not assigned.desk.busy)
-    return assigned
+from .conftest import LATENTS, make_head
 
 
 def test_images_are_assigned_by_folder_pattern_and_hand(qtbot, folder):
@@ -361,6 +312,9 @@ def test_another_patient_and_the_export(predicted, until, tmp_path):
     assert saved.low is not None
     assert saved.sae_sha256 == predicted.session.models.sae_info.sha256
     assert list(saved.n_images) == [2, 1]
+    hashes = {i.sha256 for r in patients.readings.values() for i in r.case.images}
+    assert set(saved.record["inputs"].values()) == hashes
+    assert set(saved.record["inputs"]) == {"1.png", "2.png", "1.png (2)"}
     # The second patient's only image is the first one's, turned.
     assert len({content for of in saved.images for content in of}) == 3
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from napari_cytosae.core.types import Float64Array, Int64Array
 
 _NUMBERS = ("n_cells", "n_images", "qc_share")
+_OWN = ("patient", *_NUMBERS, *FACTS, "diagnosis", "images")
+"""Columns of ``obs`` that are ours; others are kept as they are."""
 
 
 def write_barcodes(barcodes: Barcodes, path: Path | str) -> None:
@@ -43,6 +45,11 @@ def write_barcodes(barcodes: Barcodes, path: Path | str) -> None:
             else dict(zip(FACTS, barcodes.facts.T, strict=True))
         )
         | {"diagnosis": np.array(barcodes.diagnosis, dtype=object)}
+        | {
+            name: np.array(values, dtype=object)
+            for name, values in barcodes.others.items()
+            if name not in _OWN
+        }
         | (
             {"images": np.array([" ".join(of) for of in barcodes.images], dtype=object)}
             if barcodes.images
@@ -111,6 +118,11 @@ def read_barcodes(path: Path | str) -> Barcodes:
         images=tuple(tuple(text.split()) for text in _texts(table.obs, "images"))
         if "images" in table.obs
         else (),
+        others={
+            str(name): _texts(table.obs, name)
+            for name in table.obs
+            if name not in _OWN and not pd.api.types.is_numeric_dtype(table.obs[name])
+        },
     )
     return _without_bad_rows(barcodes, path.name)
 
@@ -166,7 +178,7 @@ def record_of(
 ) -> dict[str, Any]:
     """What made barcodes, as ``uns["cytosae"]`` holds it."""
     record = as_uns(provenance([], parameters, **models))
-    record["inputs"] = inputs
+    record["inputs"] = {name.replace("/", "_"): sha for name, sha in inputs.items()}
     return record
 
 

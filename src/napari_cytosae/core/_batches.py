@@ -32,7 +32,7 @@ class BatchEffect:
     column : str
         ``scanner``, ``day``.
     patients : int
-        With a value that enough others share.
+        With a value that enough others share; 0 where that could not be tested.
     accuracy : float
         Of held-out patients, 5-fold.
     guess : float
@@ -51,11 +51,17 @@ class BatchEffect:
     @property
     def found(self) -> bool:
         """Whether the concepts do better than guessing, by more than chance."""
+        if not self.patients:
+            return False
         error = np.sqrt(max(self.guess * (1 - self.guess), 1e-9) / self.patients)
         return bool(self.accuracy > self.guess + _ERRORS * error)
 
     def __str__(self) -> str:
         """One line."""
+        if not self.patients:
+            return (
+                f"{self.column}: not tested, no two values with {FEWEST_PATIENTS} patients"
+            )
         return (
             f"{self.column}: predicted from the concepts for {self.accuracy:.0%} of "
             f"{self.patients} patients ({self.guess:.0%} by guessing); the commonest "
@@ -74,7 +80,8 @@ def batch_effects(
         Of `usable`.
     columns : mapping of column to (mapping of patient to value)
         What is known of how the patients were imaged. Values of fewer than
-        `FEWEST_PATIENTS` patients are not looked at, nor columns with a single value left.
+        `FEWEST_PATIENTS` patients are not looked at; a column with less than two others is
+        not tested, and says so.
     """
     table = Table(barcodes.values)
     patients = np.array(barcodes.patients, dtype=str)
@@ -86,6 +93,7 @@ def batch_effects(
         kept = np.array([bool(v) and owners[v] >= FEWEST_PATIENTS for v in values])
         names, labels = np.unique(values[kept], return_inverse=True)
         if len(names) < 2:
+            effects.append(BatchEffect(column, 0, np.nan, np.nan, np.nan))
             continue
         rows = np.flatnonzero(kept)
         whole = np.zeros(len(values), dtype=np.int64)

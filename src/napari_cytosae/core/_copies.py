@@ -17,6 +17,7 @@ from napari_cytosae.core.drawn import marked
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from napari_cytosae.core.case import Case
     from napari_cytosae.core.patients import Barcodes
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Image, Int64Array
@@ -61,6 +62,23 @@ def copies(found: Iterable[tuple[str, str, str]]) -> list[str]:
                 f"{owner}: whose is it?"
             )
     return said
+
+
+def copies_in(case: Case, others: Iterable[Case]) -> list[str]:
+    """A sentence for each image of a patient that he, or another one, shows twice."""
+    mine = [
+        (image.content, case.patient, f"image {number} ({image.name})")
+        for number, image in enumerate(case.images, 1)
+    ]
+    known = {content for content, _, _ in mine}
+    theirs = {
+        image.content: (image.content, other.patient, image.name)
+        for other in others
+        for image in other.images
+        if image.content in known
+    }
+    said = copies([*theirs.values(), *mine])
+    return [sentence[0].upper() + sentence[1:] for sentence in said]
 
 
 def shared_images(barcodes: Barcodes) -> list[str]:

@@ -75,6 +75,20 @@ def usable(barcodes: Barcodes) -> tuple[Barcodes, list[str]]:
     return barcodes.rows(np.array(kept)), problems
 
 
+def undiagnosed(barcodes: Barcodes) -> list[str]:
+    """A sentence on the patients without a diagnosis, where there are some."""
+    pairs = zip(barcodes.patients, barcodes.diagnosis, strict=True)
+    names = list(dict.fromkeys(name for name, diagnosis in pairs if not diagnosis))
+    if not names:
+        return []
+    few = len(names) == 1
+    who = f"1 patient has no diagnosis ({names[0]}) and is"
+    who = (
+        who if few else f"{len(names)} patients have no diagnosis ({_some(names)}) and are"
+    )
+    return [f"{who} left out."]
+
+
 def _some(names: list[str], most: int = 3) -> str:
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

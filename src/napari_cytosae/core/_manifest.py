@@ -11,20 +11,24 @@ from napari_cytosae.core._missing import is_missing
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 COLUMNS = ("patient", "image")
-"""A manifest must have these; ``diagnosis`` is optional."""
+"""A manifest must have these; ``diagnosis`` and all others are optional."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image of one patient, and the line of the manifest that says so."""
+    """One image of one patient, and the line of the manifest that says so.
+
+    `others` are its values in further columns, like scanner or day.
+    """
 
     line: int
     patient: str
     image: Path
     diagnosis: str = ""
+    others: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,8 @@ def read_manifest(path: Path | str) -> Manifest:
     ----------
     path : path-like
         CSV with the columns ``patient`` and ``image`` (relative to the file), and
-        ``diagnosis`` where known; text like NaN or None means that it is not.
+        ``diagnosis`` where known; text like NaN or None means that it is not. Further
+        columns, like scanner or day, go along with the barcodes.
 
     Raises
     ------
@@ -98,6 +103,11 @@ def read_manifest(path: Path | str) -> Manifest:
             values["patient"],
             path.parent / values["image"],
             "" if is_missing(diagnosis) else diagnosis,
+            tuple(
+                (name, value)
+                for name, value in values.items()
+                if name not in (*COLUMNS, "diagnosis") and value and not is_missing(value)
+            ),
         )
         fault = _fault(row, values["image"], by_patient, owners)
         if fault:
@@ -134,3 +144,12 @@ def _fault(
                 f"line {other.line}"
             )
     return ""
+
+
+def others_of(rows: Sequence[Row]) -> dict[str, str]:
+    """What a patient's rows say in further columns; several values one after the other."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for name, value in row.others:
+            found.setdefault(name, []).append(value)
+    return {name: "; ".join(dict.fromkeys(values)) for name, values in found.items()}

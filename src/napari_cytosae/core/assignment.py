@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+from os.path import commonpath
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_cytosae.core.types import CytoError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 """Of images that a folder is searched for."""
@@ -33,9 +38,67 @@ def images_in(folder: Path | str) -> list[Path]:
     return found
 
 
-def by_folder(path: Path | str) -> str:
-    """The patient an image is of when each has a folder: the folder's name."""
-    return Path(path).resolve().parent.name
+def by_folder(paths: Sequence[Path | str], root: Path | str | None = None) -> list[str]:
+    """The patient each image is of when patients have folders: the folder's name.
+
+    Where folders of one name lie in different ones (``AML/001`` and ``control/001``), the
+    whole way from the root: two patients never become one.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+        Of images.
+    root : path-like, optional
+        Folder that was chosen; by default, the deepest that holds all of them.
+    """
+    folders = [Path(path).resolve().parent for path in paths]
+    if not folders:
+        return []
+    if root is None:
+        try:
+            root = Path(commonpath(folders))
+        except ValueError:  # on several drives
+            root = folders[0].anchor
+    top = Path(root).resolve()
+    owners: dict[str, set[Path]] = {}
+    for folder in folders:
+        owners.setdefault(folder.name, set()).add(folder)
+    return [
+        folder.name if len(owners[folder.name]) == 1 else _way(top, folder)
+        for folder in folders
+    ]
+
+
+def told_apart(paths: Sequence[str]) -> list[str]:
+    """File names; where two are the same, with as many of the folders as differ.
+
+    ``x.png (day1)`` and ``x.png (day2)``, for one.
+    """
+    ways = [Path(path).parts for path in paths]
+    names = []
+    for own in ways:
+        same = {other for other in ways if other[-1:] == own[-1:]}
+        depth = 1
+        while depth < len(own) and any(
+            other != own and other[-depth:] == own[-depth:] for other in same
+        ):
+            depth += 1
+        where = " in ".join(reversed(own[-depth:-1]))
+        names.append(f"{own[-1]} ({where})" if where else own[-1])
+    seen: dict[str, int] = {}
+    for index, name in enumerate(names):
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            names[index] = f"{name} ({seen[name]})"
+    return names
+
+
+def _way(root: Path, folder: Path) -> str:
+    """The folders from the root to one, in one name."""
+    if folder == root:
+        return root.name
+    way = folder.relative_to(root) if folder.is_relative_to(root) else folder
+    return f"{root.name}/{way}" if way.name == str(way) == root.name else way.as_posix()
 
 
 def by_pattern(name: str, pattern: str) -> str:

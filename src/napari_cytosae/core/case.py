@@ -16,7 +16,8 @@ from scipy import sparse
 from napari_cytosae.core import pipeline
 from napari_cytosae.core._barcode_files import record_of
 from napari_cytosae.core._copies import content_of
-from napari_cytosae.core.crops import FIELD_OF_VIEW_UM, crop_cells
+from napari_cytosae.core.assignment import told_apart
+from napari_cytosae.core.crops import FIELD_OF_VIEW_UM, crop_cells, crop_side
 from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.flags import flagged
 from napari_cytosae.core.images import read_image
@@ -38,10 +39,29 @@ if TYPE_CHECKING:
         PixelSize,
     )
 
+    Known = tuple[Cells, Crops | None, Encoded | None]
+    """The cells of an image, and what was seen of them where they are encoded."""
+
+_UNKNOWN: tuple[None, None, None] = (None, None, None)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CaseImage:
-    """One image of the patient, without its pixels; `content` tells what they were."""
+    """One image of the patient, without its pixels.
+
+    Attributes
+    ----------
+    name : str
+        Of no other image of the patient.
+    sha256 : str
+    cells : Cells
+    crops : Crops
+    encoded : Encoded
+    content : str
+        Of `_copies.content_of`: tells what the pixels were.
+    number : int
+        Place among the sources of `examine`.
+    """
 
     name: str
     sha256: str
@@ -49,6 +69,7 @@ class CaseImage:
     crops: Crops
     encoded: Encoded
     content: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,11 +103,13 @@ class Case:
     def __len__(self) -> int:
         return len(self.ok)
 
-    @property
-    def cell_ids(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """Which cell each row is: sha256 and ids of each image."""
+    def outdated_by(self, known: Mapping[str, Known]) -> tuple[str, ...]:
+        """Names of the images that have other cells, or encoded anew, by now."""
         return tuple(
-            (image.sha256, tuple(map(int, image.encoded.cell_ids))) for image in self.images
+            image.name
+            for image in self.images
+            for cells, _, encoded in [known.get(image.sha256, _UNKNOWN)]
+            if cells not in (None, image.cells) or encoded not in (None, image.encoded)
         )
 
     def where(self, row: int) -> tuple[int, int]:
@@ -137,8 +160,9 @@ def examine(
     pixel_size: float | None = None,
     field_of_view_um: float = FIELD_OF_VIEW_UM,
     threshold: float = 0.2,
-    known: Mapping[str, tuple[Cells, Crops, Encoded]] | None = None,
+    known: Mapping[str, Known] | None = None,
     typed: Mapping[str, PixelSize] | None = None,
+    names: Sequence[str] = (),
 ) -> Generator[Progress, None, Case]:
     """Find and encode the cells of all images of a patient.
 
@@ -158,11 +182,15 @@ def examine(
         Side of the crops.
     threshold : float
         Activation above which a patch counts.
-    known : mapping of str to (Cells, Crops, Encoded), optional
-        Images that these models have encoded already, by sha256; those of another
-        threshold or of another pixel size than the typed one are done again.
+    known : mapping of str to (Cells, Crops or None, Encoded or None), optional
+        Images whose cells are found already, by sha256, and what these models made of
+        them. Cells of another pixel size than the typed one are found again, those of
+        another threshold or field of view encoded again.
     typed : mapping of str to PixelSize, optional
         The analyst's pixel size of an image, by sha256; overrides all else.
+    names : sequence of str, optional
+        What each source is called; by default, its file name, with folders where two have
+        the same.
 
     Yields
     ------
@@ -179,6 +207,9 @@ def examine(
     images: list[CaseImage] = []
     problems: list[str] = []
     inputs: dict[str, str] = {}
+    names = names or told_apart(
+        [str(one) if isinstance(one, Path) else one.name for one in sources]
+    )
     for done, source in enumerate(sources):
         yield Progress("Examining", done, len(sources), "images")
         try:
@@ -186,31 +217,30 @@ def examine(
             size = (typed or {}).get(image.sha256)
             if size is not None:
                 image = replace(image, pixel_size=size)
-            former = (known or {}).get(image.sha256)
-            if (
-                former is not None
-                and former[2].activations.threshold == threshold
-                and size in (None, former[0].pixel_size)
-            ):
-                images.append(
-                    CaseImage(image.name, image.sha256, *former, content_of(image))
+            found, crops, encoded = (known or {}).get(image.sha256, _UNKNOWN)
+            if found is not None and (size is None or size.um == found.pixel_size.um):
+                cells = found
+            else:
+                crops = None
+                cells = yield from _quietly(
+                    find_cells(image, single_cell=single_cell), done, len(sources)
                 )
-                inputs[image.name] = image.sha256
-                continue
-            cells = yield from _quietly(
-                find_cells(image, single_cell=single_cell), done, len(sources)
-            )
         except CytoError as error:
             problems.append(str(error))
             continue
-        crops = crop_cells(image, cells, field_of_view_um)
-        encoded = yield from _quietly(
-            pipeline.encode(models, crops, threshold), done, len(sources)
-        )
-        inputs[image.name] = image.sha256
-        images.append(
-            CaseImage(image.name, image.sha256, cells, crops, encoded, content_of(image))
-        )
+        if (
+            crops is None
+            or encoded is None
+            or encoded.activations.threshold != threshold
+            or not _shows(crops, cells, field_of_view_um)
+        ):
+            crops = crop_cells(image, cells, field_of_view_um)
+            encoded = yield from _quietly(
+                pipeline.encode(models, crops, threshold), done, len(sources)
+            )
+        name, content = names[done], content_of(image)
+        inputs[name] = image.sha256
+        images.append(CaseImage(name, image.sha256, cells, crops, encoded, content, done))
         yield Progress("Examining", done + 1, len(sources), "images", images[-1])
     parts = [image.encoded.activations.n_patches for image in images if len(image.encoded)]
     if not images:
@@ -223,7 +253,9 @@ def examine(
         )
     parameters = {
         "threshold": threshold,
+        "include_cls": False,
         "cells": "single cell" if single_cell else "segmentation",
+        **({} if single_cell else {"field_of_view_um": float(field_of_view_um)}),
         "tokens": models.grid**2,
         "device": models.device.type,
         "precision": models.precision,
@@ -240,6 +272,14 @@ def examine(
         record,
         tuple(problems),
     )
+
+
+def _shows(crops: Crops, cells: Cells, field_of_view_um: float) -> bool:
+    """Whether crops have the field of view asked for; single cells have their own."""
+    if cells.single_cell or not len(crops):
+        return True
+    y0, _, y1, _ = crops.boxes[0]
+    return bool(y1 - y0 == crop_side(cells, field_of_view_um)[0])
 
 
 def _facts(models: Models, image: CaseImage) -> Float64Array:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from napari_cytosae.core._barcode_files import record_of
 from napari_cytosae.core._copies import copies
-from napari_cytosae.core._manifest import Manifest, Row, read_manifest
+from napari_cytosae.core._manifest import Manifest, Row, others_of, read_manifest
 from napari_cytosae.core._units import (
     Finished,
     Settings,
@@ -25,6 +25,7 @@ from napari_cytosae.core._units import (
     joined,
     plan,
 )
+from napari_cytosae.core.crops import FIELD_OF_VIEW_UM
 from napari_cytosae.core.files import sha256_file
 from napari_cytosae.core.patient_cells import PatientCells
 from napari_cytosae.core.patients import Barcodes, collect
@@ -126,6 +127,7 @@ def build(
     patients = _patients(finished, units, paths, manifest.path.name, problems, seen)
     parameters = asdict(settings) | {
         "cells": "single cell" if settings.single_cell else "segmentation",
+        **({} if settings.single_cell else {"field_of_view_um": FIELD_OF_VIEW_UM}),
         "tokens": 257 if settings.include_cls else 256,
         "device": models.device.type,
         "precision": models.precision,
@@ -209,6 +211,7 @@ def _patients(
                 diagnosis,
                 whole.facts,
                 tuple(one for part in results for one in part.contents if one),
+                others_of(rows),
             )
         else:
             problems.append(

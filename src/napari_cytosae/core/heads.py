@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from napari_cytosae.core._calibration import prediction_sets, probabilities
+from napari_cytosae.core._checks import SETTINGS, mismatches, unchecked
 from napari_cytosae.core._copies import kept_together
 from napari_cytosae.core._head import Head, Part
-from napari_cytosae.core._labels import FEW_PATIENTS, cautions, usable
+from napari_cytosae.core._labels import FEW_PATIENTS, cautions, undiagnosed, usable
 from napari_cytosae.core._profiles import Profiles, profiles_of
 from napari_cytosae.core._recipes import Table, Transform, coefficients, transformed
 from napari_cytosae.core._selection import Validation, choose, nested
@@ -40,8 +41,11 @@ __all__ = [
     "Validation",
     "cautions",
     "likeness",
+    "mismatches",
     "predict",
     "train",
+    "unchecked",
+    "undiagnosed",
     "usable",
 ]
 
@@ -64,9 +68,9 @@ def predict(head: Head, barcodes: Barcodes) -> pd.DataFrame:
     p = probabilities(head.scores(values))
     sets = prediction_sets(p, head.limit)
     similarity, unseen = likeness(head, values)
-    reasons = []
+    reasons, otherwise = [], mismatches(head, barcodes)
     for row in range(len(barcodes)):
-        why = []
+        why = [*otherwise]
         cells = barcodes.n_cells[row]
         if cells < head.fewest_cells:
             why.append(f"only {cells:.0f} cells")
@@ -166,11 +170,7 @@ def train(
         "chosen_in_folds": validation.chosen,
         "patients": dict(Counter(barcodes.diagnosis)),
         "table_sha256": _table_hash(barcodes),
-        **{
-            key: np.asarray(settings[key]).item()
-            for key in ("threshold", "include_cls")
-            if key in settings
-        },
+        **{key: np.asarray(settings[key]).item() for key in SETTINGS if key in settings},
     }
     head = Head(
         names,

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,8 @@ from scipy import sparse
 from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_cytosae.core.types import BoolArray, ConceptActivations, Float64Array
 
 
@@ -33,6 +35,8 @@ class PatientCells:
         Of `quality.cell_facts`.
     images : tuple of str
         Of `_copies.content_of`.
+    others : mapping of str to str
+        What else is known, like scanner or day.
     """
 
     patient: str
@@ -42,6 +46,7 @@ class PatientCells:
     diagnosis: str = ""
     facts: Float64Array | None = None
     images: tuple[str, ...] = ()
+    others: Mapping[str, str] = field(default_factory=dict)
 
 
 def token_counts(

@@ -14,11 +14,12 @@ from scipy import sparse
 from napari_cytosae.core._bootstrap import bootstrap
 from napari_cytosae.core.drawn import SYNTHETIC, is_drawn
 from napari_cytosae.core.patient_cells import barcode
+from napari_cytosae.core.provenance import free_key
 from napari_cytosae.core.quality import summary
 from napari_cytosae.core.types import RESEARCH_USE, CytoError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -74,6 +75,8 @@ class Barcodes:
         What each patient's images show (`_copies.content_of`); empty where unknown.
     cautions : tuple of str
         One sentence for each row of the source to look at; nothing is left out for it.
+    others : dict of str to tuple of str
+        What else is known of each patient, like scanner or day; empty where unknown.
     """
 
     patients: tuple[str, ...]
@@ -90,6 +93,7 @@ class Barcodes:
     facts: Float64Array | None = None
     images: tuple[tuple[str, ...], ...] = ()
     cautions: tuple[str, ...] = ()
+    others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.patients)
@@ -140,6 +144,7 @@ class Barcodes:
             None if self.facts is None else self.facts[index],
             tuple(self.images[i] for i in index) if self.images else (),
             self.cautions,
+            {name: tuple(of[i] for i in index) for name, of in self.others.items()},
         )
 
 
@@ -161,12 +166,14 @@ def collect(patients: Iterable[PatientCells], record: dict[str, Any]) -> Barcode
     about: list[tuple[str, str, int, int, float]] = []
     facts: list[Float64Array] = []
     images: list[tuple[str, ...]] = []
+    others: list[Mapping[str, str]] = []
     stacks: list[list[sparse.csr_array]] = [[], [], []]
     for one in patients:
         vectors = (barcode(one.counts), *bootstrap(one.counts))
         for rows, vector in zip(stacks, vectors, strict=True):
             rows.append(_row(vector))
         images.append(one.images)
+        others.append(one.others)
         if one.facts is not None:
             facts.append(summary(one.facts))
         share = float(one.ok.mean())
@@ -190,6 +197,10 @@ def collect(patients: Iterable[PatientCells], record: dict[str, Any]) -> Barcode
         record,
         facts=np.array(facts) if len(facts) == len(about) else None,
         images=tuple(images) if any(images) else (),
+        others={
+            name: tuple(known.get(name, "") for known in others)
+            for name in dict.fromkeys(name for known in others for name in known)
+        },
     )
 
 
@@ -201,7 +212,8 @@ def together(parts: Sequence[Barcodes]) -> Barcodes:
     first = parts[0]
     inputs: dict[str, Any] = {}
     for part in parts:
-        inputs |= part.record.get("inputs", {})
+        for name, sha256 in part.record.get("inputs", {}).items():
+            inputs[free_key(name, sha256, inputs)] = sha256
 
     def stacked(tables: list[sparse.csr_array | None]) -> sparse.csr_array | None:
         known = [table for table in tables if table is not None]
@@ -227,6 +239,14 @@ def together(parts: Sequence[Barcodes]) -> Barcodes:
         images=tuple(of for part in parts for of in part.images or ((),) * len(part))
         if any(part.images for part in parts)
         else (),
+        others={
+            name: tuple(
+                value
+                for part in parts
+                for value in part.others.get(name, ("",) * len(part))
+            )
+            for name in dict.fromkeys(name for part in parts for name in part.others)
+        },
     )
 
 

@@ -76,7 +76,7 @@ def provenance(
     """
     inputs: dict[str, str] = {}
     for image in images:
-        inputs[_free_key(image.name, image.sha256, inputs)] = image.sha256
+        inputs[free_key(image.name, image.sha256, inputs)] = image.sha256
     models = {
         role: {"name": info.name, "sha256": info.sha256, "source": info.source}
         for role, info in (("backbone", backbone), ("sae", sae))
@@ -119,7 +119,8 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _free_key(name: str, sha256: str, taken: Mapping[str, str]) -> str:
+def free_key(name: str, sha256: str, taken: Mapping[str, str]) -> str:
+    """What to call an input: its name, numbered where another one has it."""
     key, number = name, 2
     while taken.get(key, sha256) != sha256:
         key, number = f"{name} ({number})", number + 1

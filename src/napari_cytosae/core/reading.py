@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cytosae.core._calibration import prediction_sets
+from napari_cytosae.core._checks import unknown
 from napari_cytosae.core._location import PLACES
 from napari_cytosae.core.builtin_head import is_synthetic
 from napari_cytosae.core.encoded_cells import rows as encoded_rows
@@ -99,6 +100,18 @@ class Reading:
         return str(self.table["note"].iloc[0])
 
     @property
+    def clumps(self) -> int:
+        """Cells that count as one though they are larger than one can be."""
+        flags = [
+            flag
+            for image in self.case.images
+            for flag in image.cells.table.set_index("cell_id")["qc"].loc[
+                list(image.encoded.cell_ids)
+            ]
+        ]
+        return sum("clump" in flags[int(row)] for row in self.rows)
+
+    @property
     def unchecked(self) -> tuple[str, ...]:
         """Those of `quality.FACTS` that head or patient do not know."""
         facts = self.barcodes.facts
@@ -108,6 +121,11 @@ class Reading:
             for name, measured in zip(FACTS, known, strict=True)
             if not measured or name not in self.head.ranges
         )
+
+    @property
+    def unknown(self) -> list[str]:
+        """Settings that head or patient do not tell, so that they cannot be compared."""
+        return unknown(self.head, self.barcodes)
 
     def score(self, label: str) -> float:
         """The score of a class, which its contributions add up to."""

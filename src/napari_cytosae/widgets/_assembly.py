@@ -24,6 +24,7 @@ from napari_cytosae.widgets._overlays_controller import OverlaysController
 from napari_cytosae.widgets._patient_cells import PatientCells
 from napari_cytosae.widgets._patient_controller import PatientController
 from napari_cytosae.widgets._patient_layers import PatientLayers
+from napari_cytosae.widgets._predict_controller import PredictController
 from napari_cytosae.widgets._preview_controller import PreviewController
 from napari_cytosae.widgets._rating_controller import RatingController
 from napari_cytosae.widgets._selection_controller import SelectionController
@@ -33,6 +34,8 @@ from napari_cytosae.widgets._where_controller import WhereController
 from napari_cytosae.widgets._why_controller import WhyController
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import napari
 
     from napari_cytosae.widgets.main_widget import CytoSAEWidget
@@ -66,9 +69,11 @@ def connect(dock: CytoSAEWidget, viewer: napari.Viewer) -> Controllers:
     correction = CorrectionController(
         session, desk, layers, dock.cells_panel.correction, outlines.outline_anew
     )
-    encoding = EncodingController(
-        session, desk, lambda: models.why_not_ready() or correction.not_taken_over()
-    )
+
+    def why_not_ready() -> str:
+        return models.why_not_ready() or correction.not_taken_over()
+
+    encoding = EncodingController(session, desk, why_not_ready)
     training = TrainingController(session, desk, dock.models_panel.training, models.add)
     shared: list[Controller] = [
         models,
@@ -81,7 +86,7 @@ def connect(dock: CytoSAEWidget, viewer: napari.Viewer) -> Controllers:
         PreviewController(session, jobs, layers, dock.cells_panel),
     ]
     shared += _of_concepts(dock, image)
-    shared += _of_patients(dock, viewer, models, image)
+    shared += _of_patients(dock, viewer, why_not_ready, image)
     return Controllers(models, image, cells, encoding, tuple(shared))
 
 
@@ -108,16 +113,16 @@ def _of_concepts(dock: CytoSAEWidget, image: ImageController) -> list[Controller
 def _of_patients(
     dock: CytoSAEWidget,
     viewer: napari.Viewer,
-    models: ModelsController,
+    why_not_ready: Callable[[], str],
     image: ImageController,
 ) -> list[Controller]:
     """Those of step 4, which share its own session."""
     session, patients, panel = dock.session, dock.patients, dock.patient_panel
     desk, jobs = dock.desk, dock.jobs
     images = PatientLayers(viewer, dock.layers.opened)
-    ready = models.why_not_ready
     return [
-        PatientController(session, patients, desk, images, viewer, panel, ready),
+        PredictController(session, patients, desk, images, panel, why_not_ready),
+        PatientController(session, patients, desk, images, viewer, panel),
         PatientCells(session, patients, desk, dock.layers, images, image, panel),
         WhyController(session, patients, desk, panel.why),
         CompareController(session, patients, desk, jobs, panel.compare),

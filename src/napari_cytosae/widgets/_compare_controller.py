@@ -51,6 +51,7 @@ class CompareController:
         self._connections = Connections(
             (patients.head_changed, self._on_head),
             (patients.reading_changed, self._on_reading),
+            (patients.others_changed, self._on_others),
             (patients.concept_changed, page.differences.set_picked),
             (session.naming.changed, self._show),
         )
@@ -161,6 +162,9 @@ class CompareController:
     def _on_head(self, _: Any) -> None:
         """The file was read for the former head's concepts."""
         self._file = None
+
+    def _on_others(self) -> None:
+        self._on_reading(self._patients.reading)
 
     def _on_reading(self, reading: Reading | None) -> None:
         self._found = None

@@ -10,6 +10,7 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from napari_cytosae.widgets import _patient_tasks
 from napari_cytosae.widgets._bars import FOR, TOTAL, Bar
 from napari_cytosae.widgets._connections import Connections
+from napari_cytosae.widgets._patient_texts import describe_clumps
 from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
@@ -156,6 +157,8 @@ class CountController(QObject):
         else:
             bars = count_bars(named, found)
             text = "Of 100 cells, with 95 % intervals; the table has 200 too."
+        if self._patients.reading is not None:
+            text += f" {describe_clumps(self._patients.reading.clumps)}"
         self._page.set_count(bars, text, ready=found is not None)
 
 

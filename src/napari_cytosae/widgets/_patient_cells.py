@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from napari_cytosae.core.case import CaseImage
     from napari_cytosae.core.differential import Differential
     from napari_cytosae.core.reading import Reading
     from napari_cytosae.patient_session import PatientSession
@@ -35,7 +36,7 @@ _SLIDE_SHARE = 0.95
 class _Place:
     """Where the analyst wants to go, while the image opens."""
 
-    sha256: str
+    image: CaseImage
     cell_id: int
     concept: int | None
 
@@ -88,21 +89,25 @@ class PatientCells:
         index, inside = reading.case.where(int(reading.rows[position]))
         image = reading.case.images[index]
         cell_id = int(image.encoded.cell_ids[inside])
-        self._place = _Place(image.sha256, cell_id, patients.concept)
+        self._place = _Place(image, cell_id, patients.concept)
         assigned = patients.images_of(reading.case.patient)
-        named = [one for one in assigned if one.name == image.name]
-        layer = self._images.open(named[0]) if named else None
+        layer = self._images.open(assigned[image.number])
         if layer is None:
             self._desk.fail(f"{image.name} is no longer open: open it again.")
             return
-        self._images.bring_up(named[0], patients.all_images())
+        self._images.bring_up(assigned[image.number], patients.all_images())
+        settings = session.settings
+        field = settings.field_of_view_um
         if session.image is not None and session.image.sha256 == image.sha256:
-            if session.encoded is None:
-                settings = session.settings
+            if session.cells is None:
                 session.set_cells(image.cells, settings)
-                session.set_encoded(image.encoded, image.crops, settings.field_of_view_um)
+            if session.cells is image.cells and session.encoded is None:
+                session.set_encoded(image.encoded, image.crops, field)
             self._arrive()
             return
+        found = session.found_images().get(image.sha256)
+        if found is not None and found.cells is image.cells and found.encoded is None:
+            session.keep(image.sha256, found.seen(image.crops, image.encoded, field))
         self._image.look_at(layer)
 
     def _arrive(self, _: Any = None) -> None:
@@ -111,11 +116,14 @@ class PatientCells:
         encoded = session.encoded
         if (
             place is None
-            or encoded is None
             or session.image is None
-            or session.image.sha256 != place.sha256
-            or place.cell_id not in encoded.cell_ids
+            or session.image.sha256 != place.image.sha256
         ):
+            return
+        if encoded is None or place.cell_id not in encoded.cell_ids:
+            if session.cells not in (None, place.image.cells):
+                self._place = None
+                self._desk.say(f"Cell {place.cell_id} was changed since: predict again.")
             return
         self._place = None
         session.focus.select_cells((place.cell_id,))
@@ -195,7 +203,9 @@ class PatientCells:
             return
         if self._panel.counting:
             order, captions = _to_count(reading, patients.types, patients.differential)
-            title = "Cells, the most doubtful first:"
+            doubted = patients.differential is not None
+            first = "the most doubtful" if doubted else "those without a type"
+            title = f"Cells, {first} first:"
         elif concept is not None:
             order = reading.cells_of(concept)
             patches = reading.patches_of(concept)

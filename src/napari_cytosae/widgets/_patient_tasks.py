@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +12,14 @@ from napari_cytosae.widgets import _image_tasks, _tasks
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from napari_cytosae.core.case import Case
+    from napari_cytosae.core.case import Case, Known
     from napari_cytosae.core.concepts import ConceptNames
     from napari_cytosae.core.differential import Differential
     from napari_cytosae.core.heads import Head
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.reading import Reading
-    from napari_cytosae.core.types import Cells, Crops, Encoded, Image, PixelSize
+    from napari_cytosae.core.types import Image, PixelSize
     from napari_cytosae.session_values import ModelChoice
 
 
@@ -34,10 +34,12 @@ class PatientWork:
     case : Case or None
         The patient's cells, where they are examined already.
     sources : sequence of Path or LayerPixels
+    names : sequence of str
+        What each source is called.
     absent : str
         Name of an image that is neither open nor a file; empty where there is none.
-    encoded : mapping
-        Images that are encoded already, by sha256.
+    known : mapping
+        Cells that count as they are, of `case.examine`.
     typed : mapping
         Pixel sizes that the analyst typed, by sha256.
     leave_out_flagged : bool
@@ -52,10 +54,11 @@ class PatientWork:
     head: Head | str
     case: Case | None
     sources: Sequence[Path | _image_tasks.LayerPixels]
+    names: Sequence[str]
     absent: str
     single_cell: bool
     field_of_view_um: float
-    encoded: Mapping[str, tuple[Cells, Crops, Encoded]]
+    known: Mapping[str, Known]
     typed: Mapping[str, PixelSize]
     leave_out_flagged: bool
     spared: frozenset[str]
@@ -68,6 +71,14 @@ class Predicted:
     models: Models
     names: ConceptNames
     reading: Reading
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """Result of `predict_all`; `problems` has a sentence for each patient left out."""
+
+    predicted: tuple[Predicted, ...]
+    problems: tuple[str, ...]
 
 
 def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
@@ -101,6 +112,7 @@ def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
         found is None
         or threshold not in (None, reading.threshold_in(found))
         or _typed_since(found, work.typed)
+        or found.outdated_by(work.known)
     ):
         if work.absent:
             raise CytoError(
@@ -112,6 +124,9 @@ def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
                 sources.append(source)
             else:
                 sources.append((yield from _image_tasks.open_image(source)))
+        known = dict(work.known)
+        for image in () if found is None else found.images:
+            known.setdefault(image.sha256, (image.cells, image.crops, image.encoded))
         found = yield from case.examine(
             models,
             work.patient,
@@ -119,16 +134,45 @@ def predict(work: PatientWork) -> Generator[Progress, None, Predicted]:
             single_cell=work.single_cell,
             field_of_view_um=work.field_of_view_um,
             threshold=0.2 if threshold is None else threshold,
-            known=work.encoded,
+            known=known,
             typed=work.typed,
+            names=work.names,
         )
     said = yield from reading.read(head, found, work.leave_out_flagged, models, work.spared)
     return Predicted(models, names, said)
 
 
+def predict_all(works: Sequence[PatientWork]) -> Generator[Progress, None, Predictions]:
+    """Predict patients one after the other; those that cannot be are named.
+
+    Each is kept when it is cancelled, as a `Predicted` among the rest.
+
+    Raises
+    ------
+    CytoError
+        If none can be predicted.
+    """
+    done: list[Predicted] = []
+    problems: list[str] = []
+    for number, work in enumerate(works, 1):
+        if done:
+            first = done[0]
+            loaded = (first.models, first.names)
+            work = replace(work, loaded=loaded, head=first.reading.head)
+        try:
+            done.append((yield from predict(work)))
+        except CytoError as error:
+            problems.append(f"{work.patient}: {error}")
+            continue
+        yield Progress("Predicting", number, len(works), "patients", partial=done[-1])
+    if not done:
+        raise CytoError(problems[0])
+    return Predictions(tuple(done), tuple(problems))
+
+
 def _typed_since(case: Case, typed: Mapping[str, PixelSize]) -> bool:
     return any(
-        typed.get(image.sha256) not in (None, image.cells.pixel_size)
+        image.sha256 in typed and typed[image.sha256].um != image.cells.pixel_size.um
         for image in case.images
     )
 

@@ -31,6 +31,34 @@ def describe_case(reading: Reading, copied: Sequence[str] = ()) -> str:
     return text
 
 
+def describe_outdated(names: Sequence[str]) -> str:
+    """Why a prediction is to be made again; empty where it need not."""
+    if not names:
+        return ""
+    more = f" and {counted(len(names) - 1, 'other')}" if len(names) > 1 else ""
+    return f"The cells of {names[0]}{more} were changed since: predict again."
+
+
+def describe_went(called: int) -> str:
+    """That cells called by hand are no longer counted; empty where none are."""
+    if not called:
+        return ""
+    return (
+        f"{counted(called, 'called cell')} went: their images or outlines are others now."
+    )
+
+
+def describe_clumps(clumps: int) -> str:
+    """That cells which were not parted count as one, and how many that may be."""
+    if not clumps:
+        return "Cells that touch and were not parted count as one."
+    noun = "cell is" if clumps == 1 else "cells are"
+    return (
+        f"{clumps:,} {noun} larger than one can be (clump) and counted as one: part them "
+        "in step 2."
+    )
+
+
 def describe_set(reading: Reading) -> str:
     """The prediction set, and why there is no answer where there is none."""
     classes = [
@@ -39,6 +67,8 @@ def describe_set(reading: Reading) -> str:
     text = f"Set at 90 %: {', '.join(classes) or 'no class'}. "
     if reading.reason:
         return f"{text}No answer: {reading.reason}."
+    if reading.unknown:
+        text += f"Not checked, as the head does not tell it: {', '.join(reading.unknown)}. "
     unchecked = reading.unchecked
     if unchecked:
         return (

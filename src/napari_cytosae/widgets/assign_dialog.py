@@ -120,12 +120,22 @@ class AssignDialog(QDialog):
         except CytoError as error:
             self._said.setText(str(error))
             return
-        self.add((PatientImage(p.name, str(p)), by_folder(p)) for p in paths)
-        self._said.setText(f"{counted(len(paths), 'image')} in {folder}.")
+        owners = by_folder(paths, folder)
+        known = {patient for _, patient in self.assignment()} - {""}
+        images = [PatientImage(path.name, str(path)) for path in paths]
+        self.add(zip(images, owners, strict=True))
+        said = f"{counted(len(paths), 'image')} in {folder}.{_of_one_name(owners)}"
+        both = [patient for patient in dict.fromkeys(owners) if patient in known]
+        if both:
+            said += f" {both[0]} was on the list before: is it the same patient?"
+        self._said.setText(said)
 
     def name_by_folder(self) -> None:
         """Name the patient of each file after its folder."""
-        self._name(lambda image: by_folder(image.path) if image.path else "")
+        paths = [image.path for image, _ in self.assignment() if image.path]
+        owners = dict(zip(paths, by_folder(paths), strict=True))
+        self._name(lambda image: owners.get(image.path, ""))
+        self._said.setText(self._said.text() + _of_one_name(list(owners.values())))
 
     def name_by_pattern(self) -> None:
         """Name the patient of each image as the pattern says."""
@@ -177,6 +187,17 @@ class AssignDialog(QDialog):
         kinds = " ".join(f"*{suffix}" for suffix in SUFFIXES)
         paths, _ = QFileDialog.getOpenFileNames(self, "Images", "", f"Images ({kinds})")
         self.add((PatientImage(Path(p).name, p), "") for p in paths)
+
+
+def _of_one_name(owners: Sequence[str]) -> str:
+    """That patients are called by the whole way to their folder, where some are."""
+    whole = [owner for owner in owners if "/" in owner]
+    if not whole:
+        return ""
+    return (
+        f" Folders of one name lie in different ones: {whole[0]} is called by both. Where "
+        "two are one patient, give them one name."
+    )
 
 
 def _button(line: QHBoxLayout, text: str, slot: Callable[[], None]) -> None:

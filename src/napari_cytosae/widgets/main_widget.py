@@ -136,6 +136,7 @@ class CytoSAEWidget(QWidget):
             session.cells_changed,
             session.encoded_changed,
             self.patients.reading_changed,
+            self.patients.outdated_changed,
         ]
 
     def _show_states(self, _: Any = None) -> None:

@@ -67,7 +67,7 @@ class PatientPanel(QWidget):
 
     Signals
     -------
-    assign_clicked, sample_clicked, predict_clicked
+    assign_clicked, sample_clicked, predict_clicked, predict_all_clicked
     patient_chosen : str
     head_chosen : str
         A file, or the built-in head's name.
@@ -78,6 +78,7 @@ class PatientPanel(QWidget):
     assign_clicked = Signal()
     sample_clicked = Signal()
     predict_clicked = Signal()
+    predict_all_clicked = Signal()
     patient_chosen = Signal(str)
     head_chosen = Signal(str)
     class_picked = Signal(object)
@@ -103,6 +104,11 @@ class PatientPanel(QWidget):
             "Encode this patient's images and let the head say which class they fit"
         )
         self._predict.clicked.connect(self.predict_clicked)
+        self._predict_all = QPushButton("Predict all")
+        self._predict_all.setToolTip(
+            "Predict all patients that are not predicted yet, to compare and to export them"
+        )
+        self._predict_all.clicked.connect(self.predict_all_clicked)
         self._export = ExportButton(EXPORTS)
         self._export.setToolTip(
             "Save what is predicted, why, or the barcodes, of all predicted patients"
@@ -139,6 +145,7 @@ class PatientPanel(QWidget):
         grid.setColumnStretch(1, 1)
         buttons = QHBoxLayout()
         buttons.addWidget(self._predict, 1)
+        buttons.addWidget(self._predict_all)
         buttons.addWidget(self._export)
         content = QWidget()
         column = QVBoxLayout(content)
@@ -186,6 +193,7 @@ class PatientPanel(QWidget):
     def set_patients(self, patients: Sequence[str], current: str) -> None:
         """Offer these patients."""
         self._stack.setCurrentIndex(1 if patients else 0)
+        self._predict_all.setVisible(len(patients) > 1)
         self._patient.offer([(name, name) for name in patients], current)
 
     def set_heads(self, heads: Sequence[tuple[str, str]], current: str) -> None:
@@ -198,7 +206,8 @@ class PatientPanel(QWidget):
 
     def set_busy(self, busy: bool) -> None:
         """Disable what would start a second job."""
-        for button in (self._predict, self._assign, self._file, self._export, self._head):
+        predict = (self._predict, self._predict_all)
+        for button in (*predict, self._assign, self._file, self._export, self._head):
             button.setEnabled(not busy)
         self._empty.setEnabled(not busy)
 
