@@ -19,7 +19,7 @@ from napari_cytosae.widgets.cells_panel import CellsPanel, describe_pixel_size
 from napari_cytosae.widgets.concept_model import ConceptTableModel, number
 from napari_cytosae.widgets.concept_table import ConceptTable
 from napari_cytosae.widgets.concepts_panel import ConceptsPanel
-from napari_cytosae.widgets.gallery import Gallery
+from napari_cytosae.widgets.gallery import THUMBNAIL_PX, Gallery
 from napari_cytosae.widgets.models_panel import ModelSet, ModelsPanel
 from napari_cytosae.widgets.overlay_controls import OverlayControls
 from napari_cytosae.widgets.status_strip import StatusStrip, describe_progress
@@ -201,6 +201,24 @@ def test_the_gallery_selects_both_ways_without_echo(make):
     assert gallery.selectedIndexes() == []
     assert heard == [(15,)]
     assert len(gallery._model._icons) < 200
+
+
+def test_a_selected_cell_keeps_its_colours_and_gets_a_frame(make):
+    gallery = make(Gallery())
+    crop = np.full((40, 40, 3), (222, 170, 168), np.uint8)
+    gallery.set_cells([Thumbnail(i, crop, "") for i in range(3)], (1,))
+    gallery.resize(400, gallery.height())
+
+    def drawn(row):
+        place = gallery.visualRect(gallery.model().index(row))
+        image = gallery.grab().toImage()
+        middle = place.left() + place.width() // 2
+        down = range(place.top(), place.top() + THUMBNAIL_PX // 2)
+        return [image.pixelColor(middle, y).getRgb()[:3] for y in down]
+
+    assert drawn(1)[-1] == drawn(0)[-1] == (222, 170, 168)
+    assert {(40, 38, 46), (226, 223, 230)} <= set(drawn(1))
+    assert (40, 38, 46) not in drawn(0)
 
 
 # --- step 2 ------------------------------------------------------------------------------
