@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from napari_cytosae.core.types import CytoError, PixelSize
 from napari_cytosae.session_values import (
     CellSettings,
+    Edits,
     Found,
     ModelChoice,
     Overlay,
@@ -105,6 +106,7 @@ def state_of(found: Found) -> dict[str, Any]:
         "verdicts": found.review_list(),
         "found_at": asdict(found.pixel_size),
         "by_hand": found.by_hand,
+        "edits": None if found.edits is None else _listed(found.edits),
         "gone": list(found.gone.items()),
     }
 
@@ -128,12 +130,22 @@ def read_found(saved: SavedImage, *, encoded: bool) -> Found:
             saved.encoded if encoded else None,
             {(concept, cell): verdict for concept, cell, verdict in state["verdicts"]},
             saved.image,
-            # Sessions of before do not say them.
-            by_hand=bool(state.get("by_hand", False)),
+            # Sessions of before do not say them, or not which.
+            edits=_edits(state.get("edits"), by_hand=bool(state.get("by_hand", False))),
             gone={i: (y0, x0, y1, x1) for i, (y0, x0, y1, x1) in state.get("gone", ())},
         )
     except (LookupError, TypeError, ValueError) as error:
         raise _damaged(error) from error
+
+
+def _listed(edits: Edits) -> dict[str, list[int]]:
+    return {key: sorted(ids) for key, ids in asdict(edits).items()}
+
+
+def _edits(listed: dict[str, list[int]] | None, *, by_hand: bool) -> Edits | None:
+    if listed is None:
+        return Edits() if by_hand else None
+    return Edits(**{key: frozenset(map(int, ids)) for key, ids in listed.items()})
 
 
 def _damaged(error: Exception) -> CytoError:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QTimer
 
 from napari_cytosae.core.types import CytoError, Image
+from napari_cytosae.session_values import how_found
 from napari_cytosae.widgets import _explorer_tasks, _scopes, _session_tasks
 from napari_cytosae.widgets._sentences import counted
 
@@ -132,6 +133,8 @@ class ToolsController:
             return
         models = session.models
         assert models is not None
+        encoded = session.found_images().items()
+        found = {sha256: f for sha256, f in encoded if f.encoded is not None}
         seen = [
             Seen(
                 ImageIdentity(_scopes.cells_name(f.cells), sha256),
@@ -139,7 +142,7 @@ class ToolsController:
                 f.crops,
                 f.encoded,
             )
-            for sha256, f in session.found_images().items()
+            for sha256, f in found.items()
             if f.cells is not None and f.crops is not None and f.encoded is not None
         ]
         chosen = _scopes.cells_of(session)
@@ -150,7 +153,7 @@ class ToolsController:
             names,
             session.exploration.catalogues,
             session.exploration.stability,
-            session.found.settings.as_parameters(),
+            how_found(found.values()),
             None if chosen is None else session.rows(chosen),
         )
         target = path if path.suffix else path.with_suffix(".html")
