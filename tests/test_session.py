@@ -125,7 +125,11 @@ def test_what_was_corrected_by_hand_is_counted(full):
     # What comes back to its place, as by undo, is not new.
     full.set_found(full.found.corrected(cells(5), [4, 5], {6: box}))
     counts = full.found.as_parameters()
-    assert [counts[f"cells_{what}"] for what in ("added", "changed", "removed")] == [1, 2, 0]
+    assert [counts[f"cells_{what}"] for what in ("added", "changed", "removed")] == [
+        1,
+        2,
+        0,
+    ]
     both = how_found([full.found, Found(cells(2), CellSettings("labels"))])
     assert both["cells"] == "segmentation, corrected by hand; labels"
     assert both["cells_changed"] == 2

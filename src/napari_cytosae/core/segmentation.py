@@ -24,7 +24,7 @@ from napari_cytosae.core.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from napari_cytosae.core._glass import Light
     from napari_cytosae.core.types import Int32Array, Progress, UInt8Array
@@ -80,7 +80,10 @@ def search(
 
 
 def measure(
-    image: Image | UInt8Array, labels: np.ndarray, pixel_size: float | None = None
+    image: Image | UInt8Array,
+    labels: np.ndarray,
+    pixel_size: float | None = None,
+    kinds: Mapping[int, CellKind] | None = None,
 ) -> Cells:
     """Measure cells that somebody else outlined; ids and pixels are kept.
 
@@ -92,6 +95,8 @@ def measure(
         0 is background; ids may have gaps and disjoint parts.
     pixel_size : float, optional
         In um.
+    kinds : mapping of int to CellKind, optional
+        Of cells whose kind is known; that of the others is told from the image.
 
     Raises
     ------
@@ -101,11 +106,15 @@ def measure(
     rgb, _ = _unpack(image)
     given = whole_labels(labels, rgb.shape[:2])
     size, um = settled_scale(rgb, image, pixel_size)
-    return measure_at(image, given, size, um)
+    return measure_at(image, given, size, um, kinds)
 
 
 def measure_at(
-    image: Image | UInt8Array, labels: Int32Array, size: PixelSize, um: float | None = None
+    image: Image | UInt8Array,
+    labels: Int32Array,
+    size: PixelSize,
+    um: float | None = None,
+    known: Mapping[int, CellKind] | None = None,
 ) -> Cells:
     """Measure given cells at a scale that is settled, see `measure`.
 
@@ -120,11 +129,15 @@ def measure_at(
     um : float, optional
         Pixel size that size rules use; by default that of `size`, and where it has none
         relative to what is in view.
+    known : mapping of int to CellKind, optional
+        Kinds that are not told from the image.
     """
     rgb, name = _unpack(image)
     ids, own = consecutive(labels)
     um = um or size.um or _relative_scale(rgb, _scale.scale_in_view(rgb))
     nuclei, kinds = nuclei_at(rgb, own, um)
+    if known:
+        kinds |= {i: known[c] for i, c in enumerate(ids.tolist(), 1) if c in known}
     cells = finish(rgb, own, nuclei, kinds, size, um, name)
     table = cells.table.assign(cell_id=ids.astype(np.int64))
     nuclei = np.where(nuclei > 0, labels, 0).astype(np.int32)
