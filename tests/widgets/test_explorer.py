@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from qtpy.QtPdf import QPdfDocument
 from qtpy.QtTest import QTest
 from scipy import sparse
 
+from napari_cytosae.core._drawing import blend_grid
 from napari_cytosae.core.concepts import Annotation
 from napari_cytosae.core.enrichment import compare, enriched, likeness
 from napari_cytosae.core.pipeline import run
@@ -24,10 +26,12 @@ from napari_cytosae.widgets._concept_rows import ConceptRows
 from napari_cytosae.widgets._settings import PanelSettings
 from napari_cytosae.widgets.concept_model import HEADERS, STAR
 from napari_cytosae.widgets.concepts_panel import ConceptsPanel
+from napari_cytosae.widgets.gallery import picture
 from napari_cytosae.widgets.group_heatmap import GroupHeatmap
 from napari_cytosae.widgets.latent_atlas import FLAGS, LatentAtlas
 from napari_cytosae.widgets.lower_tabs import LowerTabs
 from napari_cytosae.widgets.notes_editor import NotesEditor
+from napari_cytosae.widgets.patch_inspector import PICTURE_PX
 from napari_cytosae.widgets.tools_menu import LONG, TOOLS
 
 KEYS = list(HEADERS)
@@ -458,6 +462,39 @@ def test_the_patch_under_the_cursor_is_inspected_and_pinned(encoded, panel, qtbo
     assert inspector._text.text() == before
     inspector.concept_clicked.emit(best)
     assert session.focus.selection.concept == best
+
+
+def test_the_map_of_a_cell_is_that_of_the_selected_concept(encoded, panel, until):
+    session = encoded.session
+    panel.below.setCurrentWidget(panel.below.inspector)
+    inspector = panel.below.inspector
+    row = 1
+    cell, crop = int(session.encoded.cell_ids[row]), session.crops.images[row]
+    y, x = session.cells.table.set_index("cell_id").loc[cell, ["centroid_y", "centroid_x"]]
+    encoded.layers.hovered.emit(float(y), float(x))
+    until(lambda: f"Cell {cell}," in inspector._text.text())
+    links = re.findall(r'href="(\d+)"', inspector._text.text())
+    strongest, second = int(links[0]), int(links[1])
+
+    def shows(concept, colour):
+        grid = session.models.concept_grids(session.encoded, [concept])[0, row]
+        drawn = picture(blend_grid(crop, grid, colour, grid.max()), PICTURE_PX).toImage()
+        title = session.naming.title_of(concept)
+        shown = inspector._drawn.text(), inspector._picture.pixmap().toImage()
+        return shown == (title, drawn)
+
+    assert session.focus.selection.concept is None
+    assert shows(strongest, "cyan")
+    # Clicked in the list: its map, in the colour it has over the slide.
+    inspector.concept_clicked.emit(second)
+    assert shows(second, "cyan")
+    session.overlays.show(second, 3)
+    assert shows(second, "magenta")
+    # One that is silent in the cell has no map there.
+    silent = session.encoded.activations.max[[row]].toarray()[0].argmin()
+    assert session.encoded.activations.max[[row], [silent]] == 0
+    session.focus.select_concept(int(silent))
+    assert shows(strongest, "cyan")
 
 
 # --- tools ----------------------------------------------------------------------------
