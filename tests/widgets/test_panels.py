@@ -16,7 +16,7 @@ from napari_cytosae.widgets._concept_rows import ConceptRows
 from napari_cytosae.widgets._step_area import StepArea
 from napari_cytosae.widgets._thumbnails import Thumbnail
 from napari_cytosae.widgets.cells_panel import CellsPanel, describe_pixel_size
-from napari_cytosae.widgets.concept_model import ConceptTableModel, number
+from napari_cytosae.widgets.concept_model import NAME, OPTIONAL, ConceptTableModel, number
 from napari_cytosae.widgets.concept_table import ConceptTable
 from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 from napari_cytosae.widgets.gallery import THUMBNAIL_PX, Gallery
@@ -163,6 +163,35 @@ def test_the_selected_concept_stays_selected(make, model):
     (row,) = table.selectionModel().selectedRows()
     assert model.concept_at(row.row()) == concept
     assert heard == [concept]
+
+
+def test_a_name_keeps_its_room_beside_all_columns(make, model):
+    table = make(ConceptTable(model))
+    table.resize(340, 300)
+    table.show()
+    letters = table.fontMetrics().horizontalAdvance("eosinophilic")
+
+    def widths():
+        QApplication.processEvents()
+        columns = range(model.columnCount())
+        return [table.columnWidth(i) for i in columns if not table.isColumnHidden(i)]
+
+    assert sum(widths()) == table.viewport().width()
+    assert table.columnWidth(NAME) > letters
+    table.show_columns(OPTIONAL)
+    assert table.columnWidth(NAME) > letters
+    bar = table.horizontalScrollBar()
+    assert sum(widths()) > table.viewport().width()
+    assert bar.maximum() == sum(widths()) - table.viewport().width()
+    # There is room for all of them.
+    table.resize(1200, 300)
+    assert sum(widths()) == table.viewport().width()
+    table.horizontalHeader().resizeSection(NAME + 1, 90)
+    assert sum(widths()) == table.viewport().width()
+    table.resize(340, 300)
+    table.show_columns(())
+    table.horizontalHeader().resizeSection(NAME + 1, 40)
+    assert sum(widths()) == table.viewport().width()
 
 
 def test_filters_leave_out_what_they_say_and_nothing_by_default(model):
