@@ -20,6 +20,8 @@ Scope = Literal[
     "image", "cells", "patch", "like", "wbc", "rbc", "platelet", "accepted", "patient"
 ]
 Verdict = Literal["", "accept", "reject"]
+Source = Literal["image", "all", "catalogue"]
+"""Whose cells a gallery shows."""
 Shows = Literal["smear", "single_cell", "labels"]
 
 OVERLAY_COLOURS: tuple[str, ...] = ("cyan", "yellow", "lime", "magenta")

@@ -26,6 +26,7 @@ from napari_cytosae.widgets._patient_controller import PatientController
 from napari_cytosae.widgets._patient_layers import PatientLayers
 from napari_cytosae.widgets._preview_controller import PreviewController
 from napari_cytosae.widgets._rating_controller import RatingController
+from napari_cytosae.widgets._saved_sessions import SavedSessions
 from napari_cytosae.widgets._selection_controller import SelectionController
 from napari_cytosae.widgets._tools_controller import ToolsController
 from napari_cytosae.widgets._training_controller import TrainingController
@@ -88,6 +89,7 @@ def _of_concepts(dock: CytoSAEWidget, image: ImageController) -> list[Controller
     rating = RatingController(session, desk, jobs, panel)
     windows = ExplorerWindows(session, patients, desk, jobs, panel)
     browser = CatalogueBrowser(desk, jobs, panel)
+    saved = SavedSessions(session, desk, image, layers, panel, dock)
     return [
         ConceptsController(session, patients, desk, jobs, panel),
         OverlaysController(session, desk, jobs, layers, panel),
@@ -96,7 +98,8 @@ def _of_concepts(dock: CytoSAEWidget, image: ImageController) -> list[Controller
         InspectorController(session, jobs, layers, panel),
         NotesController(session, desk, panel),
         rating,
-        ToolsController(session, desk, image, panel, windows, rating, browser),
+        saved,
+        ToolsController(session, desk, panel, windows, rating, browser, saved),
     ]
 
 

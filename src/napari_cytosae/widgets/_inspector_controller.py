@@ -61,7 +61,7 @@ class InspectorController:
         pinned = self._pinned()
         if pinned is not None:
             self._look(*pinned)
-        elif self._wanted is not None:
+        elif self._panel.below.currentWidget() is self._panel.below.inspector:
             self._show()
 
     def _on_hover(self, y: float, x: float) -> None:

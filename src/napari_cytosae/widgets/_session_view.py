@@ -14,12 +14,40 @@ from napari_cytosae.session_values import (
     Overlay,
     Scope,
     Selection,
+    Source,
+    Step,
     TableView,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_cytosae.core.session_file import SavedImage
     from napari_cytosae.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class DeskView:
+    """Where in the dock and on the slide the analyst was.
+
+    Attributes
+    ----------
+    step : Step
+    tab : int
+        Of those below the table of concepts.
+    source : Source
+        Whose cells the gallery shows.
+    camera : (y, x, zoom) or None
+        Of `View.camera`.
+    layers : mapping of str to dict
+        Of `LayerLooks.read`.
+    """
+
+    step: Step
+    tab: int
+    source: Source
+    camera: tuple[float, float, float] | None
+    layers: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +66,10 @@ class SessionView:
     hide_flagged : bool
     table : TableView or None
         None in sessions that were saved before it was kept.
+    desk : DeskView or None
+        As the table.
+    catalogue : str
+        Folder of the open catalogues; empty without.
     """
 
     choice: ModelChoice
@@ -47,9 +79,11 @@ class SessionView:
     overlays: tuple[Overlay | None, ...]
     hide_flagged: bool
     table: TableView | None = None
+    desk: DeskView | None = None
+    catalogue: str = ""
 
 
-def view_of(session: Session, table: TableView) -> dict[str, Any]:
+def view_of(session: Session, table: TableView, desk: DeskView) -> dict[str, Any]:
     """What `read_view` reads."""
     focus = session.focus
     view = SessionView(
@@ -60,6 +94,8 @@ def view_of(session: Session, table: TableView) -> dict[str, Any]:
         session.overlays.ticked,
         session.hide_flagged,
         table,
+        desk,
+        session.exploration.folder,
     )
     return asdict(view)
 
@@ -94,9 +130,24 @@ def read_view(view: dict[str, Any]) -> SessionView:
             tuple(None if each is None else Overlay(**each) for each in view["overlays"]),
             bool(view["hide_flagged"]),
             table,
+            _desk_view(view.get("desk")),
+            str(view.get("catalogue", "")),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(error) from error
+
+
+def _desk_view(desk: dict[str, Any] | None) -> DeskView | None:
+    if desk is None:
+        return None
+    camera, step, source = desk["camera"], desk["step"], desk["source"]
+    if step not in get_args(Step) or source not in get_args(Source):
+        raise ValueError(f"there is no {step} with cells of {source}")
+    if camera is not None:
+        y, x, zoom = map(float, camera)
+        camera = y, x, zoom
+    layers = {str(key): dict(look) for key, look in desk["layers"].items()}
+    return DeskView(step, int(desk["tab"]), source, camera, layers)
 
 
 def state_of(found: Found) -> dict[str, Any]:
