@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 OUTLINES = "cells"
 """What the outlines of the image in front are called among the looks of images."""
 
-_SHOWN = ("visible", "opacity", "blending")
+_SHOWN = ("opacity", "blending")
 _PICTURE = ("interpolation2d",)
+"""Not whether it is visible: of images opened again, that in front alone is."""
 _GREY = ("contrast_limits", "gamma")
 """What changes nothing in an image of colours."""
-_LABELS = ("contour",)
+_LABELS = ("visible", "contour")
 
 
 class LayerLooks:
