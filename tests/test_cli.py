@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,7 +34,7 @@ from napari_cytosae import _cli_console
 from napari_cytosae._cli_images import read_labels
 from napari_cytosae._sample_data import demo_smear
 from napari_cytosae.cli import app
-from napari_cytosae.core import image_training, known_models, registry
+from napari_cytosae.core import catalogue, image_training, known_models, registry
 from napari_cytosae.core.checkpoints import open_sae, save_sae
 from napari_cytosae.core.export import write_labels
 from napari_cytosae.core.geojson import write_geojson
@@ -870,6 +871,46 @@ def test_catalogue_of_real_cells(data_dir: Path, weights: Path, tmp_path: Path) 
     assert "None of the images" in one_line(
         run("catalogue", "build", broken, "-o", tmp_path / "c", *with_models(weights))
     )
+
+
+def test_a_catalogue_of_smears_is_of_their_cells(
+    smear: Path, weights: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "aml"
+    folder.mkdir()
+    shutil.copy(smear, folder)
+    out, options = tmp_path / "catalogue", ("--pixel-size", "0.1", *with_models(weights))
+    result = run("analyze", smear, "-o", tmp_path / "out", *options)
+    assert result.exit_code == 0, result.stderr
+    found = anndata.read_h5ad(tmp_path / "out" / smear.stem / "cells.h5ad")
+    build = ("catalogue", "build", folder, "-o", out, "--smears", *options)
+    result = run(*build)
+    assert result.exit_code == 0, result.stderr
+    about = json.loads((out / "catalogue.json").read_text("utf-8"))
+    assert len(about["images"]) == found.n_obs > 1
+    built = catalogue.load(out)
+    assert built.classnames == ("aml",)
+    # The same pixels as were analysed: a concept fires nowhere else.
+    fires = built.sparsity > 0
+    assert fires[np.flatnonzero(np.asarray(found.layers["mean"].sum(axis=0)).ravel())].all()
+    boxes = found.obs[["bbox_y0", "bbox_x0", "bbox_y1", "bbox_x1"]].to_numpy()
+    with Pillow.open(smear) as opened:
+        pixels = np.asarray(opened.convert("RGB"))
+    for path, (y0, x0, y1, x1) in zip(about["images"], boxes, strict=True):
+        crop = np.asarray(Pillow.open(path))
+        assert crop.shape == (250, 250, 3)
+        own = pixels[y0:y1, x0:x1]
+        windows = np.lib.stride_tricks.sliding_window_view(crop[..., 0], own.shape[:2])
+        assert (windows == own[..., 0]).all(axis=(2, 3)).any()
+    # Again: nothing is cut out or encoded anew; a broken smear is named, the rest done.
+    stamps = [Path(path).stat().st_mtime_ns for path in about["images"]]
+    (folder / "broken.png").write_bytes(b"no image")
+    result = run(*build)
+    assert result.exit_code == 2
+    assert "broken.png" in one_line(result)
+    assert stamps == [Path(path).stat().st_mtime_ns for path in about["images"]]
+    (folder / smear.name).unlink()
+    assert "No cells were found" in run(*build).stderr.splitlines()[-1]
 
 
 def test_published_statistics_are_shown(data_dir: Path) -> None:

@@ -11,7 +11,14 @@ import pytest
 from napari_cytosae.core.types import Cells, Crops, Encoded, Image, PixelSize
 from napari_cytosae.session import Session
 from napari_cytosae.session_steps import state_of
-from napari_cytosae.session_values import CellSettings, Look, ModelChoice, Selection
+from napari_cytosae.session_values import (
+    CellSettings,
+    Found,
+    Look,
+    ModelChoice,
+    Selection,
+    how_found,
+)
 
 
 def image(name="a", um=0.1, source="metadata"):
@@ -98,6 +105,34 @@ def test_a_correction_lets_go_of_the_verdicts_on_changed_cells_only(full):
     assert full.found.settings == settings
     full.set_cells(cells(2), settings)
     assert full.review.here() == []
+
+
+def test_what_was_corrected_by_hand_is_counted(full):
+    full.set_cells(cells(4), CellSettings(kinds=("wbc", "rbc")))
+    assert full.found.as_parameters() == {"cells": "segmentation", "kinds": ["wbc", "rbc"]}
+    box = 0, 0, 9, 9
+    full.set_found(full.found.corrected(cells(5), [1, 5], {}))
+    full.set_found(full.found.corrected(cells(6), [5, 6], {}))
+    full.set_found(full.found.corrected(cells(3), [], {4: box, 5: box, 6: box}))
+    # 5 and 6 were added and are gone: only 4 is missing of what was found.
+    assert full.found.as_parameters() == {
+        "cells": "segmentation, corrected by hand",
+        "kinds": ["wbc", "rbc"],
+        "cells_added": 0,
+        "cells_changed": 1,
+        "cells_removed": 1,
+    }
+    # What comes back to its place, as by undo, is not new.
+    full.set_found(full.found.corrected(cells(5), [4, 5], {6: box}))
+    counts = full.found.as_parameters()
+    assert [counts[f"cells_{what}"] for what in ("added", "changed", "removed")] == [
+        1,
+        2,
+        0,
+    ]
+    both = how_found([full.found, Found(cells(2), CellSettings("labels"))])
+    assert both["cells"] == "segmentation, corrected by hand; labels"
+    assert both["cells_changed"] == 2
 
 
 def test_other_models_let_go_of_what_the_former_made(full):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.label_blocks import BLOCK
@@ -41,6 +41,8 @@ class CellSource:
         Cells as somebody outlined them; of a slide read lazily.
     outlines : tuple of Outline
         The same as polygons; drawn when the image is there, on a slide piece by piece.
+    classes : mapping of int to str
+        What the cells of `labels` were called by whom they were outlined.
     labels_name : str
         File of `labels` or `outlines`.
     single_cell : bool
@@ -50,6 +52,7 @@ class CellSource:
     kinds: tuple[CellKind, ...] = ("wbc",)
     labels: Int32Array | GivenLabels | None = None
     outlines: tuple[Outline, ...] = ()
+    classes: Mapping[int, str] = field(default_factory=dict)
     labels_name: str = ""
     single_cell: bool = False
 
@@ -75,14 +78,18 @@ class CellSource:
                 f"at x {x0} to {x1}, y {y0} to {y1}; give them in pixels of this image."
             )
         labels = drawn if isinstance(image, Pyramid) else drawn[:, :]
-        return replace(self, labels=labels, outlines=())
+        return replace(self, labels=labels, outlines=(), classes=drawn.classes)
 
     def find(self, image: Image | Pyramid) -> Generator[Progress, None, Cells]:
         """Find the cells of `image`."""
         from napari_cytosae.core.detection import find_cells
 
         return find_cells(
-            image, kinds=self.kinds, labels=self.labels, single_cell=self.single_cell
+            image,
+            kinds=self.kinds,
+            labels=self.labels,
+            classes=self.classes,
+            single_cell=self.single_cell,
         )
 
     def as_parameters(self) -> dict[str, Any]:
@@ -183,6 +190,7 @@ def analyze_image(
         models,
         kinds=source.kinds,
         labels=source.labels,
+        classes=source.classes,
         single_cell=source.single_cell,
         threshold=threshold,
         keep_tokens=bool(concepts),

@@ -13,15 +13,18 @@ from napari_cytosae._cli_options import (
     Backbone,
     Device,
     DeviceOption,
+    Kinds,
     ModelOptions,
     Output,
+    PixelSizeUm,
     PrecisionChoice,
     PrecisionOption,
     SaeReference,
     SingleCellImages,
-    UnusedPixelSize,
     UnusedThreshold,
+    cell_kinds,
 )
+from napari_cytosae.core.types import CytoError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,15 +45,25 @@ def build(
     top: Annotated[
         int, typer.Option(metavar="N", min=1, help="Images kept for each concept.")
     ] = 10,
+    smears: Annotated[
+        bool,
+        typer.Option(
+            "--smears",
+            help="The images are smears: their cells are found and cut out, as by "
+            "`analyze`, and each is an image of the catalogue, with its smear's label.",
+        ),
+    ] = False,
+    kinds: Kinds = "wbc",
     backbone: Backbone = None,
     sae: SaeReference = "starter",
     device: DeviceOption = Device.auto,
     precision: PrecisionOption = PrecisionChoice.auto,
     threshold: UnusedThreshold = 0.2,
-    pixel_size: UnusedPixelSize = None,
+    pixel_size: PixelSizeUm = None,
 ) -> None:
     """Compute top images, mean activation, sparsity and label entropy of every concept.
 
+    Each image is one cell, unless they are --smears; these have --kinds and a --pixel-size.
     An interrupted run goes on where it was when it is started again.
     """
     from napari_cytosae.core.catalogue import build as build_catalogue
@@ -58,6 +71,16 @@ def build(
 
     listed = labelled_images(images)
     models = ModelOptions(backbone, sae, device, precision).load()
+    left_out: list[str] = []
+    if smears:
+        from napari_cytosae.core.smear_crops import write_crops
+
+        made = drive(write_crops(listed, output, cell_kinds(kinds), pixel_size))
+        for reason in made.skipped:
+            say(reason)
+        if not made.images:
+            raise CytoError("No cells were found in the smears: check the pixel size.")
+        listed, left_out = made.images, made.skipped
     folder = drive(build_catalogue(models, listed, output, top=top))
     typer.echo(folder)
     skipped = json.loads((folder / "catalogue.json").read_text("utf-8"))["skipped"]
@@ -65,6 +88,7 @@ def build(
         say(image["reason"])
     if skipped:
         say(f"{len(skipped)} of {len(listed)} images were skipped.")
+    if skipped or left_out:
         raise typer.Exit(BAD_INPUT)
 
 
@@ -131,13 +155,14 @@ def _names(found: Mapping[str, Catalogue], sae: str | None) -> dict[int, str]:
     """What is said of the concepts of the catalogues' SAE, as far as it is known."""
     from napari_cytosae.core import registry
     from napari_cytosae.core.checkpoints import read_names
+    from napari_cytosae.core.class_labels import names_of
     from napari_cytosae.core.concepts import ConceptNames
 
     if sae is not None:
         info, shipped = read_names(registry.resolve(sae, "sae"))
         return ConceptNames(info.sha256, shipped).as_dict()
-    known = {each.sae_sha256 for each in found.values()} - {""}
-    return ConceptNames(known.pop()).as_dict() if len(known) == 1 else {}
+    names = names_of(found)
+    return {} if names is None else names.as_dict()
 
 
 def _list(
@@ -145,7 +170,6 @@ def _list(
 ) -> None:
     """Which concepts show a class, and what says so."""
     from napari_cytosae.core.class_labels import describe_classes, find_concepts
-    from napari_cytosae.core.types import CytoError
 
     table = find_concepts(found, text, names)
     if not len(table):

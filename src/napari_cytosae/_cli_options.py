@@ -179,9 +179,6 @@ NoCache = Annotated[
 UnusedThreshold = Annotated[
     float, typer.Option("--threshold", callback=_not_negative, hidden=True)
 ]
-UnusedPixelSize = Annotated[
-    float | None, typer.Option("--pixel-size", callback=_positive, hidden=True)
-]
 
 
 @dataclass(frozen=True, slots=True)

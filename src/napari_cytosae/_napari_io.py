@@ -99,7 +99,8 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[Any]] | None:
 def read_cells(path: str) -> list[Any]:
     """Outlines as a Labels layer, up to the last one: the file tells no image's size.
 
-    Those that reach as far as a slide are drawn where they are looked at.
+    What they are called goes to the layer's features, and with it into step 2. Those that
+    reach as far as a slide are drawn where they are looked at.
 
     Raises
     ------
@@ -110,8 +111,9 @@ def read_cells(path: str) -> list[Any]:
     from pathlib import Path
 
     import numpy as np
+    import pandas as pd
 
-    from napari_cytosae.core._outlines import draw_outlines, outline_pyramid
+    from napari_cytosae.core._outlines import DrawnOutlines, outline_pyramid
     from napari_cytosae.core.geojson import read_geojson
     from napari_cytosae.core.types import LARGE_PIXELS, ImageError
 
@@ -129,7 +131,11 @@ def read_cells(path: str) -> list[Any]:
         )
     width, height = np.ceil(corners.max(axis=0)).astype(int).tolist()
     shape = max(1, height), max(1, width)
+    drawn = DrawnOutlines(outlines, shape)
     about: dict[str, Any] = {"name": Path(path).stem, "metadata": FROM_OUTLINES}
+    if drawn.classes:
+        ids, kinds = list(drawn.classes), list(drawn.classes.values())
+        about["features"] = pd.DataFrame({"index": ids, "kind": kinds})
     if height * width <= LARGE_PIXELS:
-        return [(draw_outlines(outlines, shape), about, "labels")]
+        return [(drawn[:, :], about, "labels")]
     return [(outline_pyramid(outlines, shape), about | {"multiscale": True}, "labels")]

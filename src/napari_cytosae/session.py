@@ -237,7 +237,9 @@ class Session:
         self.set_spared(former._spared)
         self.set_hide_flagged(former._hide_flagged)
         gathered = former.exploration
-        self.exploration.set_catalogues(gathered.catalogues, gathered.classes)
+        self.exploration.set_catalogues(
+            gathered.catalogues, gathered.classes, gathered.folder
+        )
         self.overlays.take_over(former.overlays)
         self._images.take_over(former._images)
         image, self._images.front = self.image, None

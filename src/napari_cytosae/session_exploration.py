@@ -23,6 +23,7 @@ class Exploration:
     def __init__(self) -> None:
         self._catalogues: dict[str, Catalogue] = {}
         self._classes: pd.DataFrame | None = None
+        self._folder = ""
         self._stability: pd.DataFrame | None = None
         self._where: pd.DataFrame | None = None
 
@@ -30,6 +31,11 @@ class Exploration:
     def catalogues(self) -> Mapping[str, Catalogue]:
         """By data set; empty until some are opened."""
         return self._catalogues
+
+    @property
+    def folder(self) -> str:
+        """Where the catalogues were read; empty without."""
+        return self._folder
 
     @property
     def classes(self) -> pd.DataFrame | None:
@@ -55,10 +61,14 @@ class Exploration:
         self.where_changed.emit()
 
     def set_catalogues(
-        self, catalogues: Mapping[str, Catalogue], classes: pd.DataFrame | None
+        self,
+        catalogues: Mapping[str, Catalogue],
+        classes: pd.DataFrame | None,
+        folder: str = "",
     ) -> None:
-        """Take over opened catalogues."""
+        """Take over catalogues that were opened in a folder."""
         self._catalogues, self._classes = dict(catalogues), classes
+        self._folder = folder
         self.facts_changed.emit()
 
     def set_stability(self, stability: pd.DataFrame | None) -> None:
@@ -72,5 +82,5 @@ class Exploration:
 
     def forget_models(self) -> None:
         """Let go all that belongs to the former SAE; the session announces it."""
-        self._catalogues, self._classes = {}, None
+        self._catalogues, self._classes, self._folder = {}, None, ""
         self.forget_cells()

@@ -20,6 +20,8 @@ Scope = Literal[
     "image", "cells", "patch", "like", "wbc", "rbc", "platelet", "accepted", "patient"
 ]
 Verdict = Literal["", "accept", "reject"]
+Source = Literal["image", "all", "catalogue"]
+"""Whose cells a gallery shows."""
 Shows = Literal["smear", "single_cell", "labels"]
 Place = tuple[str, int]
 """A cell of some image: the image's sha256, and the cell's id."""
@@ -71,6 +73,14 @@ class CellSettings:
         return {"cells": self.shows.replace("_", " ")}
 
 
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """Ids of the cells that were drawn by hand, and of those whose outline was changed."""
+
+    added: frozenset[int] = frozenset()
+    changed: frozenset[int] = frozenset()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
     """What is known of one image.
@@ -90,8 +100,8 @@ class Found:
         The analyst's review list.
     image : Image or Pyramid or None
         None where it was closed, or never looked at.
-    by_hand : bool
-        Whether the cells were corrected by hand.
+    edits : Edits or None
+        What was corrected by hand; None where nothing was.
     gone : mapping of int to Box
         Where the cells lay that were removed by hand: no other cell gets their ids.
     """
@@ -103,8 +113,28 @@ class Found:
     encoded: Encoded | None = None
     verdicts: Mapping[tuple[int, int], Verdict] = field(default_factory=dict)
     image: Image | Pyramid | None = None
-    by_hand: bool = False
+    edits: Edits | None = None
     gone: Mapping[int, Box] = field(default_factory=dict)
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether the cells were corrected by hand."""
+        return self.edits is not None
+
+    def as_parameters(self) -> dict[str, Any]:
+        """What ``run.json`` says of how the cells were found."""
+        how = self.settings.as_parameters()
+        if self.edits is None or self.cells is None:
+            return how
+        there, added = self._ids(), self.edits.added
+        counts = {
+            "cells_added": len(added & there),
+            "cells_changed": len(self.edits.changed & there - added),
+            "cells_removed": len(self.gone.keys() - added),
+        }
+        how["cells"] += ", corrected by hand"
+        # Sessions of before do not say which.
+        return how | counts if any(counts.values()) else how
 
     def has_encoded(self, cell_id: int) -> bool:
         """Whether the models have seen a cell of it."""
@@ -126,6 +156,9 @@ class Found:
             shows == "labels" or self.settings.kinds == ("wbc",)
         )
         return (self.cells, None, None) if white or self.by_hand else None
+
+    def _ids(self) -> set[int]:
+        return set() if self.cells is None else set(self.cells.table["cell_id"].tolist())
 
     def review_list(self) -> list[tuple[int, int, Verdict]]:
         """The verdicts: concept, cell, verdict."""
@@ -153,16 +186,34 @@ class Found:
 
         So do the verdicts on the cells that were not `changed`.
         """
-        same = set(cells.table["cell_id"].tolist()).difference(changed)
+        changed, former = set(changed), self.edits or Edits()
+        known = {*self.gone, *self._ids()}
+        edits = Edits(former.added | (changed - known), former.changed | changed)
+        same = set(cells.table["cell_id"].tolist()) - changed
         return Found(
             cells,
             self.settings,
             self.pixel_size,
             verdicts={key: said for key, said in self.verdicts.items() if key[1] in same},
             image=self.image,
-            by_hand=True,
+            edits=edits,
             gone=gone,
         )
+
+
+def how_found(everything: Iterable[Found]) -> dict[str, Any]:
+    """What a record of several images says of how their cells were found."""
+    said = [found.as_parameters() for found in everything]
+    merged: dict[str, Any] = {}
+    for key in dict.fromkeys(key for each in said for key in each):
+        values = [each[key] for each in said if key in each]
+        if key == "cells":
+            merged[key] = "; ".join(dict.fromkeys(values))
+        elif key == "kinds":
+            merged[key] = list(dict.fromkeys(kind for kinds in values for kind in kinds))
+        else:
+            merged[key] = sum(values)
+    return merged
 
 
 @dataclass(frozen=True, slots=True)

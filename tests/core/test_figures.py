@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,6 +102,22 @@ def test_scale_bar_is_as_long_as_it_says(width, um, monkeypatch):
     black = (np.asarray(picture) == 0).all(axis=2)
     assert black.sum(axis=1).max() == round(length / um)
     assert 0.1 < black.sum(axis=1).max() / width < 0.3
+
+
+@pytest.mark.parametrize(("shape", "um"), [((900, 300), 0.1), ((600, 500), None)])
+def test_no_note_lies_over_the_colour_scale(shape, um):
+    scales = []
+    for size in (shape, (600, 900)):
+        image = make_image(size, um)
+        concept = replace(one_patch(make_image()), vmax=0.0123)
+        figure = np.asarray(overlay_figure(image, concept))
+        side = min(max(*size, 800), 1600)
+        below = 64 + round(size[0] * min(side / size[0], side / size[1]))
+        scales.append(figure[below : below + 48, 24 : 24 + 370])
+        # The note is whole: its letters end where the picture does.
+        dark = (figure[below:, 200:].max(axis=2) < 200).any(axis=0)
+        assert 200 + np.flatnonzero(dark).max() < figure.shape[1] - 20
+    np.testing.assert_array_equal(*scales)
 
 
 def test_unknown_pixel_size_has_no_bar():

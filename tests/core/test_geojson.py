@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import napari_cytosae as cyto
+from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.geojson import (
     CELL_ID,
     DrawnOutlines,
@@ -17,6 +18,8 @@ from napari_cytosae.core.geojson import (
     read_geojson,
     write_geojson,
 )
+from napari_cytosae.core.pipeline import run
+from napari_cytosae.core.pyramid import Level, Pyramid
 from napari_cytosae.core.segmentation import measure
 from napari_cytosae.core.types import Image, ImageError, PixelSize
 
@@ -180,3 +183,33 @@ def test_classes_that_we_have_no_colour_for_go_along(cells, tmp_path):
     said = json.loads((tmp_path / "x.geojson").read_text())["features"][0]["properties"]
     assert said["classification"] == {"name": "tumour"}
     assert {o.kind for o in read_geojson(tmp_path / "x.geojson")} == {"tumour"}
+
+
+def test_the_class_that_qupath_gave_is_the_kind(cells, labels, tmp_path):
+    path = tmp_path / "x.geojson"
+    write_geojson(path, cells, "ab" * 32)
+    content = json.loads(path.read_text())
+    said = {3: "Platelet", 5: "wbc: reactive", 8: "tumour", 9: ""}
+    for feature in content["features"]:
+        name = said[feature["properties"]["measurements"][CELL_ID]]
+        feature["properties"]["classification"] = {"names": name.split(": ")}
+    # Two more of one cell's id: the new cell has a class of its own.
+    twin = {**square(0, 55, 4, measurements={CELL_ID: 3})}
+    twin["properties"]["classification"] = {"name": "rbc"}
+    path.write_text(json.dumps([*content["features"], twin]))
+    drawn = DrawnOutlines(read_geojson(path), labels.shape)
+    assert drawn.classes == {3: "Platelet", 5: "wbc: reactive", 8: "tumour", 10: "rbc"}
+    rgb = np.full((*labels.shape, 3), 240, np.uint8)
+    image = Image(rgb, "a.png", PixelSize(0.2, "user"), "")
+    slide = Pyramid((Level(rgb, "YXS"),), "a.png", image.pixel_size, "", ())
+    for source, given in ((image, drawn[:, :]), (slide, drawn)):
+        table = run(find_cells(source, labels=given)).table
+        told = dict(zip(table["cell_id"], table["kind"], strict=True))
+        assert set(told.values()) == {"rbc"}
+        found = run(find_cells(source, labels=given, classes=drawn.classes))
+        kinds = dict(zip(found.table["cell_id"], found.table["kind"], strict=True))
+        assert kinds == told | {3: "platelet", 5: "wbc"}
+        assert found.notes == (
+            "classes that are no kind of cell: 'tumour' (1); the kind of these was told "
+            "from the image, known ones are wbc, rbc, platelet",
+        )

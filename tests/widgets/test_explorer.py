@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -14,20 +15,31 @@ from qtpy.QtPdf import QPdfDocument
 from qtpy.QtTest import QTest
 from scipy import sparse
 
-from napari_cytosae.core.concepts import Annotation
+from napari_cytosae.core._drawing import blend_grid
+from napari_cytosae.core.concepts import Annotation, ConceptNames
 from napari_cytosae.core.enrichment import compare, enriched, likeness
 from napari_cytosae.core.pipeline import run
 from napari_cytosae.core.types import PixelSize
-from napari_cytosae.session_values import Found, Look, ModelChoice, TableView
+from napari_cytosae.session import Session
+from napari_cytosae.session_values import (
+    CellSettings,
+    Found,
+    Look,
+    ModelChoice,
+    TableView,
+)
 from napari_cytosae.widgets import _concept_tasks, _session_tasks
 from napari_cytosae.widgets._concept_rows import ConceptRows
-from napari_cytosae.widgets._settings import PanelSettings
+from napari_cytosae.widgets._settings import CellsSettings, PanelSettings
+from napari_cytosae.widgets.cells_panel import CellsPanel
 from napari_cytosae.widgets.concept_model import HEADERS, STAR
 from napari_cytosae.widgets.concepts_panel import ConceptsPanel
+from napari_cytosae.widgets.gallery import picture
 from napari_cytosae.widgets.group_heatmap import GroupHeatmap
 from napari_cytosae.widgets.latent_atlas import FLAGS, LatentAtlas
 from napari_cytosae.widgets.lower_tabs import LowerTabs
 from napari_cytosae.widgets.notes_editor import NotesEditor
+from napari_cytosae.widgets.patch_inspector import PICTURE_PX
 from napari_cytosae.widgets.tools_menu import LONG, TOOLS
 
 KEYS = list(HEADERS)
@@ -473,6 +485,39 @@ def test_the_patch_under_the_cursor_is_inspected_and_pinned(encoded, panel, qtbo
     assert session.focus.selection.concept == best
 
 
+def test_the_map_of_a_cell_is_that_of_the_selected_concept(encoded, panel, until):
+    session = encoded.session
+    panel.below.setCurrentWidget(panel.below.inspector)
+    inspector = panel.below.inspector
+    row = 1
+    cell, crop = int(session.encoded.cell_ids[row]), session.crops.images[row]
+    y, x = session.cells.table.set_index("cell_id").loc[cell, ["centroid_y", "centroid_x"]]
+    encoded.layers.hovered.emit(float(y), float(x))
+    until(lambda: f"Cell {cell}," in inspector._text.text())
+    links = re.findall(r'href="(\d+)"', inspector._text.text())
+    strongest, second = int(links[0]), int(links[1])
+
+    def shows(concept, colour):
+        grid = session.models.concept_grids(session.encoded, [concept])[0, row]
+        drawn = picture(blend_grid(crop, grid, colour, grid.max()), PICTURE_PX).toImage()
+        title = session.naming.title_of(concept)
+        shown = inspector._drawn.text(), inspector._picture.pixmap().toImage()
+        return shown == (title, drawn)
+
+    assert session.focus.selection.concept is None
+    assert shows(strongest, "cyan")
+    # Clicked in the list: its map, in the colour it has over the slide.
+    inspector.concept_clicked.emit(second)
+    assert shows(second, "cyan")
+    session.overlays.show(second, 3)
+    assert shows(second, "magenta")
+    # One that is silent in the cell has no map there.
+    silent = session.encoded.activations.max[[row]].toarray()[0].argmin()
+    assert session.encoded.activations.max[[row], [silent]] == 0
+    session.focus.select_concept(int(silent))
+    assert shows(strongest, "cyan")
+
+
 # --- tools ----------------------------------------------------------------------------
 
 
@@ -516,9 +561,22 @@ def test_a_catalogue_is_read_before_there_is_an_image(dock, until, tmp_path):
     panel.tools.chosen.emit("passport", str(tmp_path / "99.html"))
     until(lambda: (tmp_path / "99.html").exists())
     assert "basophil" in (tmp_path / "99.html").read_text(encoding="utf-8")
+    # A second data set of the SAE can be chosen, and these cells where there are any.
+    matek = write_catalogue(tmp_path / "more", 256, 7)
+    matek.rename(tmp_path / "feature_data" / "matek")
+    panel.tools.chosen.emit("catalogue", str(tmp_path))
+    until(lambda: len(session.exploration.catalogues) == 2)
     panel.tools.chosen.emit("atlas", "")
     children = panel.findChildren
     until(lambda: any(a._points is not None for a in children(LatentAtlas)))
+    (atlas,) = children(LatentAtlas)
+    assert (atlas._points.title, atlas._points.concepts.tolist()) == ("MLL23", [99])
+    offered = [atlas._sources.itemText(i) for i in range(atlas._sources.count())]
+    assert offered == ["MLL23", "Matek"]
+    atlas._sources.setCurrentText("Matek")
+    atlas._sources.textActivated.emit("Matek")
+    until(lambda: atlas._points.title == "Matek")
+    assert atlas._points.concepts.tolist() == [7]
     session.choose(ModelChoice())
     assert panel._stack.currentIndex() == 0
 
@@ -549,7 +607,10 @@ def test_catalogue_gives_classes_before_names(encoded, panel, until, tmp_path):
 def test_a_catalogue_is_browsed_whatever_sae_is_loaded(dock, until, tmp_path, choice):
     session, panel = dock.session, dock.concepts_panel
     session.choose(choice)
-    write_catalogue(tmp_path, 1500, 1203)
+    folder = write_catalogue(tmp_path, 1500, 1203)
+    (folder / "catalogue.json").write_text(json.dumps({"sae": {"sha256": "e" * 64}}))
+    names = ConceptNames("e" * 64)
+    names.set(1203, "dark grains")
     panel.tools.chosen.emit("catalogue", str(tmp_path))
     browser = next(c for c in dock._controllers if hasattr(c, "_browser"))._browser
     until(lambda: browser.window is not None and browser.window.isVisible(), 60_000)
@@ -559,9 +620,12 @@ def test_a_catalogue_is_browsed_whatever_sae_is_loaded(dock, until, tmp_path, ch
     assert "1,500 concepts" in window.windowTitle()
     window.search.field.setText("basofil")
     until(lambda: window.model.rowCount() == 1)
-    assert window.model.index(0, KEYS.index("name")).data() == "basophil (MLL23 10/10)"
+    # What was said of this SAE's concepts, which is not that of the dock.
+    assert window.model.index(0, KEYS.index("name")).data() == "dark grains"
+    window.search.field.setText("grains")
+    assert window.model.rowCount() == 1
     window.table.selectRow(0)
-    until(lambda: "Concept 1203: basophil (MLL23 10/10)" in window.about)
+    until(lambda: "Concept 1203 dark grains: basophil (MLL23 10/10)" in window.about)
     assert "fires in 100.00% of the images, mean activation 1" in window.about
     until(lambda: window.gallery.model().rowCount() == 10)
     shown = window.gallery.model()
@@ -715,13 +779,36 @@ def test_settings_are_there_again_and_rubbish_is_left_out(qtbot, tmp_path, monke
     next(a for a in panel.table.columns_menu().actions() if a.text() == "Tags").trigger()
     panel.tools.set_extras(["report", "geojson"])
     panel.below.set_draws(False)
+    keep = panel._keep
+    keep.activated.emit(keep.findData("stars"))
     panel.settings._store.sync()
     again = opened()
+    assert again.model.keep == again._keep.currentData() == "stars"
     assert again.table.shown_columns() == ["tags"]
     assert again.tools.extras == ["geojson", "report"]
     assert not again.below.draws
     (tmp_path / "settings.ini").write_text("[General]\nextras=virus report\ncolumns=@@@")
     assert opened().tools.extras == ["report"]
+
+
+def test_kinds_and_hidden_cells_are_those_of_the_last_dock(dock, qtbot):
+    def opened():
+        session, panel = Session(), CellsPanel()
+        qtbot.addWidget(panel)
+        return session, panel, CellsSettings(session, panel)
+
+    session, _, kept = opened()
+    assert (session.settings, session.hide_flagged) == (CellSettings(), False)
+    # What is clicked, not what an image was segmented with.
+    dock.session.set_settings(CellSettings(kinds=("platelet",)))
+    dock.cells_panel.set_settings(CellSettings())
+    dock.cells_panel._kinds["rbc"].click()
+    dock.session.set_hide_flagged(True)
+    dock._settings[1]._store.sync()
+    kept._store.sync()
+    session, _, _ = opened()
+    assert session.settings == CellSettings(kinds=("wbc", "rbc"))
+    assert session.hide_flagged
 
 
 def test_a_session_is_opened_as_it_was_saved(
@@ -796,6 +883,83 @@ def test_a_session_is_opened_as_it_was_saved(
     for one, other in zip(session.crops.images, encoded_before.boxes, strict=True):
         y0, x0, y1, x1 = other
         assert one.shape == (y1 - y0, x1 - x0, 3)
+
+
+@pytest.fixture
+def looked_at(encoded, panel, viewer, tmp_path, until):
+    """A session saved in ``s`` while much was changed, and what that was."""
+    session, concept = encoded.session, panel.model.concept_at(1)
+    write_catalogue(tmp_path / "cat", session.models.sae_info.d_sae, concept)
+    panel.tools.chosen.emit("catalogue", str(tmp_path / "cat"))
+    until(lambda: bool(session.exploration.catalogues))
+    columns = ["shift", "rotation", "stain", "stability"]
+    stability = pd.DataFrame([[0.9, 0.8, 0.7, 0.25]], [concept], columns)
+    stability = stability.rename_axis("concept")
+    session.exploration.set_stability(stability)
+    session.focus.select_concept(concept)
+    panel.below.setCurrentWidget(panel.below.notes)
+    until(lambda: panel.below._sources.findData("catalogue") > 0)
+    choose_source(panel, "catalogue")
+    viewer.layers["smear.png"].opacity = 0.6
+    viewer.layers["smear.png"].interpolation2d = "linear"
+    until(lambda: encoded.layers.outlines.layer() is not None)
+    encoded.layers.outlines.layer().opacity = 0.35
+    encoded.layers.outlines.layer().contour = 3
+    camera = viewer.scene.camera
+    camera.center, camera.zoom = (12.5, 20.25), 33.0
+    encoded.go_to_step("cells")
+    panel.tools.chosen.emit("save", str(tmp_path / "s"))
+    until(lambda: "Saved 1 image in" in encoded.strip.text and not encoded.desk.busy)
+    # As a new dock would find it.
+    encoded.go_to_step("models")
+    panel.below.setCurrentIndex(0)
+    choose_source(panel, "image")
+    viewer.layers.clear()
+    until(lambda: session.image is None)
+    session.choose(ModelChoice())
+    session._images._elsewhere.clear()
+    assert not session.exploration.catalogues
+    camera.center, camera.zoom = (1.0, 2.0), 5.0
+    return concept, stability
+
+
+def test_a_session_is_looked_at_as_it_was(
+    encoded, panel, viewer, looked_at, until, tmp_path
+):
+    (concept, stability), session = looked_at, encoded.session
+    panel.tools.chosen.emit("open", str(tmp_path / "s"))
+    until(lambda: session.encoded is not None and not encoded.desk.busy, 60_000)
+    pd.testing.assert_frame_equal(session.exploration.stability, stability)
+    classes = session.exploration.classes
+    assert classes["text"].iloc[concept] == "basophil (MLL23 10/10)"
+    assert encoded.step == "cells"
+    assert panel.below.currentWidget() is panel.below.notes
+    assert panel.below.source == "catalogue"
+    source = encoded.layers.source
+    assert (source.opacity, source.interpolation2d) == (0.6, "linear")
+    camera = viewer.scene.camera
+    np.testing.assert_allclose(camera.center[-2:], (12.5, 20.25))
+    assert camera.zoom == pytest.approx(33.0)
+    until(lambda: encoded.layers.outlines.layer() is not None)
+    outlines = encoded.layers.outlines.layer()
+    assert (outlines.opacity, outlines.contour) == (0.35, 3)
+    until(lambda: "U" in flags_of(panel, concept))
+
+
+def flags_of(panel, concept):
+    row = panel.model.row_of(concept)
+    return "" if row is None else panel.model.index(row, KEYS.index("flags")).data()
+
+
+def test_a_catalogue_that_is_gone_is_said_when_a_session_is_opened(
+    encoded, panel, looked_at, until, tmp_path
+):
+    (tmp_path / "cat").rename(tmp_path / "moved")
+    panel.tools.chosen.emit("open", str(tmp_path / "s"))
+    until(lambda: "Its catalogue is not here" in encoded.strip.text, 60_000)
+    assert str(tmp_path / "cat") in encoded.strip.text
+    assert encoded.session.encoded is not None
+    assert not encoded.session.exploration.catalogues
 
 
 def test_all_open_images_are_saved_and_come_back(encoded, panel, viewer, until, tmp_path):

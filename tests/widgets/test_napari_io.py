@@ -28,7 +28,10 @@ def test_cells_are_saved_by_napari_and_come_back(segmented, viewer, until, tmp_p
         assert said["classification"]["name"] == row["kind"] == "wbc"
         assert said["measurements"]["area_px"] == row["area_px"]
         assert abs(said["measurements"]["solidity"] - row["solidity"]) < 1e-9
-    # Opened by its name, and taken as the cells of the image.
+    # Opened by its name, and taken as the cells of the image, with the classes they got.
+    for feature, name in zip(features, ("platelet", "Blast"), strict=False):
+        feature["properties"]["classification"] = {"name": name}
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     (back,) = viewer.open(path, plugin="napari-cytosae")
     assert back.name == "Cells [1]"  # beside the one it was saved from
     assert back.data.shape < session.image.shape  # the last outline ends before the image
@@ -39,6 +42,8 @@ def test_cells_are_saved_by_napari_and_come_back(segmented, viewer, until, tmp_p
     panel.segment_clicked.emit()
     until(lambda: session.cells is not cells and not segmented.desk.busy)
     np.testing.assert_array_equal(session.cells.labels, cells.labels)
+    assert session.cells.table["kind"].tolist() == ["platelet", "wbc", "wbc", "wbc", "wbc"]
+    assert "Classes that are no kind of cell: 'Blast' (1)" in segmented.strip.text
 
 
 def test_other_geojson_is_left_to_other_readers(tmp_path):

@@ -16,10 +16,10 @@ from napari_cytosae.widgets._concept_rows import ConceptRows
 from napari_cytosae.widgets._step_area import StepArea
 from napari_cytosae.widgets._thumbnails import Thumbnail
 from napari_cytosae.widgets.cells_panel import CellsPanel, describe_pixel_size
-from napari_cytosae.widgets.concept_model import ConceptTableModel, number
+from napari_cytosae.widgets.concept_model import NAME, OPTIONAL, ConceptTableModel, number
 from napari_cytosae.widgets.concept_table import ConceptTable
 from napari_cytosae.widgets.concepts_panel import ConceptsPanel
-from napari_cytosae.widgets.gallery import Gallery
+from napari_cytosae.widgets.gallery import THUMBNAIL_PX, Gallery
 from napari_cytosae.widgets.models_panel import ModelSet, ModelsPanel
 from napari_cytosae.widgets.overlay_controls import OverlayControls
 from napari_cytosae.widgets.status_strip import StatusStrip, describe_progress
@@ -165,6 +165,35 @@ def test_the_selected_concept_stays_selected(make, model):
     assert heard == [concept]
 
 
+def test_a_name_keeps_its_room_beside_all_columns(make, model):
+    table = make(ConceptTable(model))
+    table.resize(340, 300)
+    table.show()
+    letters = table.fontMetrics().horizontalAdvance("eosinophilic")
+
+    def widths():
+        QApplication.processEvents()
+        columns = range(model.columnCount())
+        return [table.columnWidth(i) for i in columns if not table.isColumnHidden(i)]
+
+    assert sum(widths()) == table.viewport().width()
+    assert table.columnWidth(NAME) > letters
+    table.show_columns(OPTIONAL)
+    assert table.columnWidth(NAME) > letters
+    bar = table.horizontalScrollBar()
+    assert sum(widths()) > table.viewport().width()
+    assert bar.maximum() == sum(widths()) - table.viewport().width()
+    # There is room for all of them.
+    table.resize(1200, 300)
+    assert sum(widths()) == table.viewport().width()
+    table.horizontalHeader().resizeSection(NAME + 1, 90)
+    assert sum(widths()) == table.viewport().width()
+    table.resize(340, 300)
+    table.show_columns(())
+    table.horizontalHeader().resizeSection(NAME + 1, 40)
+    assert sum(widths()) == table.viewport().width()
+
+
 def test_filters_leave_out_what_they_say_and_nothing_by_default(model):
     flags = ranking()["flags"]
     assert model.rowCount() == N
@@ -201,6 +230,24 @@ def test_the_gallery_selects_both_ways_without_echo(make):
     assert gallery.selectedIndexes() == []
     assert heard == [(15,)]
     assert len(gallery._model._icons) < 200
+
+
+def test_a_selected_cell_keeps_its_colours_and_gets_a_frame(make):
+    gallery = make(Gallery())
+    crop = np.full((40, 40, 3), (222, 170, 168), np.uint8)
+    gallery.set_cells([Thumbnail(i, crop, "") for i in range(3)], (1,))
+    gallery.resize(400, gallery.height())
+
+    def drawn(row):
+        place = gallery.visualRect(gallery.model().index(row))
+        image = gallery.grab().toImage()
+        middle = place.left() + place.width() // 2
+        down = range(place.top(), place.top() + THUMBNAIL_PX // 2)
+        return [image.pixelColor(middle, y).getRgb()[:3] for y in down]
+
+    assert drawn(1)[-1] == drawn(0)[-1] == (222, 170, 168)
+    assert {(40, 38, 46), (226, 223, 230)} <= set(drawn(1))
+    assert (40, 38, 46) not in drawn(0)
 
 
 # --- step 2 ------------------------------------------------------------------------------

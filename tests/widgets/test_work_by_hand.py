@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,8 +87,35 @@ def test_a_session_remembers_that_cells_were_corrected(corrected, until, tmp_pat
     tools.chosen.emit("open", str(tmp_path / "s"))
     until(lambda: len(dock.session.cells) == 4 and not dock.desk.busy)
     assert dock.session.found.gone == {2: gone}
+    assert dock.session.found.as_parameters()["cells_removed"] == 1
     dock.cells_panel._segment.click()
     assert dock.strip.text == ONCE_MORE
+
+
+def test_results_say_what_was_corrected_by_hand(corrected, until, tmp_path):
+    dock, panel = corrected, corrected.concepts_panel
+    layer = dock.layers.outlines.layer()
+    layer.data_setitem(np.nonzero(layer.data == 3), 0)
+    layer.data_setitem((np.repeat(np.arange(9), 9), np.tile(np.arange(9), 9)), 77)
+    dock.cells_panel.correction.use_edited_clicked.emit()
+    until(lambda: dock.session.found.gone.keys() == {2, 3} and not dock.desk.busy)
+    dock.cells_panel.encode_clicked.emit()
+    until(lambda: dock.session.encoded is not None and panel.model.rowCount() > 0)
+    panel.tools.set_extras(["report"])
+    panel.export_clicked.emit(str(tmp_path))
+    until(lambda: (tmp_path / "smear" / "run.json").exists(), 60_000)
+    made = json.loads((tmp_path / "smear" / "run.json").read_text())["parameters"]
+    assert made["cells"] == "segmentation, corrected by hand"
+    counts = made["cells_added"], made["cells_changed"], made["cells_removed"]
+    assert counts == (1, 0, 2)
+    stored = anndata.read_h5ad(tmp_path / "smear" / "cells.h5ad").uns["cytosae"]
+    assert stored["parameters"]["cells"] == "segmentation, corrected by hand"
+    said = "found by segmentation, corrected by hand (1 added, 0 changed, 2 removed)"
+    assert said in (tmp_path / "smear" / "report.html").read_text(encoding="utf-8")
+    dock.session.focus.select_concept(panel.model.concept_at(0))
+    panel.tools.chosen.emit("passport", str(tmp_path / "p.html"))
+    until(lambda: (tmp_path / "p.html").exists(), 60_000)
+    assert said in (tmp_path / "p.html").read_text(encoding="utf-8")
 
 
 def test_edits_not_taken_over_are_not_left_out_by_encode(segmented, until):

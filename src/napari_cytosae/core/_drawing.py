@@ -65,6 +65,13 @@ def text(
     return float(font.getlength(content)) + bold
 
 
+def text_width(content: str, size: int) -> float:
+    """Length in px of a line of ASCII letters."""
+    font = _font(size, True)
+    assert font is not None
+    return float(font.getlength(content))
+
+
 @lru_cache(maxsize=32)
 def _font(size: int, is_ascii: bool) -> Font | None:
     # Pillow's own font looks the same everywhere, but has ASCII only.

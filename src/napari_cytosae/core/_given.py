@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -14,14 +15,40 @@ from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.core.morphometry import empty_table, moved
 from napari_cytosae.core.segmentation import measure_at, whole_labels
 from napari_cytosae.core.slides import MARGIN_UM, TILE, scale_of
-from napari_cytosae.core.types import Cells, CytoError, Image, Progress
+from napari_cytosae.core.types import CELL_KINDS, Cells, CytoError, Image, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from napari_cytosae.core.pyramid import Pyramid
+    from napari_cytosae.core.types import CellKind
 
 Box = tuple[int, int, int, int]
+
+
+def kinds_among(
+    classes: Mapping[int, str],
+) -> tuple[dict[int, CellKind], tuple[str, ...]]:
+    """Kinds of cells by the classes that somebody gave them, and a note of the others.
+
+    Of a class of several parts, like QuPath's ``wbc: reactive``, the first counts.
+    """
+    known: dict[int, CellKind] = {}
+    others: Counter[str] = Counter()
+    for cell_id, said in classes.items():
+        name = said.partition(":")[0].strip().lower()
+        kind = next((kind for kind in CELL_KINDS if kind == name), None)
+        if kind is not None:
+            known[cell_id] = kind
+        elif said:
+            others[said] += 1
+    if not others:
+        return known, ()
+    listed = ", ".join(f"{said!r} ({count})" for said, count in others.most_common())
+    return known, (
+        f"classes that are no kind of cell: {listed}; the kind of these was told from the "
+        f"image, known ones are {', '.join(CELL_KINDS)}",
+    )
 
 
 class GivenLabels(Protocol):
@@ -41,6 +68,7 @@ def measure_slide(
     slide: Pyramid,
     labels: GivenLabels,
     pixel_size: float | None = None,
+    kinds: Mapping[int, CellKind] | None = None,
     *,
     tile: int = TILE,
 ) -> Generator[Progress, None, Cells]:
@@ -56,6 +84,8 @@ def measure_slide(
         Of the slide at full resolution, 0 is background.
     pixel_size : float, optional
         In um.
+    kinds : mapping of int to CellKind, optional
+        Of cells whose kind is known; that of the others is told from the image.
     tile : int
         Side of a tile in px; memory grows with its square.
 
@@ -94,7 +124,7 @@ def measure_slide(
         where = slice(y0, min(y1, slide.shape[0])), slice(x0, min(x1, slide.shape[1]))
         rgb = np.ascontiguousarray(slide.levels[0][where])
         own = np.where(np.isin(kept[where], ids), kept[where], 0).astype(np.int32)
-        found = measure_at(Image(rgb, slide.name, size, ""), own, size, um)
+        found = measure_at(Image(rgb, slide.name, size, ""), own, size, um, known=kinds)
         nuclei[where] = np.where(own > 0, np.asarray(found.nuclei), nuclei[where])
         tables.append(moved(found.table, y0, x0))
         yield Progress("Measuring", done, len(groups), "tiles")

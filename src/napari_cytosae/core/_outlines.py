@@ -54,6 +54,11 @@ class DrawnOutlines:
         Of the image.
     step : int
         Only every so-many-th pixel of the image, from the first on, is there.
+
+    Attributes
+    ----------
+    classes : dict of int to str
+        Of the cells that were given one.
     """
 
     dtype = np.dtype(np.int32)
@@ -63,6 +68,7 @@ class DrawnOutlines:
         self, outlines: Sequence[Outline], shape: tuple[int, int], step: int = 1
     ) -> None:
         self.shape = -(-shape[0] // step), -(-shape[1] // step)
+        self.classes: dict[int, str] = {}
         self._numbers: list[int] = []
         self._polygons: list[tuple[Float64Array, ...]] = []
         taken: set[int] = set()
@@ -72,6 +78,8 @@ class DrawnOutlines:
             if number is None or number in taken:
                 number, following = following, following + 1
             taken.add(number)
+            if outline.kind:
+                self.classes[number] = outline.kind
             # The centre of a pixel stays the centre of one.
             self._polygons += [
                 tuple((ring - 0.5) / step + 0.5 for ring in polygon)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from napari_cytosae.core import catalogue
+from napari_cytosae.core import catalogue, registry
 from napari_cytosae.core.catalogue import VALUES_FILE
+from napari_cytosae.core.concepts import ConceptNames
+from napari_cytosae.core.known_models import KNOWN
 from napari_cytosae.core.types import CytoError
 from napari_cytosae.core.words import find
 
@@ -44,6 +46,9 @@ MATEK: dict[str, str] = {
 
 TITLES = {"mll23": "MLL23", "matek": "Matek", "hehr": "AML_Hehr"}
 """How the published data sets are written, by the name of their folder."""
+
+_CYTOSAE = 49_152
+"""Concepts of the published SAE."""
 
 CLASSES_FOLDER = "classnames"
 
@@ -91,6 +96,19 @@ def load_all(folder: Path | str) -> dict[str, Catalogue]:
             f"The catalogues in {folder} are of different SAEs: {listed} concepts."
         )
     return found
+
+
+def names_of(catalogues: Mapping[str, Catalogue]) -> ConceptNames | None:
+    """What is said of the concepts of the catalogues' SAE; None where nobody knows which.
+
+    The published ones do not say it: they are of CytoSAE, as it was downloaded here.
+    """
+    known = {each.sae_sha256 for each in catalogues.values()} - {""}
+    sizes = {len(each) for each in catalogues.values()}
+    if not known and set(catalogues) <= set(TITLES.values()) and sizes == {_CYTOSAE}:
+        entry = next(each for each in KNOWN if each.name == "cytosae")
+        known = {registry.status(entry).sha256} - {""}
+    return ConceptNames(known.pop()) if len(known) == 1 else None
 
 
 def require_same_sae(catalogues: Mapping[str, Catalogue], info: SaeInfo) -> None:

@@ -5,18 +5,19 @@ The interface, the command line and `core.pipeline` drive it; it loads no torch.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from napari_cytosae.core import segmentation
-from napari_cytosae.core._given import measure_slide
+from napari_cytosae.core._given import kinds_among, measure_slide
 from napari_cytosae.core.pyramid import Pyramid, as_pyramid
 from napari_cytosae.core.slides import segment_slide
 from napari_cytosae.core.types import CytoError, Image, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from napari_cytosae.core._given import GivenLabels
     from napari_cytosae.core.types import CellKind, Cells, Int32Array, UInt8Array
@@ -30,6 +31,7 @@ def find_cells(
     kinds: Sequence[CellKind] = ("wbc",),
     *,
     labels: Int32Array | GivenLabels | None = None,
+    classes: Mapping[int, str] | None = None,
     single_cell: bool = False,
 ) -> Generator[Progress, None, Cells]:
     """Find the cells of an image, or take them as they are given.
@@ -47,6 +49,8 @@ def find_cells(
     labels : ndarray of int, (H, W), optional
         Cells that somebody else outlined: measured, not searched. Of a slide they may
         be read lazily.
+    classes : mapping of int to str, optional
+        What somebody else called them, by label; those that are no kind of cell are noted.
     single_cell : bool
         The whole image is one cell.
 
@@ -67,12 +71,15 @@ def find_cells(
     slide = None if isinstance(image, np.ndarray) else as_pyramid(image)
     if slide is not None and labels is None and not single_cell:
         return (yield from segment_slide(slide, pixel_size, kinds))
+    known, notes = kinds_among(classes or {})
     if isinstance(image, Pyramid) and labels is not None:
-        return (yield from measure_slide(image, labels, pixel_size))
+        cells = yield from measure_slide(image, labels, pixel_size, known)
+        return replace(cells, notes=notes)
     whole = require_whole(image)
     yield Progress("Segmenting", 0, 0)
     if labels is not None:
-        return segmentation.measure(whole, np.asarray(labels), pixel_size)
+        cells = segmentation.measure(whole, np.asarray(labels), pixel_size, known)
+        return replace(cells, notes=notes)
     if single_cell:
         return segmentation.single_cell(whole, pixel_size)
     return (yield from segmentation.search(whole, pixel_size, kinds))

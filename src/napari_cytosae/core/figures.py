@@ -16,6 +16,7 @@ from napari_cytosae.core._drawing import (
     outlines,
     scale_bar,
     text,
+    text_width,
 )
 from napari_cytosae.core._panel import (
     DIM,
@@ -50,6 +51,8 @@ FLAGGED_OUTLINE = "#ff8c00"
 
 _MAX_SIDE = 1600
 _MIN_SIDE = 800
+_SCALE_PX, _NOTE_PX = 370, 28
+"""Width of a figure's colour scale with its numbers, and height of a note below it."""
 
 
 def save_png(figure: PillowImage.Image, path: Path | str) -> None:
@@ -83,25 +86,29 @@ def overlay_figure(
     um = _um(image, cells)
     if um:
         scale_bar(picture, um * um_scale)
+    note = RESEARCH_USE if um else f"Pixel size unknown. {RESEARCH_USE}"
     margin, head, foot = 24, 64, 64
-    width, height = picture.width + 2 * margin, picture.height + head + foot
+    width = max(picture.width, _SCALE_PX) + 2 * margin
+    beside = margin + _SCALE_PX + text_width(note, 15) + margin <= width
+    height = picture.height + head + foot + (0 if beside else _NOTE_PX)
     figure = PillowImage.new("RGB", (width, height), "white")
     figure.paste(picture, (margin, head))
     draw = ImageDraw.Draw(figure)
     swatch = (margin, 21, margin + 22, 43)
     draw.rounded_rectangle(swatch, 4, fill=shown.colour, outline="#555")
-    room = picture.width - 40.0
+    room = width - 2 * margin - 40.0
     left = (margin + 34, 32)
     used = text(draw, left, shown.title, 24, "black", width=room, bold=True, anchor="lm")
     room -= used + 24
     if room > 80:
         text(draw, (width - margin, 32), image.name, 17, "#666", width=room, anchor="rm")
-    middle = height - foot // 2
+    middle = head + picture.height + foot // 2
     text(draw, (margin, middle), "activation", 17, "#333", anchor="lm")
     bar = (margin + 112, middle - 10, margin + 300, middle + 10)
     colour_bar(figure, bar, shown.colour, background_colour(image), shown.vmax, "#333")
-    note = RESEARCH_USE if um else f"Pixel size unknown. {RESEARCH_USE}"
-    text(draw, (width - margin, middle), note, 15, "#666", anchor="rm")
+    below = middle if beside else middle + _NOTE_PX
+    room = width - 2.0 * margin
+    text(draw, (width - margin, below), note, 15, "#666", width=room, anchor="rm")
     return figure
 
 

@@ -13,6 +13,7 @@ from napari_cytosae.core._drawing import background_colour, colour_bar
 from napari_cytosae.core._panel import OVERLAY_COLOURS, drawn_crop
 from napari_cytosae.core.class_labels import describe_classes, distribution
 from napari_cytosae.core.overlay import robust_scale
+from napari_cytosae.core.provenance import found_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -180,5 +181,7 @@ def _origin(record: Provenance) -> str:
     for role, model in record.models.items():
         lines[role] = f"{model['name']} (sha256 {model['sha256']})"
     lines |= {f"image {name}": f"sha256 {digest}" for name, digest in record.inputs.items()}
+    if "cells" in record.parameters:
+        lines["cells"] = f"found by {found_by(record.parameters)}"
     lines["napari-cytosae"] = record.versions.get("napari-cytosae", "")
     return html.section("Where this comes from", html.facts(lines))

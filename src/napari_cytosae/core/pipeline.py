@@ -20,7 +20,7 @@ from napari_cytosae.core.detection import find_cells
 from napari_cytosae.core.types import Crops, CytoError, Encoded, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from napari_cytosae.core._given import GivenLabels
     from napari_cytosae.core.cache import Cache
@@ -130,6 +130,7 @@ def analyze_image(
     kinds: Sequence[CellKind] = ("wbc",),
     *,
     labels: Int32Array | GivenLabels | None = None,
+    classes: Mapping[int, str] | None = None,
     single_cell: bool = False,
     field_of_view_um: float = FIELD_OF_VIEW_UM,
     threshold: float = 0.2,
@@ -144,7 +145,7 @@ def analyze_image(
         The smear, one cell, or a slide.
     models : Models
         As `load_models` gives them.
-    pixel_size, kinds, labels, single_cell
+    pixel_size, kinds, labels, classes, single_cell
         As for `find_cells`.
     field_of_view_um : float
         Side of the crops.
@@ -167,7 +168,7 @@ def analyze_image(
         As `find_cells` and `encode`.
     """
     cells = yield from find_cells(
-        image, pixel_size, kinds, labels=labels, single_cell=single_cell
+        image, pixel_size, kinds, labels=labels, classes=classes, single_cell=single_cell
     )
     crops = crop_cells(image, cells, field_of_view_um)
     encoded = yield from encode(

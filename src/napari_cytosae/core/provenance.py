@@ -91,6 +91,17 @@ def provenance(
     )
 
 
+def found_by(parameters: Mapping[str, Any]) -> str:
+    """How cells were found, and how many of them were corrected by hand."""
+    how = str(parameters.get("cells", "segmentation"))
+    edits = [
+        f"{parameters[f'cells_{what}']} {what}"
+        for what in ("added", "changed", "removed")
+        if f"cells_{what}" in parameters
+    ]
+    return f"{how} ({', '.join(edits)})" if edits else how
+
+
 def as_json(record: Provenance) -> dict[str, Any]:
     """The record as values of JSON."""
     plain = _plain(asdict(record))

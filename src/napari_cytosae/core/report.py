@@ -11,6 +11,7 @@ from napari_cytosae.core import html
 from napari_cytosae.core._panel import drawn_crop
 from napari_cytosae.core.concepts import ranking
 from napari_cytosae.core.figures import overlay_figure, overview_figure
+from napari_cytosae.core.provenance import found_by
 
 if TYPE_CHECKING:
     from napari_cytosae.core._panel import FigureConcept
@@ -57,7 +58,7 @@ def _methods(results: Written) -> str:
     field = results.crops.field_of_view_um
     crop = f"{field:.3g} um" if field else "a multiple of the white cells' diameter"
     threshold = results.encoded.activations.threshold
-    found = record.parameters.get("cells", "segmentation")
+    found = found_by(record.parameters)
     text = (
         f"{len(cells)} {'cell was' if len(cells) == 1 else 'cells were'} found by {found}; "
         f"a pixel is {um}. Crops with a side of {crop} around "

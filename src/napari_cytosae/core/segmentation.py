@@ -88,7 +88,10 @@ def search(
 
 
 def measure(
-    image: Image | UInt8Array, labels: np.ndarray, pixel_size: float | None = None
+    image: Image | UInt8Array,
+    labels: np.ndarray,
+    pixel_size: float | None = None,
+    kinds: Mapping[int, CellKind] | None = None,
 ) -> Cells:
     """Measure cells that somebody else outlined; ids and pixels are kept.
 
@@ -103,6 +106,8 @@ def measure(
         0 is background; ids may have gaps and disjoint parts.
     pixel_size : float, optional
         In um.
+    kinds : mapping of int to CellKind, optional
+        Of cells whose kind is known; that of the others is told from the image.
 
     Raises
     ------
@@ -116,7 +121,7 @@ def measure(
     except ImageError:
         size = _stated(image, pixel_size)
         um = size.um or _scale_of_cells(given)
-    return measure_at(image, given, size, um)
+    return measure_at(image, given, size, um, known=kinds)
 
 
 def measure_at(
@@ -124,7 +129,9 @@ def measure_at(
     labels: Int32Array,
     size: PixelSize,
     um: float | None = None,
+    *,
     former: Mapping[int, CellKind] | None = None,
+    known: Mapping[int, CellKind] | None = None,
 ) -> Cells:
     """Measure given cells at a scale that is settled, see `measure`.
 
@@ -142,6 +149,8 @@ def measure_at(
     former : mapping of int to CellKind, optional
         What cells were so far, by their id. They stay it, unless they have the nucleus of
         a white cell now, or had.
+    known : mapping of int to CellKind, optional
+        Kinds that are not told from the image.
     """
     rgb, name = _unpack(image)
     ids, own = consecutive(labels)
@@ -156,6 +165,7 @@ def measure_at(
         was = (former or {}).get(cell_id, "wbc")
         if "wbc" not in (was, kinds[i]):
             kinds[i] = was
+        kinds[i] = (known or {}).get(cell_id, kinds[i])
     cells = finish(rgb, own, nuclei, kinds, size, um, name)
     table = cells.table.assign(cell_id=ids.astype(np.int64))
     nuclei = np.where(nuclei > 0, labels, 0).astype(np.int32)

@@ -3,7 +3,7 @@
 ``session.json`` says what was looked at and with which models. Each image has a folder,
 ``1`` for the one in front: ``image.tif`` holds the pixels, ``cells.tif``, ``nuclei.tif``
 and ``cells.csv`` the cells, ``encoded.npz`` the activations and tokens. ``names.json`` is
-what is said of concepts.
+what is said of concepts, ``stability.csv`` how stable they are in the cells in front.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 FILE = "session.json"
+STABILITY_FILE = "stability.csv"
 NAMES_FILE = "names.json"
 """Written beside it by who saves, see `core.name_exchange`."""
 
@@ -79,12 +80,15 @@ class SavedSession:
         JSON values: models picked, selection, overlays.
     sae_sha256, backbone_sha256 : str
         Of the models that encoded the cells; empty where none are.
+    stability : DataFrame or None
+        Of `core.stability.measure_stability`, of the cells in front.
     """
 
     images: tuple[SavedImage, ...]
     view: dict[str, Any]
     sae_sha256: str
     backbone_sha256: str
+    stability: pd.DataFrame | None = None
 
 
 def save_session(
@@ -127,6 +131,8 @@ def save_session(
             place = temporary / str(done + 1)
             place.mkdir()
             images.append(_write(place, each))
+        if saved.stability is not None:
+            saved.stability.to_csv(temporary / STABILITY_FILE)
         text = json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False)
         (temporary / FILE).write_text(text, encoding="utf-8")
     return folder
@@ -152,7 +158,7 @@ def _is_session(folder: Path) -> bool:
 def _is_own(entry: Path) -> bool:
     """Whether something in a session's folder was written by `save_session`."""
     if not entry.is_dir():
-        return entry.name in (FILE, NAMES_FILE)
+        return entry.name in (FILE, NAMES_FILE, STABILITY_FILE)
     files = {each.name for each in entry.iterdir() if not each.name.startswith(".")}
     return entry.name.isdigit() and "image.tif" in files and files <= IMAGE_FILES
 
@@ -204,8 +210,14 @@ def load_session(folder: Path | str) -> SavedSession:
             _read(folder / str(number), each, about["sae_sha256"])
             for number, each in enumerate(about["images"], 1)
         )
+        measured = folder / STABILITY_FILE
+        stability = pd.read_csv(measured, index_col=0) if measured.is_file() else None
         return SavedSession(
-            images, about["view"], about["sae_sha256"], about["backbone_sha256"]
+            images,
+            about["view"],
+            about["sae_sha256"],
+            about["backbone_sha256"],
+            stability,
         )
     except CytoError:
         raise

@@ -27,6 +27,7 @@ from napari_cytosae.widgets._patient_layers import PatientLayers
 from napari_cytosae.widgets._predict_controller import PredictController
 from napari_cytosae.widgets._preview_controller import PreviewController
 from napari_cytosae.widgets._rating_controller import RatingController
+from napari_cytosae.widgets._saved_sessions import SavedSessions
 from napari_cytosae.widgets._selection_controller import SelectionController
 from napari_cytosae.widgets._tools_controller import ToolsController
 from napari_cytosae.widgets._training_controller import TrainingController
@@ -97,6 +98,7 @@ def _of_concepts(dock: CytoSAEWidget, image: ImageController) -> list[Controller
     rating = RatingController(session, desk, jobs, panel)
     windows = ExplorerWindows(session, patients, desk, jobs, panel)
     browser = CatalogueBrowser(desk, jobs, panel)
+    saved = SavedSessions(session, desk, image, layers, panel, dock)
     return [
         ConceptsController(session, patients, desk, jobs, panel),
         WhereController(session, desk, jobs, panel),
@@ -106,7 +108,8 @@ def _of_concepts(dock: CytoSAEWidget, image: ImageController) -> list[Controller
         InspectorController(session, jobs, layers, panel),
         NotesController(session, desk, panel),
         rating,
-        ToolsController(session, desk, image, panel, windows, rating, browser),
+        saved,
+        ToolsController(session, desk, panel, windows, rating, browser, saved),
     ]
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from napari_cytosae.core._annotation import Annotation
     from napari_cytosae.core.catalogue import Catalogue
+    from napari_cytosae.widgets._concept_rows import ConceptRows
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._jobs import Ended, Jobs
     from napari_cytosae.widgets._thumbnails import Thumbnail
@@ -41,6 +43,7 @@ class CatalogueBrowser:
         self._desk, self._jobs, self._panel = desk, jobs, panel
         self._catalogues: Mapping[str, Catalogue] = {}
         self._classes: pd.DataFrame | None = None
+        self._said: Mapping[int, Annotation] = {}
         self.window: CatalogueWindow | None = None
         self.atlas: LatentAtlas | None = None
 
@@ -53,8 +56,8 @@ class CatalogueBrowser:
     def show(self, catalogues: Mapping[str, Catalogue], classes: pd.DataFrame) -> None:
         """List the concepts of some catalogues."""
         self._catalogues, self._classes = catalogues, classes
-        first = next(iter(catalogues.values()))
-        title = f"Catalogue {', '.join(catalogues)}: {counted(len(first), 'concept')}"
+        size = len(next(iter(catalogues.values())))
+        title = f"Catalogue {', '.join(catalogues)}: {counted(size, 'concept')}"
 
         def ended(end: Ended) -> None:
             if self.window is None:
@@ -63,14 +66,15 @@ class CatalogueBrowser:
                 self.window = CatalogueWindow(parent=self._panel)
                 self.window.concept_selected.connect(self._show_concept)
                 self.window.atlas_clicked.connect(self._show_atlas)
-            self.window.set_rows(title, end.value)
+            rows, self._said = end.value
+            self.window.set_rows(title, rows)
             self.window.show()
             self.window.raise_()
 
         self._jobs.run(
             _ROWS,
             "Listing the catalogue",
-            lambda: _concept_tasks.rank_catalogue(first, classes, {}),
+            lambda: _list(catalogues, classes),
             on_ended=ended,
             on_failed=self._desk.fail_job,
         )
@@ -79,10 +83,11 @@ class CatalogueBrowser:
         window, catalogues, classes = self.window, self._catalogues, self._classes
         assert window is not None
         assert classes is not None
+        name = self._said[concept].name if concept in self._said else ""
         self._jobs.run(
             _CONCEPT,
             "Looking a concept up",
-            lambda: concept_page(catalogues, classes, concept),
+            lambda: concept_page(catalogues, classes, concept, name),
             on_ended=lambda end: window.show_concept(end.value.about, end.value.images),
             on_failed=self._desk.fail_job,
         )
@@ -96,7 +101,9 @@ class CatalogueBrowser:
             self.atlas = LatentAtlas(parent=window)
             self.atlas.concept_clicked.connect(window.table.select)
             self.atlas.concepts_picked.connect(window.search.pick)
+            self.atlas.source_chosen.connect(lambda _: self._show_atlas())
         atlas = self.atlas
+        chosen = atlas.set_sources(list(catalogues))
 
         def ended(end: Ended) -> None:
             atlas.set_points(end.value)
@@ -106,14 +113,31 @@ class CatalogueBrowser:
         self._jobs.run(
             _ATLAS,
             "Drawing the atlas",
-            lambda: _explorer_tasks.atlas_of_catalogue(*next(iter(catalogues.items()))),
+            lambda: _explorer_tasks.atlas_of_catalogue(chosen, catalogues[chosen]),
             on_ended=ended,
             on_failed=self._desk.fail_job,
         )
 
 
+def _list(
+    catalogues: Mapping[str, Catalogue], classes: pd.DataFrame
+) -> Generator[Progress, None, tuple[ConceptRows, Mapping[int, Annotation]]]:
+    """The concepts of the first data set, and what was said of those of its SAE."""
+    yield Progress("Listing the catalogue", 0, 0)
+    from napari_cytosae.core.class_labels import names_of
+
+    names = names_of(catalogues)
+    said = {} if names is None else names.annotations()
+    first = next(iter(catalogues.values()))
+    rows = yield from _concept_tasks.rank_catalogue(first, classes, said)
+    return rows, said
+
+
 def concept_page(
-    catalogues: Mapping[str, Catalogue], classes: pd.DataFrame, concept: int
+    catalogues: Mapping[str, Catalogue],
+    classes: pd.DataFrame,
+    concept: int,
+    name: str = "",
 ) -> Generator[Progress, None, ConceptPage]:
     """What the data sets say of a concept, in words and in their top images."""
     yield Progress("Looking a concept up", 0, 0)
@@ -121,7 +145,8 @@ def concept_page(
 
     counted = distribution(catalogues, concept)
     text = classes["text"].iloc[concept] or "no class is known"
-    lines = [f"Concept {concept}: {text}"]
+    title = f"{concept} {name}".rstrip()
+    lines = [f"Concept {title}: {text}"]
     for name, each in catalogues.items():
         known = each.describe(concept)
         labels = counted[counted["dataset"] == name].head(3)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.widgets import _tasks
 from napari_cytosae.widgets._connections import Connections
-from napari_cytosae.widgets._layer_facts import marked, place_in
+from napari_cytosae.widgets._layer_facts import classes_of, marked, place_in
 from napari_cytosae.widgets._painted import edits_left
 from napari_cytosae.widgets._sentences import describe_cells, segment_label
 
@@ -82,7 +82,7 @@ class CellsController:
         if image is None:
             self._desk.fail("Choose an image first.")
             return
-        labels, elsewhere = None, ""
+        labels, classes, elsewhere = None, dict[int, str](), ""
         warning = "" if self._warned else self._by_hand()
         if warning:
             self._warned = True
@@ -93,7 +93,7 @@ class CellsController:
             if layer is None:
                 self._desk.fail("Choose the Labels layer that marks the cells first.")
                 return
-            labels = marked(layer, image.shape)
+            labels, classes = marked(layer, image.shape), classes_of(layer)
             if not self._layers.covers_source(layer):
                 elsewhere = (
                     f"The layer {layer.name} lies elsewhere on the canvas; its pixels were "
@@ -105,11 +105,13 @@ class CellsController:
             if now is None or now.sha256 != image.sha256:
                 return f"{image.name} is no longer open; its cells were dropped."
             self._session.set_cells(cells, settings, image.pixel_size)
+            notes = [f"{note[:1].upper()}{note[1:]}." for note in cells.notes]
+            remarks = [text for text in (elsewhere, *notes) if text]
             found = describe_cells(cells)
-            return f"{found.rstrip('.')}. {elsewhere}" if elsewhere else found
+            return " ".join((f"{found.rstrip('.')}.", *remarks)) if remarks else found
 
         self._desk.run(
-            "Segmenting", lambda: _tasks.find_cells(image, settings, labels), done
+            "Segmenting", lambda: _tasks.find_cells(image, settings, labels, classes), done
         )
 
     def _by_hand(self) -> str:

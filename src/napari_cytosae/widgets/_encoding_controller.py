@@ -115,7 +115,7 @@ class EncodingController:
             models,
             names.as_dict(),
             ticked,
-            session.found.settings.as_parameters(),
+            session.found.as_parameters(),
             extras,
             [
                 (_scopes.cells_name(of), *verdict)

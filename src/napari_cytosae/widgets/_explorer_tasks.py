@@ -104,6 +104,10 @@ def open_catalogues(
     return OpenedCatalogues(found, classes, models, names)
 
 
+THESE_CELLS = "These cells"
+"""What the atlas is of that is drawn without a catalogue."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupPart:
     """The cells of one image: which rows count, and the group of each of its cells."""
@@ -186,7 +190,7 @@ def atlas_of_cells(
         total[fires] / count[fires],
         np.full(len(fires), np.nan),
         _flags(fires, prevalence[fires], len(encoded), None, known),
-        "These cells",
+        THESE_CELLS,
         counted="cells",
     )
 

@@ -57,13 +57,17 @@ class ExplorerWindows:
             self.atlas = LatentAtlas(parent=self._panel)
             self.atlas.concept_clicked.connect(session.focus.select_concept)
             self.atlas.concepts_picked.connect(self._panel.search.pick)
+            self.atlas.source_chosen.connect(lambda _: self.show_atlas())
         atlas, known = self.atlas, session.exploration
         measured = _explorer_tasks.Known(known.where, known.stability)
+        cells = [] if encoded is None else [_explorer_tasks.THESE_CELLS]
+        chosen = atlas.set_sources([*catalogues, *cells])
 
         def work() -> Generator[Progress, None, AtlasPoints]:
-            if catalogues:
-                first = next(iter(catalogues.items()))
-                return _explorer_tasks.atlas_of_catalogue(*first, measured)
+            if chosen in catalogues:
+                return _explorer_tasks.atlas_of_catalogue(
+                    chosen, catalogues[chosen], measured
+                )
             assert encoded is not None
             return _explorer_tasks.atlas_of_cells(encoded, measured)
 

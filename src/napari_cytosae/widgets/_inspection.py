@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_cytosae.core.types import Progress
+from napari_cytosae.session_values import OVERLAY_COLOURS
 from napari_cytosae.widgets._concept_tasks import some_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.types import Encoded, Float32Array, UInt8Array
@@ -37,6 +38,25 @@ class CellMaps:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ShownMap:
+    """The concept that is drawn over the cell, its map, and the colour.
+
+    Attributes
+    ----------
+    title : str
+    grid : ndarray of float32, (grid, grid)
+    top : float
+        Its strongest activation in the cell.
+    colour : str
+    """
+
+    title: str
+    grid: Float32Array
+    top: float
+    colour: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Inspection:
     """One patch.
 
@@ -47,10 +67,8 @@ class Inspection:
         The strongest first; titles are HTML.
     crop : ndarray of uint8, (h, w, 3)
         The cell.
-    grid : ndarray of float32, (grid, grid), or None
-        Map of the strongest concept.
-    top : float
-        Its strongest activation in the cell.
+    shown : ShownMap or None
+        None where none fires in the patch, and the selected one not in the cell.
     """
 
     cell_id: int
@@ -58,8 +76,7 @@ class Inspection:
     column: int
     concepts: tuple[tuple[int, str, float], ...]
     crop: UInt8Array
-    grid: Float32Array | None
-    top: float
+    shown: ShownMap | None
 
 
 def cell_maps(
@@ -77,9 +94,18 @@ def cell_maps(
 
 
 def inspect(
-    maps: CellMaps, patch: tuple[int, int], crop: UInt8Array, title_of: Callable[[int], str]
+    maps: CellMaps,
+    patch: tuple[int, int],
+    crop: UInt8Array,
+    title_of: Callable[[int], str],
+    selected: int | None,
+    colours: Mapping[int, str],
 ) -> Inspection:
-    """The strongest concepts of one patch."""
+    """The strongest concepts of one patch, and a map on the whole cell.
+
+    It is that of the selected concept where that fires in the cell, else of the patch's
+    strongest, and in the colour that the concept has over the slide.
+    """
     values = maps.grids[:, patch[0], patch[1]]
     order = np.argsort(-values, kind="stable")[:CONCEPTS_SHOWN]
     found = [int(i) for i in order if values[i] > 0]
@@ -87,6 +113,14 @@ def inspect(
         (maps.concepts[i], escape(title_of(maps.concepts[i])), float(values[i]))
         for i in found
     )
-    grid = maps.grids[found[0]] if found else None
-    top = float(grid.max()) if grid is not None else 1.0
-    return Inspection(maps.cell_id, *patch, concepts, crop, grid, top)
+    shown = None
+    if selected in maps.concepts:
+        shown = maps.concepts.index(selected)
+    elif found:
+        shown = found[0]
+    if shown is None:
+        return Inspection(maps.cell_id, *patch, concepts, crop, None)
+    concept, grid = maps.concepts[shown], maps.grids[shown]
+    colour = colours.get(concept, OVERLAY_COLOURS[0])
+    drawn = ShownMap(title_of(concept), grid, float(grid.max()) or 1.0, colour)
+    return Inspection(maps.cell_id, *patch, concepts, crop, drawn)

@@ -37,6 +37,7 @@ class InspectorController:
             (session.encoded_changed, self._on_encoded),
             (session.focus.selection_changed, self._on_selection),
             (session.focus.scope_changed, self._on_selection),
+            (session.overlays.changed, self._on_selection),
             (layers.hovered, self._on_hover),
         )
 
@@ -60,6 +61,8 @@ class InspectorController:
         pinned = self._pinned()
         if pinned is not None:
             self._look(*pinned)
+        elif self._panel.below.currentWidget() is self._panel.below.inspector:
+            self._show()
 
     def _on_hover(self, y: float, x: float) -> None:
         session = self._session
@@ -115,8 +118,14 @@ class InspectorController:
         if cell_id not in self._maps:
             return
         row = int(np.flatnonzero(session.encoded.cell_ids == cell_id)[0])
+        ticked = [overlay for overlay in session.overlays.slots if overlay is not None]
         found = _inspection.inspect(
-            self._maps[cell_id], patch, session.crops.images[row], session.naming.title_of
+            self._maps[cell_id],
+            patch,
+            session.crops.images[row],
+            session.naming.title_of,
+            session.focus.selection.concept,
+            {overlay.concept: overlay.colour for overlay in ticked},
         )
         pinned = self._pinned() == self._wanted
         self._panel.below.inspector.show_patch(found, pinned=pinned)

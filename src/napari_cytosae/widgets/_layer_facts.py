@@ -108,6 +108,19 @@ def marked(layer: Labels, shape: tuple[int, int]) -> Any:
     return labels
 
 
+def classes_of(layer: Labels) -> dict[int, str]:
+    """What the features of a layer call its labels, as of a file that QuPath wrote."""
+    table = layer.features
+    if "index" not in table or "kind" not in table:
+        return {}
+    said = table[["index", "kind"]].dropna().to_numpy().tolist()
+    return {int(i): kind for i, kind in said if isinstance(kind, str) and _is_number(i)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and value == int(value)
+
+
 MOVES = ("scale", "translate", "rotate", "shear", "affine", "units")
 """What `placement` is made of; a layer has an event of each name."""
 

@@ -19,6 +19,7 @@ from psygnal import Signal
 from napari_cytosae.widgets._layer_facts import MOVES, TAG, placement, role_of, same
 from napari_cytosae.widgets._layers_cells import CellOutlines
 from napari_cytosae.widgets._layers_correction import CorrectionLayer
+from napari_cytosae.widgets._layers_looks import LayerLooks
 from napari_cytosae.widgets._layers_overlays import OverlayLayers
 from napari_cytosae.widgets._layers_pointer import Pointer
 from napari_cytosae.widgets._layers_preview import PreviewLayer
@@ -77,6 +78,7 @@ class CanvasLayers:
         self.preview = PreviewLayer(self)
         self.correction = CorrectionLayer(self)
         self.view = View(self, viewer)
+        self.looks = LayerLooks(self)
         self._pointer = Pointer(self, viewer)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.reordered.connect(self._on_layers)
@@ -279,6 +281,7 @@ class CanvasLayers:
     def _on_inserted(self, event: Any) -> None:
         if isinstance(event.value, Image) and not role_of(event.value):
             self.image_added.emit(event.value)
+        self.looks.dress(event.value)
         self._on_layers()
 
     def _on_removed(self, event: Any) -> None:

@@ -119,5 +119,35 @@ class View:
         if on_screen > 0 and not _CELL_PX_ON_SCREEN <= on_screen <= room:
             camera.zoom *= share * room / on_screen
 
+    def camera(self) -> tuple[float, float, float] | None:
+        """What the middle of the canvas shows, as ``y, x`` of the source, and its zoom.
+
+        The zoom is in px of the screen by pixel; None without a source.
+        """
+        source, camera = self._canvas.source, self._viewer.scene.camera
+        if source is None:
+            return None
+        world = np.zeros(source.ndim)
+        world[-2:] = camera.center[-2:]
+        y, x = np.asarray(source.world_to_data(world), float)[-2:].tolist()
+        return y, x, float(camera.zoom) * self._pixel(y, x)
+
+    def set_camera(self, y: float, x: float, zoom: float) -> None:
+        """Show what `camera` said."""
+        source, camera = self._canvas.source, self._viewer.scene.camera
+        if source is None or not zoom > 0:
+            return
+        camera.center = tuple(self._world(y, x)[-2:])
+        camera.zoom = zoom / self._pixel(y, x)
+
+    def _world(self, y: float, x: float) -> np.ndarray:
+        source = self._canvas.source
+        assert source is not None
+        return np.asarray(source.data_to_world((*[0.0] * (source.ndim - 2), y, x)), float)
+
+    def _pixel(self, y: float, x: float) -> float:
+        """Length of a pixel of the source in the world."""
+        return float(np.linalg.norm(self._world(y, x + 1) - self._world(y, x)))
+
     def _on_camera(self, event: object = None) -> None:
         self.moved.emit()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_cytosae.core.types import CytoError, Image, Progress
+from napari_cytosae.widgets import _explorer_tasks
 from napari_cytosae.widgets._scopes import cells_name
 from napari_cytosae.widgets._session_view import (
     SessionView,
@@ -16,14 +18,17 @@ from napari_cytosae.widgets._session_view import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from pathlib import Path
+    from collections.abc import Generator, Mapping
 
+    import pandas as pd
+
+    from napari_cytosae.core.catalogue import Catalogue
     from napari_cytosae.core.concepts import ConceptNames
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.session_file import SavedSession
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import Found, TableView
+    from napari_cytosae.widgets._session_view import DeskView
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +45,12 @@ class Opened:
     names : ConceptNames or None
     remark : str
         What the analyst must know.
+    catalogues : mapping of data set to Catalogue
+        Read again.
+    classes : DataFrame or None
+        Of them.
+    stability : DataFrame or None
+        Of the cells in front.
     """
 
     found: tuple[Found, ...]
@@ -47,9 +58,12 @@ class Opened:
     models: Models | None
     names: ConceptNames | None
     remark: str
+    catalogues: Mapping[str, Catalogue] = field(default_factory=dict)
+    classes: pd.DataFrame | None = None
+    stability: pd.DataFrame | None = None
 
 
-def to_save(session: Session, table: TableView) -> tuple[SavedSession, str]:
+def to_save(session: Session, table: TableView, desk: DeskView) -> tuple[SavedSession, str]:
     """Everything of a session that `save` writes, and what is left out, and why.
 
     Raises
@@ -88,7 +102,9 @@ def to_save(session: Session, table: TableView) -> tuple[SavedSession, str]:
     sae = backbone = ""
     if encoded is not None and models is not None:
         sae, backbone = encoded.activations.sae_sha256, models.backbone_info.sha256
-    saved = SavedSession(tuple(images), view_of(session, table), sae, backbone)
+    view = view_of(session, table, desk)
+    stability = session.exploration.stability if images[0].encoded is not None else None
+    saved = SavedSession(tuple(images), view, sae, backbone, stability)
     return saved, "; ".join(left_out)
 
 
@@ -116,21 +132,43 @@ def open_session(folder: Path) -> Generator[Progress, None, Opened]:
     saved = load_session(folder)
     view = read_view(saved.view)
     plain = tuple(read_found(each, encoded=False) for each in saved.images)
-    if all(each.encoded is None for each in saved.images):
+    encoded = any(each.encoded is not None for each in saved.images)
+    if not encoded and not view.catalogue:
         return Opened(plain, view, None, None, "")
     try:
         models, names = yield from _tasks.load(view.choice)
     except CytoError as error:
         return Opened(plain, view, None, None, f"Its models are not here: {error}")
-    changed = _changed_models(saved, models)
+    changed = _changed_models(saved, models) if encoded else ""
     if changed:
         return Opened(plain, view, None, None, changed)
-    remark = ""
+    remarks = []
     if (folder / NAMES_FILE).is_file():
         merged = merge_names(names, folder / NAMES_FILE)
-        remark = f"Names: {merged}" if merged.added or merged.conflicts else ""
+        remarks += [f"Names: {merged}"] if merged.added or merged.conflicts else []
     found = tuple(read_found(each, encoded=True) for each in saved.images)
-    return Opened(found, view, models, names, remark)
+    catalogues, classes = {}, None
+    if view.catalogue:
+        try:
+            opened = yield from _explorer_tasks.open_catalogues(
+                Path(view.catalogue), view.choice, (models, names)
+            )
+        except CytoError as error:
+            remarks.append(f"Its catalogue is not here: {error}")
+        else:
+            remarks += [opened.why_alone] if opened.why_alone else []
+            if not opened.why_alone:
+                catalogues, classes = dict(opened.catalogues), opened.classes
+    return Opened(
+        found,
+        view,
+        models,
+        names,
+        " ".join(remarks),
+        catalogues,
+        classes,
+        saved.stability,
+    )
 
 
 def _changed_models(saved: SavedSession, models: Models) -> str:
@@ -154,6 +192,10 @@ def restore(session: Session, opened: Opened) -> None:
     session.choose(view.choice)
     if opened.models is not None and opened.names is not None:
         session.set_models(opened.models, opened.names)
+    if opened.catalogues:
+        session.exploration.set_catalogues(
+            opened.catalogues, opened.classes, view.catalogue
+        )
     for found in others:
         assert found.image is not None
         session.keep(found.image.sha256, found)
@@ -170,6 +212,8 @@ def restore(session: Session, opened: Opened) -> None:
     session.set_found(here)
     if here.encoded is None:
         return
+    if opened.stability is not None:
+        session.exploration.set_stability(opened.stability)
     chosen, front = view.selection, ("", here.image.sha256)
     session.focus.select_cells(
         [cell for sha256, cell in view.examples if sha256 in front],

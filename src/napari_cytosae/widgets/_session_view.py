@@ -8,18 +8,47 @@ from typing import TYPE_CHECKING, Any, get_args
 from napari_cytosae.core.types import CytoError, PixelSize
 from napari_cytosae.session_values import (
     CellSettings,
+    Edits,
     Found,
     ModelChoice,
     Overlay,
     Scope,
     Selection,
+    Source,
+    Step,
     TableView,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_cytosae.core.session_file import SavedImage
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import Place
+
+
+@dataclass(frozen=True, slots=True)
+class DeskView:
+    """Where in the dock and on the slide the analyst was.
+
+    Attributes
+    ----------
+    step : Step
+    tab : int
+        Of those below the table of concepts.
+    source : Source
+        Whose cells the gallery shows.
+    camera : (y, x, zoom) or None
+        Of `View.camera`.
+    layers : mapping of str to dict
+        Of `LayerLooks.read`.
+    """
+
+    step: Step
+    tab: int
+    source: Source
+    camera: tuple[float, float, float] | None
+    layers: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +69,10 @@ class SessionView:
         None in sessions that were saved before it was kept.
     spared : tuple of str
         Reasons that hide no cell.
+    desk : DeskView or None
+        As the table.
+    catalogue : str
+        Folder of the open catalogues; empty without.
     """
 
     choice: ModelChoice
@@ -50,9 +83,11 @@ class SessionView:
     hide_flagged: bool
     table: TableView | None = None
     spared: tuple[str, ...] = ()
+    desk: DeskView | None = None
+    catalogue: str = ""
 
 
-def view_of(session: Session, table: TableView) -> dict[str, Any]:
+def view_of(session: Session, table: TableView, desk: DeskView) -> dict[str, Any]:
     """What `read_view` reads."""
     focus = session.focus
     view = SessionView(
@@ -64,6 +99,8 @@ def view_of(session: Session, table: TableView) -> dict[str, Any]:
         session.hide_flagged,
         table,
         tuple(sorted(session.spared)),
+        desk,
+        session.exploration.folder,
     )
     return asdict(view)
 
@@ -104,6 +141,8 @@ def read_view(view: dict[str, Any]) -> SessionView:
             bool(view["hide_flagged"]),
             table,
             tuple(map(str, view.get("spared", ()))),
+            _desk_view(view.get("desk")),
+            str(view.get("catalogue", "")),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(error) from error
@@ -115,6 +154,19 @@ def _place(value: Any) -> Place:
     return str(sha256), int(cell)
 
 
+def _desk_view(desk: dict[str, Any] | None) -> DeskView | None:
+    if desk is None:
+        return None
+    camera, step, source = desk["camera"], desk["step"], desk["source"]
+    if step not in get_args(Step) or source not in get_args(Source):
+        raise ValueError(f"there is no {step} with cells of {source}")
+    if camera is not None:
+        y, x, zoom = map(float, camera)
+        camera = y, x, zoom
+    layers = {str(key): dict(look) for key, look in desk["layers"].items()}
+    return DeskView(step, int(desk["tab"]), source, camera, layers)
+
+
 def state_of(found: Found) -> dict[str, Any]:
     """What `read_found` reads beside the image, the cells and their activations."""
     return {
@@ -122,6 +174,7 @@ def state_of(found: Found) -> dict[str, Any]:
         "verdicts": found.review_list(),
         "found_at": asdict(found.pixel_size),
         "by_hand": found.by_hand,
+        "edits": None if found.edits is None else _listed(found.edits),
         "gone": list(found.gone.items()),
     }
 
@@ -145,12 +198,22 @@ def read_found(saved: SavedImage, *, encoded: bool) -> Found:
             saved.encoded if encoded else None,
             {(concept, cell): verdict for concept, cell, verdict in state["verdicts"]},
             saved.image,
-            # Sessions of before do not say them.
-            by_hand=bool(state.get("by_hand", False)),
+            # Sessions of before do not say them, or not which.
+            edits=_edits(state.get("edits"), by_hand=bool(state.get("by_hand", False))),
             gone={i: (y0, x0, y1, x1) for i, (y0, x0, y1, x1) in state.get("gone", ())},
         )
     except (LookupError, TypeError, ValueError) as error:
         raise _damaged(error) from error
+
+
+def _listed(edits: Edits) -> dict[str, list[int]]:
+    return {key: sorted(ids) for key, ids in asdict(edits).items()}
+
+
+def _edits(listed: dict[str, list[int]] | None, *, by_hand: bool) -> Edits | None:
+    if listed is None:
+        return Edits() if by_hand else None
+    return Edits(**{key: frozenset(map(int, ids)) for key, ids in listed.items()})
 
 
 def _damaged(error: Exception) -> CytoError:

@@ -68,9 +68,15 @@ class Corrected:
 
 
 def find_cells(
-    image: Image | Pyramid, settings: CellSettings, labels: Any
+    image: Image | Pyramid,
+    settings: CellSettings,
+    labels: Any,
+    classes: Mapping[int, str] | None = None,
 ) -> Generator[Progress, None, Cells]:
-    """The cells of `image`, as `settings` say; `labels` as the layer has them, or None."""
+    """The cells of `image`, as `settings` say.
+
+    `labels` are as the layer has them, or None, and `classes` what it calls them.
+    """
     yield Progress("Loading the segmentation", 0, 0)
     import numpy as np
 
@@ -88,6 +94,7 @@ def find_cells(
             image,
             kinds=settings.kinds,
             labels=labels if settings.shows == "labels" else None,
+            classes=classes,
             single_cell=settings.shows == "single_cell",
         )
     )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QTimer
-
-from napari_cytosae.core.types import CytoError, Image
-from napari_cytosae.widgets import _explorer_tasks, _scopes, _session_tasks
+from napari_cytosae.core.types import CytoError
+from napari_cytosae.session_values import how_found
+from napari_cytosae.widgets import _explorer_tasks, _scopes
 from napari_cytosae.widgets._sentences import counted
 
 if TYPE_CHECKING:
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from napari_cytosae.widgets._catalogue_browser import CatalogueBrowser
     from napari_cytosae.widgets._desk import Desk
     from napari_cytosae.widgets._explorer_windows import ExplorerWindows
-    from napari_cytosae.widgets._image_controller import ImageController
     from napari_cytosae.widgets._rating_controller import RatingController
+    from napari_cytosae.widgets._saved_sessions import SavedSessions
     from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 
 _NO_NAMES = "Names belong to an SAE: encode cells, or open a catalogue, first."
@@ -32,16 +31,14 @@ class ToolsController:
         self,
         session: Session,
         desk: Desk,
-        image: ImageController,
         panel: ConceptsPanel,
         windows: ExplorerWindows,
         rating: RatingController,
         browser: CatalogueBrowser,
+        saved: SavedSessions,
     ) -> None:
         self._session, self._desk, self._panel = session, desk, panel
-        self._image = image
         self._windows, self._rating, self._browser = windows, rating, browser
-        self._restore: Callable[[Any], None] | None = None
         self._tools: dict[str, Callable[[Path], None]] = {
             "passport": self._passport,
             "stability": self._stability,
@@ -53,15 +50,14 @@ class ToolsController:
             "export": self._export,
             "rate": lambda _: rating.start(),
             "agreement": lambda _: rating.show_agreement(),
-            "save": self._save,
-            "open": self._open,
+            "save": saved.save,
+            "open": saved.open,
         }
         panel.tools.chosen.connect(self._on_chosen)
         desk.busy_changed.connect(panel.tools.set_busy)
 
     def close(self) -> None:
-        """Listen to the session no more; the windows close."""
-        self._wait_for(None)
+        """Close the windows."""
         self._windows.close()
         self._browser.close()
 
@@ -87,7 +83,9 @@ class ToolsController:
                 return f"It is shown in a window of its own. {opened.why_alone}"
             if session.models is None:
                 session.set_models(models, names)
-            session.exploration.set_catalogues(opened.catalogues, opened.classes)
+            session.exploration.set_catalogues(
+                opened.catalogues, opened.classes, str(folder.absolute())
+            )
             listed = ", ".join(opened.catalogues)
             return f"Opened {listed}: search a class, like basophil."
 
@@ -132,6 +130,8 @@ class ToolsController:
             return
         models = session.models
         assert models is not None
+        encoded = session.found_images().items()
+        found = {sha256: f for sha256, f in encoded if f.encoded is not None}
         seen = [
             Seen(
                 ImageIdentity(_scopes.cells_name(f.cells), sha256),
@@ -139,7 +139,7 @@ class ToolsController:
                 f.crops,
                 f.encoded,
             )
-            for sha256, f in session.found_images().items()
+            for sha256, f in found.items()
             if f.cells is not None and f.crops is not None and f.encoded is not None
         ]
         chosen = _scopes.cells_of(session)
@@ -150,7 +150,7 @@ class ToolsController:
             names,
             session.exploration.catalogues,
             session.exploration.stability,
-            session.found.settings.as_parameters(),
+            how_found(found.values()),
             None if chosen is None else session.rows(chosen),
         )
         target = path if path.suffix else path.with_suffix(".html")
@@ -182,62 +182,3 @@ class ToolsController:
             return
         target = path if path.suffix else path.with_suffix(".json")
         self._desk.say(f"Saved {export_names(self._session.naming.names, target)}.")
-
-    def _save(self, folder: Path) -> None:
-        session = self._session
-        saved, left_out = _session_tasks.to_save(session, self._panel.table_view())
-        names = session.naming.names
-        text = counted(len(saved.images), "image")
-        if left_out:
-            text += f" ({left_out})"
-        self._desk.run(
-            "Saving the session",
-            lambda: _session_tasks.save(folder, saved, names),
-            lambda written: f"Saved {text} in {written}.",
-        )
-
-    def _open(self, folder: Path) -> None:
-        def show(opened: _session_tasks.Opened) -> str:
-            self._restore_on(opened)
-            count = counted(len(opened.found), "image")
-            return opened.remark or f"Opened {folder.name}: {count}."
-
-        self._desk.run(
-            "Opening the session", lambda: _session_tasks.open_session(folder), show
-        )
-
-    def _restore_on(self, opened: _session_tasks.Opened) -> None:
-        """Restore at once where the image in front is looked at, else when it is.
-
-        Not any more once the analyst has gone to another image meanwhile.
-        """
-        session = self._session
-        images = [found.image for found in opened.found if isinstance(found.image, Image)]
-
-        def restore(image: Any) -> None:
-            if image is None:
-                return
-            self._wait_for(None)
-            if image.sha256 != images[0].sha256:
-                left = f"{images[0].name} was left before it was read"
-                # What is said of the image itself comes first, and would replace it.
-                QTimer.singleShot(
-                    0, lambda: self._desk.say(f"{left}: open the session again.")
-                )
-                return
-            _session_tasks.restore(session, opened)
-            if opened.view.table is not None:
-                self._panel.set_table_view(opened.view.table)
-
-        self._wait_for(restore)
-        self._image.open_images(images)
-        if session.image is not None and session.image.sha256 == images[0].sha256:
-            restore(session.image)
-
-    def _wait_for(self, restore: Callable[[Any], None] | None) -> None:
-        """Have a session, and no former one, restored with the next image."""
-        if self._restore is not None:
-            self._session.image_changed.disconnect(self._restore)
-        self._restore = restore
-        if restore is not None:
-            self._session.image_changed.connect(restore)

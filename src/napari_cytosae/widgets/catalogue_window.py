@@ -54,8 +54,10 @@ class CatalogueWindow(QWidget):
             self.table.setColumnHidden(list(HEADERS).index(key), True)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.table.concept_selected.connect(self.concept_selected)
-        self.search = SearchLine(self.model, "Search id or class, like basophil")
-        self.search.field.setToolTip("Words of the id or class; a typing error is forgiven")
+        self.search = SearchLine(self.model, "Search id, name or class, like basophil")
+        self.search.field.setToolTip(
+            "Words of the id, name, tags or class; a typing error is forgiven"
+        )
         atlas = QPushButton("Atlas")
         atlas.setToolTip("How often against how strongly each concept fires")
         atlas.clicked.connect(self.atlas_clicked)

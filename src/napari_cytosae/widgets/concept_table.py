@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from qtpy.QtCore import QPersistentModelIndex
-    from qtpy.QtGui import QKeyEvent
+    from qtpy.QtGui import QKeyEvent, QResizeEvent
 
     from napari_cytosae.widgets.concept_model import ConceptTableModel
 
 _SETTLED_MS = 150
 _IN_VIEW = 64
+_NAME_DIGITS = 14
+"""Least width of a name where there is too little room; some twelve letters."""
 
 
 class ConceptTable(QTableView):
@@ -66,6 +68,7 @@ class ConceptTable(QTableView):
         )
         self.setWordWrap(False)
         self.setMouseTracking(True)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSortingEnabled(True)
         self.sortByColumn(3, Qt.SortOrder.DescendingOrder)
@@ -87,11 +90,12 @@ class ConceptTable(QTableView):
         widths = (SWATCH_PX + 12, 5 * digit + 8, 0, narrow, narrow, narrow, place)
         optional = (3 * digit, narrow + digit, text, text, narrow, narrow, narrow)
         for column, width in enumerate((*widths, *optional)):
+            mode = QHeaderView.ResizeMode.Interactive
             if column == NAME:
-                header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
-            else:
-                header.setSectionResizeMode(column, QHeaderView.ResizeMode.Interactive)
-                header.resizeSection(column, width)
+                mode = QHeaderView.ResizeMode.Fixed  # see `_fit_name`
+            header.setSectionResizeMode(column, mode)
+            header.resizeSection(column, width)
+        header.sectionResized.connect(self._on_resized)
         header.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         header.customContextMenuRequested.connect(self._choose_columns)
         self.show_columns(())
@@ -140,11 +144,33 @@ class ConceptTable(QTableView):
 
     def _let_scroll(self) -> None:
         """Sideways only where the analyst asked for more than fits."""
+        self._fit_name()
         policy = Qt.ScrollBarPolicy
         more = bool(self.shown_columns())
         self.setHorizontalScrollBarPolicy(
             policy.ScrollBarAsNeeded if more else policy.ScrollBarAlwaysOff
         )
+
+    def _fit_name(self) -> None:
+        """Give the name what room the others leave; beside optional ones, some at least.
+
+        Qt would make a column that stretches vanish before it scrolls.
+        """
+        header = self.horizontalHeader()
+        others = header.length() - header.sectionSize(NAME)
+        least = header.minimumSectionSize()
+        if self.shown_columns():
+            least = _NAME_DIGITS * self.fontMetrics().horizontalAdvance("0")
+        header.resizeSection(NAME, max(self.viewport().width() - others, least))
+
+    def _on_resized(self, column: int, _: int, __: int) -> None:
+        if column != NAME:
+            self._fit_name()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The name takes what there is."""
+        super().resizeEvent(event)
+        self._fit_name()
 
     def _choose_columns(self, place: QPoint) -> None:
         menu = self.columns_menu()

@@ -62,6 +62,8 @@ class ConceptsPanel(QWidget):
     encode_clicked, segment_clicked
     export_clicked : folder
     scope_chosen : Scope
+    keep_chosen : str
+        Which concepts are left out, a key of `KEEP` or `ONLY`.
     slot_chosen : int
         Show the selected concept in this slot.
     toggle_clicked, star_clicked
@@ -75,6 +77,7 @@ class ConceptsPanel(QWidget):
     segment_clicked = Signal()
     export_clicked = Signal(str)
     scope_chosen = Signal(str)
+    keep_chosen = Signal(str)
     slot_chosen = Signal(int)
     toggle_clicked = Signal()
     star_clicked = Signal()
@@ -124,9 +127,8 @@ class ConceptsPanel(QWidget):
             "Words of the id, name, tags or class; a typing error is forgiven"
         )
         self.search.searched.connect(self.searched)
-        self._keep.setCurrentIndex(self._keep.findData(_KEEP_AT_FIRST))
-        self.model.set_keep(_KEEP_AT_FIRST)
-        self._keep.activated.connect(lambda i: self.model.set_keep(self._keep.itemData(i)))
+        self.set_keep(_KEEP_AT_FIRST)
+        self._keep.activated.connect(self._on_keep)
         self.table = ConceptTable(self.model)
         self.overlay = OverlayControls()
         self.below = LowerTabs()
@@ -260,11 +262,20 @@ class ConceptsPanel(QWidget):
 
     def set_table_view(self, view: TableView) -> None:
         """Sort and list as `table_view` said."""
-        self._keep.setCurrentIndex(max(0, self._keep.findData(view.keep)))
-        self.model.set_keep(self._keep.currentData())
+        self.set_keep(view.keep)
         self.search.look_for(view.search)
         self.search.pick(view.picked)
         self.table.set_sorting((view.column, view.descending), view.before)
+
+    def set_keep(self, keep: str) -> None:
+        """Leave concepts out, by a key of `KEEP` or `ONLY`; of an unknown one, none."""
+        self._keep.setCurrentIndex(max(0, self._keep.findData(keep)))
+        self.model.set_keep(self._keep.currentData())
+
+    def _on_keep(self, index: int) -> None:
+        keep = self._keep.itemData(index)
+        self.model.set_keep(keep)
+        self.keep_chosen.emit(keep)
 
     def _on_export(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Save the results in")

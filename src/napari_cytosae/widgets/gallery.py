@@ -16,7 +16,7 @@ from qtpy.QtCore import (
     Qt,
     Signal,
 )
-from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPixmap
+from qtpy.QtGui import QColor, QIcon, QImage, QPainter, QPen, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QListView, QWidget
 
 from napari_cytosae.core._drawing import blend_grid
@@ -41,7 +41,9 @@ MARKS: dict[str, str] = {
     "reject": "\N{HEAVY BALLOT X} ",
 }
 _TILE, _INK = (226, 223, 230), (40, 38, 46)
-"""Colours of a tile of words: of a slide, whatever the theme."""
+"""Colours of a tile of words and of a frame: of a slide, whatever the theme."""
+_FRAME_PX = 12
+"""Of a selected picture, which is drawn at half its size."""
 
 _ROOT = QModelIndex()
 
@@ -217,11 +219,27 @@ def thumbnail(cell: Thumbnail) -> QIcon:
     """A cell as an icon, with what is drawn over it."""
     crop = cell.crop
     if crop is None:
-        return QIcon(_tile(cell.words, 2 * THUMBNAIL_PX))
+        return _icon(_tile(cell.words, 2 * THUMBNAIL_PX))
     if cell.draw is not None:
         drawn = cell.draw()
         crop = blend_grid(crop, drawn.grid, drawn.colour, drawn.top)
-    return QIcon(picture(crop, 2 * THUMBNAIL_PX))
+    return _icon(picture(crop, 2 * THUMBNAIL_PX))
+
+
+def _icon(pixmap: QPixmap) -> QIcon:
+    """A picture that gets a frame when it is selected, where Qt would tint its colours."""
+    framed = QPixmap(pixmap)
+    painter = QPainter(framed)
+    for colour, width in ((_INK, _FRAME_PX), (_TILE, _FRAME_PX // 2)):
+        pen = QPen(QColor(*colour), width)
+        pen.setJoinStyle(Qt.PenJoinStyle.MiterJoin)
+        painter.setPen(pen)
+        inside = width // 2
+        painter.drawRect(framed.rect().adjusted(inside, inside, -inside - 1, -inside - 1))
+    painter.end()
+    icon = QIcon(pixmap)
+    icon.addPixmap(framed, QIcon.Mode.Selected)
+    return icon
 
 
 def _tile(words: str, side: int) -> QPixmap:

@@ -83,6 +83,7 @@ class LatentAtlas(QWidget):
 
     concept_clicked = Signal(int)
     concepts_picked = Signal(object)
+    source_chosen = Signal(str)
 
     def __init__(self, *, parent: QWidget | None = None) -> None:
         super().__init__(parent, Qt.WindowType.Window)
@@ -117,10 +118,29 @@ class LatentAtlas(QWidget):
         self._by.addItem("colour by flag", _BY_FLAG)
         self._by.setToolTip("Label entropy is known from a catalogue")
         self._by.activated.connect(lambda _: self._draw())
+        self._sources = QComboBox()
+        self._sources.setToolTip("In which data set, or in these cells, the concepts fire")
+        self._sources.textActivated.connect(self.source_chosen)
         layout = QVBoxLayout(self)
+        layout.addWidget(self._sources)
         layout.addWidget(self._by)
         layout.addWidget(self._title)
         layout.addWidget(self._plot, 1)
+
+    def set_sources(self, sources: Sequence[str]) -> str:
+        """Offer these to choose from, where there are several; the one that is chosen."""
+        before = self.source
+        self._sources.clear()
+        self._sources.addItems(list(sources))
+        if before in sources:
+            self._sources.setCurrentText(before)
+        self._sources.setVisible(len(sources) > 1)
+        return self.source
+
+    @property
+    def source(self) -> str:
+        """What is chosen to be shown."""
+        return self._sources.currentText()
 
     def set_points(self, points: AtlasPoints) -> None:
         """Show other concepts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
@@ -20,7 +20,9 @@ from napari_cytosae.widgets.gallery import Gallery
 from napari_cytosae.widgets.notes_editor import NotesEditor
 from napari_cytosae.widgets.patch_inspector import PatchInspector
 
-Source = Literal["image", "all", "catalogue"]
+if TYPE_CHECKING:
+    from napari_cytosae.session_values import Source
+
 SOURCES: dict[Source, str] = {
     "image": "this image",
     "all": "all images",
@@ -105,6 +107,19 @@ class LowerTabs(QTabWidget):
         """Whose cells are wanted, of those there are."""
         shown: Source | None = self._sources.currentData()
         return shown or "image"
+
+    def set_source(self, source: Source) -> None:
+        """Show cells of there, as soon as there are any."""
+        self._source = source
+        index = self._sources.findData(source)
+        if index >= 0 and index != self._sources.currentIndex():
+            self._sources.setCurrentIndex(index)
+            self.source_changed.emit()
+
+    @property
+    def wanted(self) -> Source:
+        """Whose cells were asked for, whether there are any or not."""
+        return self._source
 
     def set_sources(self, *, images: int, left_out: int, catalogues: bool) -> None:
         """Say what there is besides the image; no choice is shown where there is nothing.

@@ -22,7 +22,7 @@ from napari_cytosae.widgets._assembly import connect
 from napari_cytosae.widgets._desk import Desk
 from napari_cytosae.widgets._jobs import Jobs
 from napari_cytosae.widgets._layers import CanvasLayers
-from napari_cytosae.widgets._settings import PanelSettings
+from napari_cytosae.widgets._settings import CellsSettings, PanelSettings
 from napari_cytosae.widgets._step_area import StepArea
 from napari_cytosae.widgets.cells_panel import CellsPanel
 from napari_cytosae.widgets.concepts_panel import ConceptsPanel
@@ -97,7 +97,7 @@ class CytoSAEWidget(QWidget):
         self.cells, self.encoding = parts.cells, parts.encoding
         self._controllers = parts.all
         panel = self.concepts_panel
-        self._settings = PanelSettings(panel)
+        self._settings = PanelSettings(panel), CellsSettings(self.session, self.cells_panel)
         panel.export_clicked.connect(
             lambda to: self.encoding.export(to, panel.tools.extras)
         )
@@ -116,6 +116,11 @@ class CytoSAEWidget(QWidget):
         self._quitting = application.aboutToQuit
         self._quitting.connect(self.leave)
         self._closed = False
+
+    @property
+    def step(self) -> Step:
+        """Whose panel is shown."""
+        return self._steps[self.tabs.currentIndex()]
 
     def go_to_step(self, step: Step) -> None:
         """Show a step's panel."""

@@ -1,11 +1,12 @@
-"""The concepts of the patch under the cursor, and the strongest one on its whole cell."""
+"""The concepts of the patch under the cursor, and one of them on its whole cell."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from superqt import QElidingLabel
 
 from napari_cytosae.core._drawing import blend_grid
 from napari_cytosae.widgets.gallery import picture
@@ -33,8 +34,11 @@ class PatchInspector(QWidget):
         self._picture.setFixedSize(PICTURE_PX, PICTURE_PX)
         self._picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._picture.setToolTip(
-            "The cell, and where the strongest concept of the patch fires"
+            "The cell, and where the selected concept fires, or else the patch's strongest"
         )
+        self._drawn = QElidingLabel()
+        self._drawn.setFixedWidth(PICTURE_PX)
+        self._drawn.setToolTip("The concept that is drawn over the cell")
         self._text = QLabel(EMPTY)
         self._text.setWordWrap(True)
         self._text.setAlignment(Qt.AlignmentFlag.AlignTop)
@@ -42,15 +46,21 @@ class PatchInspector(QWidget):
         self._text.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self._text.setToolTip("Click a concept to select it")
         self._text.linkActivated.connect(lambda link: self.concept_clicked.emit(int(link)))
+        left = QVBoxLayout()
+        left.setSpacing(2)
+        left.addWidget(self._picture)
+        left.addWidget(self._drawn)
+        left.addStretch(1)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 2, 0, 0)
-        layout.addWidget(self._picture)
+        layout.addLayout(left)
         layout.addWidget(self._text, 1)
 
     def show_patch(self, patch: Inspection | None, *, pinned: bool = False) -> None:
         """Show a patch, or how to get there."""
         if patch is None:
             self._picture.clear()
+            self._drawn.clear()
             self._text.setText(EMPTY)
             return
         head = f"Cell {patch.cell_id}, patch {patch.row}, {patch.column}"
@@ -63,7 +73,8 @@ class PatchInspector(QWidget):
         if not patch.concepts:
             lines.append("No concept fires here.")
         self._text.setText("<br>".join(lines))
-        crop = patch.crop
-        if patch.grid is not None:
-            crop = blend_grid(crop, patch.grid, "cyan", patch.top)
+        crop, shown = patch.crop, patch.shown
+        if shown is not None:
+            crop = blend_grid(crop, shown.grid, shown.colour, shown.top)
         self._picture.setPixmap(picture(crop, PICTURE_PX))
+        self._drawn.setText("" if shown is None else shown.title)
