@@ -141,8 +141,8 @@ def corrected(
     part = np.where(np.isin(after, touched), after, 0).astype(np.int32)
     changed = np.setdiff1d(np.unique(part), [0])
     was = dict(zip(former.table["cell_id"], former.table["kind"], strict=True))
-    there = part_of(image, *box)
-    measured = measure_at(there, part, former.pixel_size, um, former=was)
+    shown = part_of(image, *box)
+    measured = measure_at(shown, part, former.pixel_size, um, former=was)
     kept = former.table[~former.table["cell_id"].isin(touched)]
     found = moved(measured.table, *box[:2])
     tables = [table for table in (kept, found) if len(table)]
