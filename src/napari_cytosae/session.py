@@ -14,13 +14,13 @@ from napari_cytosae.core.flags import flagged
 from napari_cytosae.core.types import PixelSize
 from napari_cytosae.session_exploration import Exploration
 from napari_cytosae.session_focus import Focus
+from napari_cytosae.session_found import Found
 from napari_cytosae.session_images import ImagesSeen
 from napari_cytosae.session_names import Naming
 from napari_cytosae.session_overlays import Overlays
 from napari_cytosae.session_review import ReviewList
 from napari_cytosae.session_values import (
     CellSettings,
-    Found,
     ModelChoice,
 )
 

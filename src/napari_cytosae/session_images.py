@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_cytosae.core.types import PixelSize
-from napari_cytosae.session_values import Found
+from napari_cytosae.session_found import Found
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

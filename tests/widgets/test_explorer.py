@@ -21,9 +21,9 @@ from napari_cytosae.core.enrichment import compare, enriched, likeness
 from napari_cytosae.core.pipeline import run
 from napari_cytosae.core.types import PixelSize
 from napari_cytosae.session import Session
+from napari_cytosae.session_found import Found
 from napari_cytosae.session_values import (
     CellSettings,
-    Found,
     Look,
     ModelChoice,
     TableView,

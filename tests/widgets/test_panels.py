@@ -12,11 +12,12 @@ from qtpy.QtWidgets import QApplication, QLabel
 
 from napari_cytosae.core.types import PixelSize, Progress
 from napari_cytosae.session_values import CellSettings, Overlay
+from napari_cytosae.widgets._concept_columns import NAME, OPTIONAL
 from napari_cytosae.widgets._concept_rows import ConceptRows
 from napari_cytosae.widgets._step_area import StepArea
 from napari_cytosae.widgets._thumbnails import Thumbnail
 from napari_cytosae.widgets.cells_panel import CellsPanel, describe_pixel_size
-from napari_cytosae.widgets.concept_model import NAME, OPTIONAL, ConceptTableModel, number
+from napari_cytosae.widgets.concept_model import ConceptTableModel, number
 from napari_cytosae.widgets.concept_table import ConceptTable
 from napari_cytosae.widgets.concepts_panel import ConceptsPanel
 from napari_cytosae.widgets.gallery import THUMBNAIL_PX, Gallery

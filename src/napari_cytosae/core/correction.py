@@ -12,7 +12,8 @@ from scipy import ndimage as ndi
 from napari_cytosae.core._shape import consecutive
 from napari_cytosae.core.detection import part_of
 from napari_cytosae.core.morphometry import moved
-from napari_cytosae.core.segmentation import measure_at, scale_for_sizes, whole_labels
+from napari_cytosae.core.segmentation import measure_at, whole_labels
+from napari_cytosae.core.settled_scale import scale_for_sizes
 from napari_cytosae.core.slides import MARGIN_UM, scale_of
 from napari_cytosae.core.types import CytoError
 

@@ -16,7 +16,7 @@ from napari_cytosae.core._search import search_at
 from napari_cytosae.core.detection import part_of
 from napari_cytosae.core.morphometry import moved
 from napari_cytosae.core.pyramid import as_pyramid
-from napari_cytosae.core.segmentation import settled_scale
+from napari_cytosae.core.settled_scale import settled_scale
 from napari_cytosae.core.slides import MARGIN_UM, scale_of
 from napari_cytosae.core.types import Cells, Image
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cytosae.core import _scale, _white
-from napari_cytosae.core._glass import glass_light, shrink
+from napari_cytosae.core import _scale
+from napari_cytosae.core._glass import glass_light
 from napari_cytosae.core._run import run
 from napari_cytosae.core._search import finish, nuclei_at, search_at
 from napari_cytosae.core._shape import consecutive
-from napari_cytosae.core._stain import stain
 from napari_cytosae.core.crops import FIELD_OF_VIEW_UM
+from napari_cytosae.core.settled_scale import (
+    scale_for_sizes,
+    scale_of_cells,
+    settled_scale,
+    stated,
+)
 from napari_cytosae.core.types import (
     CELL_KINDS,
     CellKind,
@@ -27,13 +31,10 @@ from napari_cytosae.core.types import (
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
-    from napari_cytosae.core._glass import Light
     from napari_cytosae.core.types import Int32Array, Progress, UInt8Array
 
 __all__ = ["estimate_pixel_size", "measure", "search", "segment", "single_cell"]
 
-_NORMAL_CELL_UM2 = 110.0
-"""Of a white cell on a smear, 12 um wide."""
 _NO_STAIN = (
     "the image is no brightfield smear: the cells were taken for white cells and measured "
     "without nuclei"
@@ -119,8 +120,8 @@ def measure(
     try:
         size, um = settled_scale(rgb, image, pixel_size)
     except ImageError:
-        size = _stated(image, pixel_size)
-        um = size.um or _scale_of_cells(given)
+        size = stated(image, pixel_size)
+        um = size.um or scale_of_cells(given)
     return measure_at(image, given, size, um, known=kinds)
 
 
@@ -191,7 +192,7 @@ def single_cell(image: Image | UInt8Array, pixel_size: float | None = None) -> C
         size, um = settled_scale(rgb, image, pixel_size)
         cells = segment(image, pixel_size)
     except ImageError:
-        size = _stated(image, pixel_size)
+        size = stated(image, pixel_size)
         um = size.um or FIELD_OF_VIEW_UM / max(rgb.shape[:2])
     labels = np.ones(rgb.shape[:2], np.int32)
     nuclei = np.zeros_like(labels)
@@ -222,74 +223,6 @@ def _check_kinds(kinds: Sequence[CellKind]) -> None:
             f"Unknown kind of cell {', '.join(map(repr, unknown)) or '(none)'}: choose "
             f"from {', '.join(CELL_KINDS)}."
         )
-
-
-def settled_scale(
-    rgb: UInt8Array,
-    image: Image | UInt8Array,
-    user: float | None,
-    light: Light | None = None,
-) -> tuple[PixelSize, float]:
-    """Pixel size to report, and the one (um) that size rules use.
-
-    The `light` through the glass is found where it is not known.
-
-    Raises
-    ------
-    CytoError
-        If the pixel size is implausible or at odds with the red cells in view.
-    """
-    size = _stated(image, user)
-    if size.um is not None and not 0.01 <= size.um <= 5:
-        whose = "" if size.source == "user" else f" ({size.source})"
-        raise CytoError(
-            f"A pixel size of {size.um:g} um{whose} is implausible for a smear (0.01 to 5 "
-            "um expected): check the unit."
-        )
-    seen = _scale.scale_in_view(rgb, light)
-    if size.um is not None:
-        if seen.um is not None and seen.contradicts(size.um):
-            width = _scale.RED_CELL_UM * size.um / seen.um
-            raise CytoError(
-                f"At {size.um:g} um a pixel the {seen.count} red cells in view would be "
-                f"{width:.2g} um wide: correct the pixel size (about {seen.um:.2g} um "
-                "fits) or leave it out."
-            )
-        return replace(size, seen_um=seen.um if seen.sure else None), size.um
-    if seen.um is not None and seen.told:
-        return PixelSize(seen.um, "estimated", seen.spread, seen.count), seen.um
-    return PixelSize(None, "relative", None, seen.count), _relative_scale(rgb, seen)
-
-
-def _stated(image: Image | UInt8Array, user: float | None) -> PixelSize:
-    if user is not None:
-        return PixelSize(float(user), "user")
-    return image.pixel_size if isinstance(image, Image) else PixelSize()
-
-
-def _scale_of_cells(labels: Int32Array) -> float:
-    """Pixel size (um) that gives given cells the area of a normal white cell."""
-    areas = np.bincount(consecutive(labels)[1].ravel())[1:]
-    return float(np.sqrt(_NORMAL_CELL_UM2 / np.median(areas))) if areas.size else 0.15
-
-
-def scale_for_sizes(image: Image | UInt8Array, size: PixelSize) -> float:
-    """Pixel size (um) that size rules use: of `size`, or relative to what is in view."""
-    if size.um is not None:
-        return size.um
-    rgb, _ = _unpack(image)
-    return _relative_scale(rgb, _scale.scale_in_view(rgb))
-
-
-def _relative_scale(rgb: UInt8Array, seen: _scale.Seen) -> float:
-    """Pixel size (um) that size rules use where the true one cannot be told.
-
-    Red cells too few to tell it come nearer to it than nuclei, which differ more.
-    """
-    if seen.um is not None:
-        return seen.um
-    factor = _scale.overview_factor(rgb)
-    return (_white.nuclear_scale(stain(shrink(rgb, factor))) or 0.15) / factor
 
 
 def whole_labels(labels: np.ndarray, shape: tuple[int, ...]) -> Int32Array:

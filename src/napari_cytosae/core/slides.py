@@ -14,7 +14,7 @@ from napari_cytosae.core._search import search_at
 from napari_cytosae.core.crops import pixels_of
 from napari_cytosae.core.label_blocks import LabelBlocks
 from napari_cytosae.core.morphometry import empty_table, moved
-from napari_cytosae.core.segmentation import settled_scale
+from napari_cytosae.core.settled_scale import settled_scale
 from napari_cytosae.core.types import (
     Cells,
     CytoError,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.assignment import told_apart
 from napari_cytosae.core.types import NoCellsError
-from napari_cytosae.session_values import Found
+from napari_cytosae.session_found import Found
 from napari_cytosae.widgets import _patient_tasks
 from napari_cytosae.widgets._connections import Connections
 from napari_cytosae.widgets._patient_texts import describe, describe_went

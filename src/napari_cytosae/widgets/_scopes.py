@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from napari_cytosae.core.types import Cells, ConceptActivations, Encoded
     from napari_cytosae.patient_session import PatientSession
     from napari_cytosae.session import Session
-    from napari_cytosae.session_values import Found, Place
+    from napari_cytosae.session_found import Found
+    from napari_cytosae.session_values import Place
 
     Rows = npt.NDArray[np.int64]
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.session_file import SavedSession
     from napari_cytosae.session import Session
-    from napari_cytosae.session_values import Found, TableView
+    from napari_cytosae.session_found import Found
+    from napari_cytosae.session_values import TableView
     from napari_cytosae.widgets._session_view import DeskView
 
 

@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 from napari_cytosae.core.types import CytoError, PixelSize
+from napari_cytosae.session_found import Edits, Found
 from napari_cytosae.session_values import (
     CellSettings,
-    Edits,
-    Found,
     ModelChoice,
     Overlay,
     Scope,

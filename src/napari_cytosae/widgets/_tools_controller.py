@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_cytosae.core.types import CytoError
-from napari_cytosae.session_values import how_found
+from napari_cytosae.session_found import how_found
 from napari_cytosae.widgets import _explorer_tasks, _scopes
 from napari_cytosae.widgets._sentences import counted
 
