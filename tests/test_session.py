@@ -10,14 +10,13 @@ import pytest
 
 from napari_cytosae.core.types import Cells, Crops, Encoded, Image, PixelSize
 from napari_cytosae.session import Session
-from napari_cytosae.session_found import Found
+from napari_cytosae.session_found import Found, how_found
 from napari_cytosae.session_steps import state_of
 from napari_cytosae.session_values import (
     CellSettings,
     Look,
     ModelChoice,
     Selection,
-    how_found,
 )
 
 
