@@ -699,6 +699,31 @@ def test_bccd_white_cells_are_found_once(data_dir, boxes, number):
         assert inside.sum() == 1
 
 
+def test_scales_of_two_sets_agree_with_the_boxes_and_with_each_other(data_dir, boxes):
+    """What a field tells is what its experts' boxes tell, and stays so when resampled."""
+    fields = [
+        read_image(data_dir / "chula_rbc" / "images" / f"{n}.jpg") for n in (1, 36, 72)
+    ]
+    chula = np.median([estimate_pixel_size(field.rgb).um for field in fields])
+    red = boxes[boxes.label == "RBC"]
+    red = red.assign(side=np.sqrt((red.xmax - red.xmin) * (red.ymax - red.ymin)))
+    whole = red[(red.xmin > 1) & (red.ymin > 1) & (red.xmax < 639) & (red.ymax < 479)]
+    told, boxed = [], []
+    for number in ("00248", "00272", "00351", "00378", "00407"):
+        name = f"BloodImage_{number}.jpg"
+        picture = PillowImage.open(data_dir / "bccd" / "images" / name).convert("RGB")
+        um = estimate_pixel_size(np.asarray(picture)).um
+        told.append(um)
+        boxed.append(7.5 / whole[whole.image == name].side.median())
+        # As if it had been taken by the other set's camera.
+        size = tuple(round(side * um / chula) for side in picture.size)
+        coarser = estimate_pixel_size(np.asarray(picture.resize(size)))
+        assert coarser.um == pytest.approx(chula, rel=0.1), name
+    # Boxes are drawn around the cells, with some air.
+    assert 1 < np.median(np.divide(told, boxed)) < 1.1
+    assert np.std(told) < 0.05 * np.mean(told)
+
+
 def test_three_heaps_of_red_cells_of_one_size_do_not_tell_the_scale(data_dir):
     image = read_image(data_dir / "bccd" / "images" / "BloodImage_00030.jpg")
     assert estimate_pixel_size(image.rgb) == PixelSize(None, "unknown", None, 3)
