@@ -824,7 +824,7 @@ def test_cells_of_every_set_lose_focus_with_blur(data_dir, name, um):
     assert medians[0] > 0.8
     # An edge between flat sides would keep so much; a cell loses range besides.
     edge = 0.4 / np.hypot(0.4 / medians[0], 1.2)
-    assert 0.95 * edge < medians[3] < 0.5
+    assert 0.85 * edge < medians[3] < 0.5
 
 
 def test_lzw_single_cell_is_found(data_dir):
