@@ -36,6 +36,7 @@ def test_the_reasons_are_those_of_quality_control():
             "focus": [0.1] * 2,
         }
     )
-    said = quality(table, np.array([2.0, 0.1]), np.array([0.1, 0.1]), 0.2)
+    rims, alone = np.array([0.1, 0.1]), np.zeros(2)
+    said = quality(table, np.array([2.0, 0.1]), rims, alone, 0.2)
     assert tuple(said[0].split("; ")) == REASONS[:5]
     assert said[1].split("; ")[-1] == REASONS[5]
