@@ -112,9 +112,9 @@ def test_a_stack_of_labels_is_refused_in_a_sentence(segmented, viewer, until):
     assert segmented.session.cells is cells
 
 
-def test_a_pixel_size_at_which_nearly_all_cells_are_flagged_is_asked_about(opened, until):
+def test_a_pixel_size_that_the_red_cells_contradict_is_asked_about(opened, until):
     session, panel = opened.session, opened.cells_panel
-    doubt = "Nearly all cells are flagged: check the pixel size (0.3 um, user)"
+    doubt = "The red cells in view fit about 0.1 um a pixel: check the pixel size (0.3 um, user)"
     session.type_pixel_size(0.3)
     panel.segment_clicked.emit()
     until(lambda: session.cells is not None and not opened.desk.busy)
@@ -124,7 +124,7 @@ def test_a_pixel_size_at_which_nearly_all_cells_are_flagged_is_asked_about(opene
     former = session.cells
     panel.segment_clicked.emit()
     until(lambda: session.cells is not former and not opened.desk.busy)
-    assert "Nearly all" not in opened.strip.text + panel._count.text()
+    assert "check the pixel size" not in opened.strip.text + panel._count.text()
 
 
 def test_moved_layers_are_still_the_ones_that_are_listed(dock, viewer, smear, until):

@@ -681,6 +681,8 @@ def test_the_passport_is_one_file(encoded, panel, until, tmp_path):
     assert f"Concept {concept} a &lt;name&gt;" in text
     assert session.models.sae_info.sha256 in text
     assert "Similar concepts" in text
+    # The table says where concepts fire as soon as it is worked out.
+    until(lambda: not panel.model.not_located)
     flags = flagged(panel).get(concept, "none")
     assert f"<td>flags</td><td>{flags}</td>" in text
     assert "fdr" not in text
