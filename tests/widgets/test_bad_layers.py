@@ -114,7 +114,7 @@ def test_a_stack_of_labels_is_refused_in_a_sentence(segmented, viewer, until):
 
 def test_a_pixel_size_that_the_red_cells_contradict_is_asked_about(opened, until):
     session, panel = opened.session, opened.cells_panel
-    doubt = "The red cells in view fit about 0.1 um a pixel: check the pixel size (0.3 um, user)"
+    doubt = "The red cells in view fit about 0.1 um a pixel: check the pixel size (0.3 um"
     session.type_pixel_size(0.3)
     panel.segment_clicked.emit()
     until(lambda: session.cells is not None and not opened.desk.busy)
