@@ -225,7 +225,7 @@ def test_the_count_says_what_it_shows(predicted, until):
     table = patients.case.images[0].cells.table
     table.loc[table.index[0], "qc"] = "clump"
     patients.call(range(3), "band")
-    assert "1 cell is larger than one can be (clump)" in panel.count._said.text()
+    assert "1 cell is flagged as clump, each counted as one" in panel.count._said.text()
     patients.call(range(3, 6), "blast")
     panel.count.propose_clicked.emit()
     until(lambda: patients.differential is not None)

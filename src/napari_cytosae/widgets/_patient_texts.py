@@ -53,10 +53,7 @@ def describe_clumps(clumps: int) -> str:
     if not clumps:
         return "Cells that touch and were not parted count as one."
     noun = "cell is" if clumps == 1 else "cells are"
-    return (
-        f"{clumps:,} {noun} larger than one can be (clump) and counted as one: part them "
-        "in step 2."
-    )
+    return f"{clumps:,} {noun} flagged as clump, each counted as one: part them in step 2."
 
 
 def describe_set(reading: Reading) -> str:
