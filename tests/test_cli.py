@@ -520,8 +520,8 @@ def test_outlines_that_lie_elsewhere_are_refused(
 
 def test_a_doubtful_pixel_size_is_asked_about(smear: Path, tmp_path: Path) -> None:
     doubt = (
-        "smear.png: Nearly all cells are flagged: check the pixel size (0.3 um, user) and "
-        "the focus."
+        "smear.png: The red cells in view fit about 0.1 um a pixel: check the pixel size "
+        "(0.3 um, user)."
     )
     for um, lines in (("0.1", 0), ("0.3", 1)):
         out = tmp_path / um

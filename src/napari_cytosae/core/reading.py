@@ -106,7 +106,7 @@ class Reading:
         for image in self.case.images:
             table = image.cells.table
             here = np.searchsorted(table["cell_id"], image.encoded.cell_ids)
-            flags.append(table["qc"].str.contains("clump").to_numpy(bool)[here])
+            flags.append(np.char.find(table["qc"].to_numpy(str)[here], "clump") >= 0)
         return int(np.concatenate(flags)[self.rows].sum()) if flags else 0
 
     @property

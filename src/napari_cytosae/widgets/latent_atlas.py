@@ -120,7 +120,8 @@ class LatentAtlas(QWidget):
         self._by.activated.connect(lambda _: self._draw())
         self._sources = QComboBox()
         self._sources.setToolTip("In which data set, or in these cells, the concepts fire")
-        self._sources.textActivated.connect(self.source_chosen)
+        self._chosen = ""
+        self._sources.textActivated.connect(self._choose)
         layout = QVBoxLayout(self)
         layout.addWidget(self._sources)
         layout.addWidget(self._by)
@@ -128,19 +129,20 @@ class LatentAtlas(QWidget):
         layout.addWidget(self._plot, 1)
 
     def set_sources(self, sources: Sequence[str]) -> str:
-        """Offer these to choose from, where there are several; the one that is chosen."""
-        before = self.source
+        """Offer these to choose from, where there are several; the one to be shown.
+
+        It is what the analyst chose, as long as it is there, else the first.
+        """
         self._sources.clear()
         self._sources.addItems(list(sources))
-        if before in sources:
-            self._sources.setCurrentText(before)
+        if self._chosen in sources:
+            self._sources.setCurrentText(self._chosen)
         self._sources.setVisible(len(sources) > 1)
-        return self.source
-
-    @property
-    def source(self) -> str:
-        """What is chosen to be shown."""
         return self._sources.currentText()
+
+    def _choose(self, source: str) -> None:
+        self._chosen = source
+        self.source_chosen.emit(source)
 
     def set_points(self, points: AtlasPoints) -> None:
         """Show other concepts."""
