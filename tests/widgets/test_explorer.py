@@ -958,9 +958,10 @@ def test_a_catalogue_that_is_gone_is_said_when_a_session_is_opened(
 ):
     (tmp_path / "cat").rename(tmp_path / "moved")
     panel.tools.chosen.emit("open", str(tmp_path / "s"))
-    until(lambda: "Its catalogue is not here" in encoded.strip.text, 60_000)
+    # Said at once, and again after what is said of the image once that is read.
+    until(lambda: encoded.session.encoded is not None, 60_000)
+    until(lambda: "Its catalogue is not here" in encoded.strip.text)
     assert str(tmp_path / "cat") in encoded.strip.text
-    assert encoded.session.encoded is not None
     assert not encoded.session.exploration.catalogues
 
 
