@@ -547,6 +547,15 @@ def test_what_was_not_scanned_changes_no_cell(fill):
     assert white.nc_ratio.median() == pytest.approx(those.nc_ratio.median(), rel=0.03)
 
 
+def test_glass_too_bright_to_have_noise_is_no_fill(data_dir):
+    for name in ("286", "290", "293", "297"):
+        path = data_dir / "wbc_segmentation" / "dataset1" / f"{name}.png"
+        truth = np.asarray(
+            PillowImage.open(path.with_name(f"{name}_mask.png")).convert("L")
+        )
+        assert dice(single_cell(read_image(path)).labels > 0, truth > 0) > 0.9, name
+
+
 def test_a_real_field_beside_a_fill_keeps_its_cells(data_dir):
     rgb = read_image(data_dir / "chula_rbc" / "images" / "57.jpg").rgb.copy()
     counts = []

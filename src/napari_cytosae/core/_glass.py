@@ -29,6 +29,8 @@ _EVENER = 0.3
 """By how much more of them a negative has outside its cells than the image itself."""
 _FILLED = 0.02
 """Least share of an image that one piece of a fill covers."""
+_LEAST_FACTOR = 2
+"""By which an image has to be shrunk to be looked at for a fill: 140 x 140 px."""
 _SAME = 0.05
 """Grey levels by which the mean of equal pixels may differ from them."""
 _OTHER = 0.008
@@ -115,11 +117,15 @@ def _beside_fill(
     """Light of an image that is partly filled, `small` is it shrunk; None where none is.
 
     What one exact colour covers is no glass if the glass beside it has another one: where
-    glass is so bright that it has no noise, that beside the cells is as bright.
+    glass is so bright that it has no noise, that beside the cells is as bright. Crops of a
+    cell are not asked: in so few pixels glass of one colour has straight edges, too.
     """
-    thin = rgb[::factor, ::factor].reshape(-1, 3)
-    colours, counts = np.unique(thin, axis=0, return_counts=True)
-    colour = colours[counts.argmax()].astype(np.float32)
+    if factor < _LEAST_FACTOR:
+        return None
+    thin = np.rint(rgb[::factor, ::factor].reshape(-1, 3)).astype(np.int32)
+    codes, counts = np.unique(thin @ np.array([65536, 256, 1]), return_counts=True)
+    code = int(codes[counts.argmax()])
+    colour = np.array([code >> 16, code >> 8 & 255, code & 255], np.float32)
     if counts.max() < _FILLED * len(thin) or colour.max() < DARK:
         return None
     filled = (np.abs(small - colour) < _SAME).all(axis=-1)
