@@ -89,7 +89,7 @@ def _grain(plane: Float32Array, sigma: float) -> float:
     That is the difference of neighbours, of which most lie both on the same thing; a
     Gaussian divides white noise by 2 sqrt(pi) sigma.
     """
-    steps = np.abs(np.diff(plane[::4], axis=1))
+    steps = np.abs(np.diff(plane[::16], axis=1))
     alone = 1.4826 * float(np.median(steps)) / np.sqrt(2) if steps.size else 0.0
     return float(alone / max(1.0, 2 * np.sqrt(np.pi) * sigma))
 

@@ -130,9 +130,11 @@ def cell_table(
             stain[i] = np.median(density[box][nucleus])
         if kind[i] == "wbc":
             rims[i] = _rim(cell, nucleus) * um
-    white = np.append(False, table.kind == "wbc")[labels]
-    among = touching_share(np.where(white, labels, 0).astype(np.int32))
-    among = np.pad(among, (0, len(ids) + 1 - len(among)))[1:]
+    among = np.zeros(len(ids))
+    if kind.count("wbc") > 1:
+        white = np.append(False, table.kind == "wbc")
+        shared = touching_share(np.where(white, np.arange(len(white)), 0)[labels])
+        among[: len(shared) - 1] = shared[1:]
     table["qc"] = quality(table, stain, rims, among, um)
     return table
 
