@@ -112,3 +112,31 @@ def test_what_becomes_known_leaves_selection_and_rows_in_view(encoded, panel, un
     assert table.currentIndex().row() == (-1 if row is None else row)
     if table.verticalScrollBar().value() < table.verticalScrollBar().maximum():
         assert model.concept_at(table.rowAt(0)) == first
+
+
+def test_the_selected_row_stays_in_view_when_those_around_it_go(
+    encoded, panel, until, viewer
+):
+    session, model, table = encoded.session, panel.model, panel.table
+    viewer.window._qt_window.show()
+    encoded.go_to_step("concepts")
+    model.set_keep("background")
+    until(lambda: not len(model.unlocated()))
+    whole = model._rows
+    left = [model.concept_at(row) for row in range(model.rowCount())]
+    afresh(session)
+    encoded.jobs.abandon("where")
+    until(lambda: model.rowCount() > len(left))
+    everything = [model.concept_at(row) for row in range(model.rowCount())]
+    # One that stays, below one that goes: this is the first in view.
+    row = next(
+        r
+        for r in range(60, 150)
+        if {*everything[r : r + 2]} & {*left} == {everything[r + 1]}
+    )
+    session.focus.select_concept(everything[row + 1])
+    table.scrollTo(model.index(row, 0), table.ScrollHint.PositionAtTop)
+    assert model.concept_at(table.rowAt(0)) == everything[row]
+    model.update_rows(whole)
+    assert table.currentIndex().row() == left.index(everything[row + 1])
+    assert table.viewport().rect().contains(table.visualRect(table.currentIndex()).center())

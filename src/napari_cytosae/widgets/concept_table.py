@@ -103,9 +103,10 @@ class ConceptTable(QTableView):
         self._settled.setSingleShot(True)
         self._settled.setInterval(_SETTLED_MS)
         self._settled.timeout.connect(self.view_changed)
-        self._top: int | None = None
-        model.layoutAboutToBeChanged.connect(self._remember_top)
-        model.layoutChanged.connect(self._return_to_top)
+        self._seen: list[int] = []
+        self._sees_selected = False
+        model.layoutAboutToBeChanged.connect(self._remember_view)
+        model.layoutChanged.connect(self._return_to_view)
         for changed in (model.modelReset, self.verticalScrollBar().valueChanged):
             changed.connect(lambda *_: self._settled.start())
         model.modelReset.connect(self._restore)
@@ -247,15 +248,24 @@ class ConceptTable(QTableView):
         rows = range(first, min(first + _IN_VIEW, self._concepts.rowCount()))
         return [c for c in map(self._concepts.concept_at, rows) if c is not None]
 
-    def _remember_top(self, *_: object) -> None:
-        self._top = self._concepts.concept_at(self.rowAt(0))
+    def _remember_view(self, *_: object) -> None:
+        self._seen = self.in_view()
+        at = self.visualRect(self.currentIndex())
+        self._sees_selected = self.viewport().rect().intersects(at)
 
-    def _return_to_top(self, *_: object) -> None:
-        """The rows in view stay in view, unless they are the first: then the first are."""
-        row = None if self._top is None else self._concepts.row_of(self._top)
+    def _return_to_view(self, *_: object) -> None:
+        """The rows in view stay in view, unless they are the first: then the first are.
+
+        Of those that are left, as more is known of where concepts fire, and the selected
+        one before the others.
+        """
+        left = (self._concepts.row_of(concept) for concept in self._seen)
+        row = next((row for row in left if row is not None), None)
         if row is not None and self.verticalScrollBar().value() > 0:
             at_top = QAbstractItemView.ScrollHint.PositionAtTop
             self.scrollTo(self._concepts.index(row, 0), at_top)
+        if self._sees_selected and self.currentIndex().isValid():
+            self.scrollTo(self.currentIndex())
         self._settled.start()
 
     def _restore(self) -> None:
