@@ -211,7 +211,10 @@ def test_tiff_holds_the_map(overlay, tmp_path, monkeypatch, smooth):
         assert tif.shaped_metadata[0]["name"] == "nucleus \u00b5"
         numerator, denominator = page.tags["XResolution"].value
         assert numerator / denominator == pytest.approx(1e5)
-        np.testing.assert_array_equal(tif.asarray(), smoothed.full())
+        # What is smoothed is a matrix product, whose last bit may depend on its size.
+        np.testing.assert_allclose(
+            tif.asarray(), smoothed.full(), rtol=5e-7 if smooth else 0, atol=0
+        )
 
 
 def test_tiff_of_a_huge_slide_is_bigtiff_and_small(tmp_path, monkeypatch):
