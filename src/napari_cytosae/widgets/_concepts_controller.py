@@ -11,9 +11,11 @@ from napari_cytosae.widgets._concept_rows import ConceptRows
 from napari_cytosae.widgets._connections import Connections
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
     from napari_cytosae.core._annotation import Annotation
     from napari_cytosae.core.concepts import Summary
-    from napari_cytosae.core.types import Encoded
+    from napari_cytosae.core.types import Encoded, Progress
     from napari_cytosae.patient_session import PatientSession
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import Scope, Selection
@@ -191,21 +193,8 @@ class ConceptsController:
             scope == "like",
         )
 
-        def ended(end: Ended) -> None:
-            self._known = work, end.value
-            self._panel.model.set_rows(end.value.rows)
-            if names.annotations() is not said:
-                self._on_names()
-            if known.where is not work.where:
-                self._list_again()
-
-        self._jobs.run(
-            _LANE,
-            "Ranking",
-            lambda: _concept_tasks.rank(work),
-            on_ended=ended,
-            on_failed=self._desk.fail_job,
-        )
+        model = self._panel.model
+        self._run(work, lambda: _concept_tasks.rank(work), model.set_rows)
 
     def _summary_of(self, parts: list[_scopes.Part]) -> Summary | None:
         """What is known of the cells that count, where the last ranking was of the same."""
@@ -220,24 +209,28 @@ class ConceptsController:
         if self._known is None or names is None or self._jobs.running(_LANE) is not None:
             return
         former, ranked = self._known
-        said = names.annotations()
-        work = replace(former, where=known.where, annotations=said)
+        work = replace(former, where=known.where, annotations=names.annotations())
+        model = self._panel.model
+        self._run(work, lambda: _concept_tasks.list_again(work, ranked), model.update_rows)
+
+    def _run(
+        self,
+        work: _concept_tasks.RankingWork,
+        job: Callable[[], Generator[Progress, None, _concept_tasks.Ranked]],
+        show: Callable[[ConceptRows], None],
+    ) -> None:
+        """Rank, and show it with what was learnt meanwhile."""
 
         def ended(end: Ended) -> None:
             self._known = work, end.value
-            self._panel.model.update_rows(end.value.rows)
-            if names.annotations() is not said:
+            show(end.value.rows)
+            names = self._session.naming.names
+            if names is not None and names.annotations() is not work.annotations:
                 self._on_names()
-            if known.where is not work.where:
+            if self._session.exploration.where is not work.where:
                 self._list_again()
 
-        self._jobs.run(
-            _LANE,
-            "Ranking",
-            lambda: _concept_tasks.list_again(work, ranked),
-            on_ended=ended,
-            on_failed=self._desk.fail_job,
-        )
+        self._jobs.run(_LANE, "Ranking", job, on_ended=ended, on_failed=self._desk.fail_job)
 
     def _list_catalogue(self, said: dict[int, Annotation]) -> None:
         """List the concepts of the first catalogue while no cells are encoded."""

@@ -40,7 +40,7 @@ class GalleryController:
         self._layers, self._image, self._panel = layers, image, panel
         self._going: Place | None = None
         self._selected = session.focus.selection
-        self._count = 0
+        self._count, self._drawn_in = 0, ""
         self._remarks: dict[Place, str] = {}
         panel.gallery.cells_selected.connect(self._select)
         panel.gallery.cell_activated.connect(self._go_to)
@@ -55,6 +55,7 @@ class GalleryController:
             (session.exploration.facts_changed, self._show_cells),
             (session.hide_flagged_changed, self._show_cells),
             (session.focus.scope_changed, self._show_cells),
+            (session.overlays.changed, self._on_overlays),
             (session.review.changed, self._show_verdicts),
             (session.kept, self._show_cells),
             (layers.removed, self._on_removed),
@@ -71,6 +72,11 @@ class GalleryController:
             self._show_cells()
         else:
             self._panel.gallery.set_selected(self._session.focus.picked)
+
+    def _on_overlays(self, _: Any) -> None:
+        """Draw the concept into its cells in the colour that it has on the slide now."""
+        if self._colour(self._selected.concept) != self._drawn_in:
+            self._show_cells()
 
     def _on_removed(self, layer: Layer, by_us: bool) -> None:
         """Show no cells of an image that was closed."""
@@ -129,6 +135,7 @@ class GalleryController:
             self._panel.set_driving("")
             return
         self._show_sources()
+        self._drawn_in = self._colour(session.focus.selection.concept)
         from_catalogue = below.source == "catalogue"
         work = self._catalogue_work() if from_catalogue else self._work()
 
@@ -161,7 +168,7 @@ class GalleryController:
             ],
             session.focus.selection.concept,
             session.focus.examples,
-            self._colour(session.focus.selection.concept),
+            self._drawn_in,
         )
         return lambda: _thumbnails.fill(work)
 
@@ -173,7 +180,7 @@ class GalleryController:
         if concept is None:
             return _thumbnails.none
         work = _catalogue_cells.CatalogueWork(
-            session.exploration.catalogues, concept, models, self._colour(concept)
+            session.exploration.catalogues, concept, models, self._drawn_in
         )
         return lambda: _catalogue_cells.fill_from_catalogues(work)
 

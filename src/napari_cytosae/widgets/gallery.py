@@ -65,11 +65,15 @@ class GalleryModel(QAbstractListModel):
             self.dataChanged.emit(self.index(0), self.index(len(self._cells) - 1))
 
     def set_cells(self, cells: Sequence[Thumbnail]) -> None:
-        """Show other cells."""
+        """Show other cells, or other pictures of the same, which stay where they are."""
+        former, self._icons = self._rows, {}
+        rows = {cell.key: row for row, cell in enumerate(cells)}
+        if rows and list(rows) == list(former):
+            self._cells = tuple(cells)
+            self.dataChanged.emit(self.index(0), self.index(len(cells) - 1))
+            return
         self.beginResetModel()
-        self._cells = tuple(cells)
-        self._rows = {cell.key: row for row, cell in enumerate(self._cells)}
-        self._icons = {}
+        self._cells, self._rows = tuple(cells), rows
         self.endResetModel()
 
     def cell_at(self, row: int) -> Any:
