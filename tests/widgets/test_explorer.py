@@ -305,6 +305,15 @@ def test_activation_is_drawn_into_the_cells(encoded, panel, until):
     grid = session.models.concept_grids(session.encoded, [concept])[0, row]
     np.testing.assert_allclose(cell.draw().grid, grid, rtol=1e-5)
     assert cell.caption == f"{session.encoded.activations.max[row, concept]:.2f}"
+    # In the colour that the concept has on the slide; the cells stay where they are.
+    assert cell.draw().colour == "cyan"
+    resets = []
+    gallery.modelReset.connect(lambda: resets.append(1))
+    session.overlays.show(concept, 2)
+    until(lambda: gallery._cells[0].draw().colour == "lime")
+    session.overlays.hide(concept)
+    until(lambda: gallery._cells[0].draw().colour == "cyan")
+    assert not resets
     panel.below.set_draws(False)
     until(lambda: gallery._cells[0].draw is None)
 
@@ -985,6 +994,8 @@ def test_all_open_images_are_saved_and_come_back(encoded, panel, viewer, until, 
     session.overlays.show(concept)
     then = session.found_images()
     assert len(then) == 2
+    viewer.layers["smear.png"].visible = False
+    assert [la.name for la in encoded.layers.images()] == ["smear.png", "flipped"]
     panel.tools.chosen.emit("save", str(tmp_path / "s"))
     until(lambda: (tmp_path / "s" / "names.json").exists() and not encoded.desk.busy)
     assert "Saved 2 images" in encoded.strip.text
@@ -1007,8 +1018,9 @@ def test_all_open_images_are_saved_and_come_back(encoded, panel, viewer, until, 
         assert abs(one.encoded.activations.max - other.encoded.activations.max).max() == 0
     assert session.focus.examples == tuple((next(iter(then)), i) for i in ids[1:3])
     assert session.overlays.slot_of(concept) == 0
-    assert [la.name for la in encoded.layers.images()] == ["flipped", "smear"]
-    assert [la.visible for la in encoded.layers.images()] == [True, False]
+    # One over the other as they lay, and as hidden as they were.
+    assert [la.name for la in encoded.layers.images()] == ["smear", "flipped"]
+    assert [la.visible for la in encoded.layers.images()] == [False, True]
     assert encoded.layers.preferred_image() == encoded.layers.source
     assert encoded.layers.source.name == "flipped"
     # The other image is a click in the gallery away, with all that was found on it.
@@ -1021,9 +1033,9 @@ def test_all_open_images_are_saved_and_come_back(encoded, panel, viewer, until, 
     # Once more in a dock that looks at the other image: nothing is opened twice.
     panel.tools.chosen.emit("open", str(tmp_path / "s"))
     until(lambda: session.focus.scope == "like", 60_000)
-    assert len(encoded.layers.images()) == 2
+    assert [la.name for la in encoded.layers.images()] == ["smear", "flipped"]
     # An image that is closed takes its pixels along, and is in no session.
-    viewer.layers.remove(encoded.layers.images()[1])
+    viewer.layers.remove(encoded.layers.images()[0])
     panel.tools.chosen.emit("save", str(tmp_path / "t"))
     until(lambda: "Saved 1 image (" in encoded.strip.text)
     assert f"({first_name}: not open any more, open it and save" in encoded.strip.text

@@ -87,7 +87,7 @@ def crop_cells(
         return Crops((), empty, ids, field_of_view_um if um else None, source)
     side, source = crop_side(cells, field_of_view_um)
     boxes = crop_boxes(cells.table, side, cells.labels.shape)
-    images = _Cuts(rgb, boxes)
+    images = Cuts(rgb, boxes)
     return Crops(images, boxes, ids, field_of_view_um if um else None, source)
 
 
@@ -200,7 +200,7 @@ def pixels_of(image: Image | Pyramid | UInt8Array) -> UInt8Array | Level:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Cuts(Sequence["UInt8Array"]):
+class Cuts(Sequence["UInt8Array"]):
     """Pixels in boxes, cut out (of an array: as views) when they are asked for."""
 
     pixels: UInt8Array | Level

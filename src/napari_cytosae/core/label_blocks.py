@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from itertools import product
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import dask.array as da
 
@@ -81,6 +82,25 @@ class LabelBlocks:
         for row in range(-(-self.shape[0] // BLOCK)):
             for column in range(-(-self.shape[1] // BLOCK)):
                 yield self._blocks.get((row, column), empty)
+
+    @classmethod
+    def of_tiles(cls, shape: tuple[int, int], tiles: Iterable[bytes]) -> LabelBlocks:
+        """What `tiles` came from.
+
+        Raises
+        ------
+        ValueError
+            If they are not those of an image of this shape.
+        """
+        blocks = cls(shape)
+        rows, columns = (range(-(-length // BLOCK)) for length in shape)
+        for block, tile in zip(product(rows, columns), tiles, strict=True):
+            pixels = zlib.decompress(tile)
+            if len(pixels) != 4 * BLOCK * BLOCK:
+                raise ValueError("a tile has another size")
+            if np.frombuffer(pixels, np.int32).any():
+                blocks._blocks[block] = tile
+        return blocks
 
     def pyramid(self) -> list[da.Array]:
         """Lazy dask arrays for a viewer, each half as wide as the one before."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,6 +48,10 @@ class Pyramid:
         Of the file's bytes; without a file, of its shape and some of its pixels.
     notes : tuple of str
         As of `Image`.
+    path : Path or None
+        The file it is read from; None where its pixels are another's, as a layer's.
+    held : object
+        Its file stays open for as long as this lives; see `keep_open`.
     """
 
     levels: tuple[Level, ...]
@@ -55,6 +59,8 @@ class Pyramid:
     pixel_size: PixelSize
     sha256: str
     notes: tuple[str, ...] = ()
+    path: Path | None = None
+    held: Any = None
 
     @classmethod
     def of(cls, levels: Sequence[Level], name: str, size: PixelSize) -> Pyramid:
@@ -129,6 +135,18 @@ def open_image(
         yield slide or read_image(path, pixel_size)
 
 
+def keep_open(path: Path | str) -> Image | Pyramid:
+    """`open_image` for as long as what it gives is held: nobody needs to close it.
+
+    What is large and cannot be read in pieces is a `Pyramid` too, in memory.
+    """
+    stack = ExitStack()
+    image = stack.enter_context(open_image(path))
+    slide = as_pyramid(image)
+    # With the stack go its generators, which close their files then.
+    return image if slide is None else replace(slide, path=Path(path), held=stack)
+
+
 def _opened(path: Path) -> AbstractContextManager[Levels | None]:
     """Choose the reader by content."""
     if path.is_dir():
@@ -155,4 +173,4 @@ def _is_large(shape: tuple[int, ...]) -> bool:
 def _as_pyramid(opened: Levels, path: Path, pixel_size: float | None) -> Pyramid:
     size, notes = settled_size(pixel_size, opened.um, opened.um_is_deliberate, path.name)
     sha256 = sha256_folder(path) if path.is_dir() else sha256_file(path)
-    return Pyramid(opened.levels, path.name, size, sha256, opened.notes + notes)
+    return Pyramid(opened.levels, path.name, size, sha256, opened.notes + notes, path)

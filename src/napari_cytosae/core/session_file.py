@@ -1,15 +1,16 @@
 """A session as a folder: JSON, CSV, TIFF and plain arrays, nothing that is executed.
 
 ``session.json`` says what was looked at and with which models. Each image has a folder,
-``1`` for the one in front: ``image.tif`` holds the pixels, ``cells.tif``, ``nuclei.tif``
-and ``cells.csv`` the cells, ``encoded.npz`` the activations and tokens. ``names.json`` is
-what is said of concepts, ``stability.csv`` how stable they are in the cells in front.
+``1`` for the one in front: ``image.tif`` holds the pixels, of a slide ``slide.json`` where
+its file is; ``cells.tif``, ``nuclei.tif`` and ``cells.csv`` the cells, ``encoded.npz`` the
+activations and tokens. ``names.json`` is what is said of concepts, ``stability.csv`` how
+stable they are in the cells in front.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,10 @@ import pandas as pd
 import tifffile
 
 from napari_cytosae.core import _encoded_file
-from napari_cytosae.core.crops import cut
+from napari_cytosae.core.crops import Cuts, pixels_of
 from napari_cytosae.core.files import atomic_folder
+from napari_cytosae.core.label_blocks import LabelBlocks
+from napari_cytosae.core.pyramid import Pyramid, keep_open
 from napari_cytosae.core.types import (
     Cells,
     Crops,
@@ -31,19 +34,24 @@ from napari_cytosae.core.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
+
+    from napari_cytosae.core.types import LabelImage
 
 FILE = "session.json"
 STABILITY_FILE = "stability.csv"
 NAMES_FILE = "names.json"
 """Written beside it by who saves, see `core.name_exchange`."""
 
-IMAGE_FILES = frozenset(
-    ("image.tif", "cells.tif", "nuclei.tif", "cells.csv", "encoded.npz")
-)
+_PIXELS = frozenset(("image.tif", "slide.json"))
+"""One of them is in the folder of each image."""
+
+IMAGE_FILES = _PIXELS | {"cells.tif", "nuclei.tif", "cells.csv", "encoded.npz"}
 """What the folder of an image may hold."""
 
-SCHEMA = 2
+SCHEMA = 3
+_FORMER = 2
+"""It had no slides."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +60,8 @@ class SavedImage:
 
     Attributes
     ----------
-    image : Image
+    image : Image or Pyramid
+        A slide has to be a file's.
     cells : Cells or None
         None before any were looked for.
     crops : Crops or None
@@ -61,7 +70,7 @@ class SavedImage:
         JSON values: how the cells were found, verdicts on them.
     """
 
-    image: Image
+    image: Image | Pyramid
     cells: Cells | None = None
     crops: Crops | None = None
     encoded: Encoded | None = None
@@ -160,7 +169,7 @@ def _is_own(entry: Path) -> bool:
     if not entry.is_dir():
         return entry.name in (FILE, NAMES_FILE, STABILITY_FILE)
     files = {each.name for each in entry.iterdir() if not each.name.startswith(".")}
-    return entry.name.isdigit() and "image.tif" in files and files <= IMAGE_FILES
+    return entry.name.isdigit() and bool(files & _PIXELS) and files <= IMAGE_FILES
 
 
 def _write(place: Path, saved: SavedImage) -> dict[str, Any]:
@@ -174,7 +183,12 @@ def _write(place: Path, saved: SavedImage) -> dict[str, Any]:
         "image_pixel_size": _size(image.pixel_size),
         "state": saved.state,
     }
-    tifffile.imwrite(place / "image.tif", image.rgb, photometric="rgb", compression="zlib")
+    if isinstance(image, Pyramid):
+        where = {"path": str(image.path), "sha256": image.sha256}
+        (place / "slide.json").write_text(json.dumps(where), encoding="utf-8")
+    else:
+        rgb = image.rgb
+        tifffile.imwrite(place / "image.tif", rgb, photometric="rgb", compression="zlib")
     if cells is None:
         return about
     about |= {
@@ -197,14 +211,15 @@ def load_session(folder: Path | str) -> SavedSession:
     Raises
     ------
     CytoError
-        If there is none, it is damaged, or of a later version of this program.
+        If there is none, it is damaged or of a later version of this program, or one of
+        its slides is not where it was, nor beside the folder, or was changed.
     """
     folder = Path(folder)
     if not (folder / FILE).is_file():
         raise CytoError(f"{folder} holds no session: choose the folder of a saved one.")
     try:
         about = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        if about["schema"] != SCHEMA:
+        if about["schema"] not in (_FORMER, SCHEMA):
             raise CytoError(f"{folder} is a session of another version of this program.")
         images = tuple(
             _read(folder / str(number), each, about["sae_sha256"])
@@ -226,23 +241,17 @@ def load_session(folder: Path | str) -> SavedSession:
 
 
 def _read(place: Path, about: dict[str, Any], sae_sha256: str) -> SavedImage:
-    described = about["image"]
-    image = Image(
-        tifffile.imread(place / "image.tif"),
-        described["name"],
-        PixelSize(**about["image_pixel_size"]),
-        described["sha256"],
-        tuple(described["notes"]),
-    )
+    image = _pixels(place, about["image"], PixelSize(**about["image_pixel_size"]))
     if not (place / "cells.csv").is_file():
         return SavedImage(image, state=about["state"])
     table = pd.read_csv(place / "cells.csv", keep_default_na=False, na_values=[""])
     table["touches_border"] = table["touches_border"].astype(bool)
     texts = ["image", "kind", "qc", "pixel_size_source"]
     table[texts] = table[texts].astype(object)
+    blocks = isinstance(image, Pyramid)
     cells = Cells(
-        tifffile.imread(place / "cells.tif"),
-        tifffile.imread(place / "nuclei.tif"),
+        _labels(place / "cells.tif", blocks=blocks),
+        _labels(place / "nuclei.tif", blocks=blocks),
         table,
         PixelSize(**about["cells_pixel_size"]),
         about["single_cell"],
@@ -251,13 +260,53 @@ def _read(place: Path, about: dict[str, Any], sae_sha256: str) -> SavedImage:
     if (place / "encoded.npz").is_file():
         encoded = _encoded_file.read(place / "encoded.npz", sae_sha256)
         crops = Crops(
-            tuple(cut(image.rgb, box) for box in encoded.boxes),
+            Cuts(pixels_of(image), encoded.boxes),
             encoded.boxes,
             encoded.cell_ids,
             about["field_of_view_um"],
             about["crop_size_source"],
         )
     return SavedImage(image, cells, crops, encoded, about["state"])
+
+
+def _pixels(place: Path, about: dict[str, Any], size: PixelSize) -> Image | Pyramid:
+    """The image, or the slide, kept open."""
+    name, notes = about["name"], tuple(about["notes"])
+    if (place / "image.tif").is_file():
+        rgb = tifffile.imread(place / "image.tif")
+        return Image(rgb, name, size, about["sha256"], notes)
+    path = Path(json.loads((place / "slide.json").read_text(encoding="utf-8"))["path"])
+    session = place.parent
+    near = [path, session / path.name, session.parent / path.name]
+    found = next((each for each in near if each.exists()), None)
+    if found is None:
+        raise CytoError(
+            f"The slide {path} is not there any more: put it back, or beside the folder "
+            f"{session.name}, and open the session again."
+        )
+    slide = keep_open(found)
+    if not isinstance(slide, Pyramid) or slide.sha256 != about["sha256"]:
+        raise CytoError(
+            f"{found} is another slide than the one that was saved: put that one in its "
+            "place, and open the session again."
+        )
+    return replace(slide, name=name, pixel_size=size, notes=notes)
+
+
+def _labels(path: Path, *, blocks: bool) -> LabelImage:
+    if not blocks:
+        return tifffile.imread(path)
+    with tifffile.TiffFile(path) as tif:
+        page = tif.pages.first
+        return LabelBlocks.of_tiles((page.imagelength, page.imagewidth), _tiles(page))
+
+
+def _tiles(page: tifffile.TiffPage) -> Iterator[bytes]:
+    """As they lie in the file, compressed."""
+    file = page.parent.filehandle
+    for at, size in zip(page.dataoffsets, page.databytecounts, strict=True):
+        file.seek(at)
+        yield file.read(size)
 
 
 def _size(size: PixelSize) -> dict[str, Any]:

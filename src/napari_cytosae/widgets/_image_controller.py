@@ -108,14 +108,16 @@ class ImageController:
         if layer is not self._layers.source:
             self._open(layer)
 
-    def open_images(self, images: Sequence[Image]) -> None:
-        """Analyse the first of some images; those that are not open yet are opened."""
+    def open_images(self, images: Sequence[Image | Pyramid], first: str) -> None:
+        """Open images that are not open yet, one over the other, and analyse the `first`.
+
+        Others that lie over it are hidden.
+        """
         for image in images:
             if image.sha256 not in self._layers.opened:
-                # The others would lie over it.
-                layer = self._layers.open_image(image, visible=image is images[0])
+                layer = self._layers.open_image(image, visible=image.sha256 == first)
                 self._layers.opened.know(image.sha256, layer)
-        self.look_at_image(images[0].sha256)
+        self.look_at_image(first)
         if self._layers.source is not None:
             self._layers.select(self._layers.source)
 

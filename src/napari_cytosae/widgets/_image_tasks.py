@@ -31,7 +31,7 @@ class LayerPixels:
         By the layer's metadata or scale.
     rgb : bool
         Whether the last axis is colour; a layer shows it as rows or columns otherwise.
-    known : Image or None
+    known : Image or Pyramid or None
         What it was read as before, with the file's name and sha256.
     drawn : bool
         A built-in sample.
@@ -42,7 +42,7 @@ class LayerPixels:
     path: str | None
     size: PixelSize
     rgb: bool
-    known: Image | None = None
+    known: Image | Pyramid | None = None
     drawn: bool = False
 
 
@@ -111,7 +111,10 @@ def _slide(pixels: LayerPixels, name: str) -> Pyramid:
             with open_image(pixels.path) as on_disk:
                 if on_disk.shape == slide.shape:
                     size = on_disk.pixel_size if on_disk.pixel_size.um else pixels.size
-                    slide = replace(slide, pixel_size=size, sha256=on_disk.sha256)
+                    path = Path(pixels.path)
+                    slide = replace(
+                        slide, pixel_size=size, sha256=on_disk.sha256, path=path
+                    )
         except CytoError:
             pass  # not the layer's file after all
     if slide.pixel_size.um is not None:

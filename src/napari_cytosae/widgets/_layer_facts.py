@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from napari.layers import Image, Labels, Layer
 
+    from napari_cytosae.core.pyramid import Pyramid
     from napari_cytosae.core.types import Image as ReadImage
 
 TAG = "cytosae"
@@ -74,11 +75,11 @@ def stated_pixel_size(layer: Layer) -> PixelSize:
     return PixelSize() if um is None else PixelSize(um, "layer")
 
 
-def known_image(layer: Image) -> ReadImage | None:
+def known_image(layer: Image) -> ReadImage | Pyramid | None:
     """The image that the layer was made of, as long as it shows its pixels."""
-    tag = layer.metadata.get(TAG)
-    known = tag.get("image") if isinstance(tag, dict) else None
-    return known if known is not None and layer.data is known.rgb else None
+    finest = layer.data[0] if layer.multiscale else layer.data
+    known: ReadImage | Pyramid | None = _note(layer, "image")
+    return known if known is not None and finest is _note(layer, "shown") else None
 
 
 def layer_pixels(layer: Image) -> LayerPixels:

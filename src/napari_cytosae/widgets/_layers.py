@@ -16,7 +16,15 @@ import numpy as np
 from napari.layers import Image, Labels, Layer, Shapes
 from psygnal import Signal
 
-from napari_cytosae.widgets._layer_facts import MOVES, TAG, placement, role_of, same
+from napari_cytosae.core.pyramid import Pyramid
+from napari_cytosae.widgets._layer_facts import (
+    MOVES,
+    TAG,
+    known_image,
+    placement,
+    role_of,
+    same,
+)
 from napari_cytosae.widgets._layers_cells import CellOutlines
 from napari_cytosae.widgets._layers_correction import CorrectionLayer
 from napari_cytosae.widgets._layers_looks import LayerLooks
@@ -146,20 +154,23 @@ class CanvasLayers:
             for name in MOVES:
                 layer.events[name].connect(self._on_source_moved)
 
-    def open_image(self, image: ReadImage, *, visible: bool = True) -> Image:
+    def open_image(self, image: ReadImage | Pyramid, *, visible: bool = True) -> Image:
         """Open an image beside the others, named as napari names the layer of a file."""
         um = image.pixel_size.um
+        levels = image.as_dask() if isinstance(image, Pyramid) else [image.rgb]
+        several = len(levels) > 1
         self._viewer.add_image(
-            image.rgb,
+            levels if several else levels[0],
+            multiscale=several,
             name=PurePath(image.name).stem,
             rgb=True,
             scale=(um, um) if um else (1.0, 1.0),
             units="um" if um else "pixel",
-            metadata={TAG: {"image": image}},
+            metadata={TAG: {"image": image, "shown": levels[0]}},
             visible=visible,
         )
         # What the viewer hands out may be a wrapper: the list has the layer.
-        return next(la for la in reversed(self.images()) if la.data is image.rgb)
+        return next(la for la in reversed(self.images()) if known_image(la) is image)
 
     def select(self, layer: Layer) -> None:
         """Make a layer the active one, as opening it does."""

@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 OUTLINES = "cells"
 """What the outlines of the image in front are called among the looks of images."""
 
-_SHOWN = ("opacity", "blending")
+_SHOWN = ("opacity", "blending", "visible")
 _PICTURE = ("interpolation2d",)
-"""Not whether it is visible: of images opened again, that in front alone is."""
 _GREY = ("contrast_limits", "gamma")
 """What changes nothing in an image of colours."""
-_LABELS = ("visible", "contour")
+_LABELS = ("contour",)
 
 
 class LayerLooks:
@@ -35,7 +34,10 @@ class LayerLooks:
         self._coming: tuple[Any, Look] | None = None
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """Of the layers of images that were read, and of the outlines: JSON values."""
+        """Of the layers of images that were read, the lowest first, and of the outlines.
+
+        JSON values.
+        """
         opened = self._canvas.opened
         looks = {
             sha256: _look(layer, (*_SHOWN, *_PICTURE, *(() if layer.rgb else _GREY)))

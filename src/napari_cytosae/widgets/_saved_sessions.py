@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from qtpy.QtCore import QTimer
 
-from napari_cytosae.core.types import Image
 from napari_cytosae.widgets import _session_tasks
 from napari_cytosae.widgets._sentences import counted
 from napari_cytosae.widgets._session_view import DeskView
@@ -93,7 +92,7 @@ class SavedSessions:
         Not any more once the analyst has gone to another image meanwhile.
         """
         session = self._session
-        images = [found.image for found in opened.found if isinstance(found.image, Image)]
+        images = [found.image for found in opened.found if found.image is not None]
 
         def restore(image: Any) -> None:
             if image is None:
@@ -112,7 +111,13 @@ class SavedSessions:
                 self._say_last(opened.remark)
 
         self._wait_for(restore)
-        self._image.open_images(images)
+        desk = opened.view.desk
+        order = [] if desk is None else list(desk.layers)
+        # Those that no former session knows the place of lie below.
+        lowest_first = sorted(
+            images, key=lambda one: order.index(one.sha256) if one.sha256 in order else -1
+        )
+        self._image.open_images(lowest_first, images[0].sha256)
         if session.image is not None and session.image.sha256 == images[0].sha256:
             restore(session.image)
 

@@ -70,32 +70,34 @@ def to_save(session: Session, table: TableView, desk: DeskView) -> tuple[SavedSe
     Raises
     ------
     CytoError
-        If there are no cells, or but those of slides or of images that were closed.
+        If there are no cells, or but those of slides that are no files, or of images that
+        were closed.
     """
     from napari_cytosae.core.session_file import SavedImage, SavedSession
 
-    images, slides, closed = [], [], []
+    images, no_files, closed = [], [], []
     for found in session.found_images().values():
-        if isinstance(found.image, Image):
+        if isinstance(found.image, Image) or (found.image and found.image.path):
             state = state_of(found)
             images.append(
                 SavedImage(found.image, found.cells, found.crops, found.encoded, state)
             )
         elif found.image is not None:
-            slides.append(found.image.name)
+            no_files.append(found.image.name)
         elif found.cells is not None and len(found.cells):
             closed.append(cells_name(found.cells))
     if not any(each.cells is not None for each in images):
-        if slides:
+        if no_files:
             raise CytoError(
-                f"{slides[0]} is too large to be saved in a session: export its results."
+                f"{no_files[0]} is too large to be saved in a session without a file of "
+                "its own: save its layer, open that file instead, or export its results."
             )
         if closed:
             raise CytoError(f"The layer of {closed[0]} was deleted: open the image again.")
         raise CytoError("There is nothing to save yet: segment cells first.")
     left_out = []
-    if slides:
-        left_out.append(f"{', '.join(slides)}: a slide is too large, export its results")
+    if no_files:
+        left_out.append(f"{', '.join(no_files)}: too large and no file, export its results")
     if closed:
         left_out.append(f"{', '.join(closed)}: not open any more, open it and save again")
     models = session.models
