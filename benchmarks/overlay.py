@@ -6,9 +6,9 @@
 Activations of CytoSAE's size (768 wide tokens) are random, with one concept that fires in a
 tenth of the cells and one that fires in all; a viewer of 1600 x 1000 px shows them over a
 lazy grey slide. A concept is on screen when the first frame with it has been drawn, in the
-layer that waits while the pointer rests on the table, in one that shows another concept, or
-in a new one (by keys alone); of a few ticks, the quickest. Of that time, ours goes into
-patch activations and the pixels that napari asks for, the rest into
+layer that waits while pointer or keys rest on the table, in one that shows another concept,
+or in a new one (ticked before one waits); of a few ticks, the quickest. Of that time, ours
+goes into patch activations and the pixels that napari asks for, the rest into
 napari's layer and into the frame, of Qt and OpenGL (without a GPU the CPU draws it, in
 threads that ``--busy``, for a machine that has other work, does not count). Frames are
 timed while the camera moves in steps over the slide, without overlays and with four, in

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QFocusEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -105,6 +106,15 @@ def test_a_layer_waits_while_the_pointer_rests_on_the_table(encoded, viewer, unt
     rest(1)
     until(lambda: waiting.visible)
     assert canvas.tagged("waiting") == [waiting]
+    # The keys rest on rows, too.
+    table.leaveEvent(QEvent(QEvent.Type.Leave))
+    assert not waiting.visible
+    table.setFocus()
+    qtbot.keyClick(table, Qt.Key.Key_Down)
+    until(lambda: waiting.visible)
+    table.setAttribute(Qt.WidgetAttribute.WA_UnderMouse, False)
+    table.focusOutEvent(QFocusEvent(QEvent.Type.FocusOut))
+    assert not waiting.visible
     encoded.session.set_cells(encoded.session.cells, encoded.session.settings)
     assert not canvas.tagged("waiting")
 

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 _LANE = "overlay"
 _FULL = "Four concepts are shown already; untick one of them first."
 _REST_MS = 100
-"""A pointer that rests on a row of the table for so long may be about to tick it.
+"""A row of the table on which pointer or keys rest for so long may be about to be ticked.
 
 napari takes a tenth of a second to add a layer: the one that then waits stays, hidden, when
-the pointer leaves, so that this is paid once a tick and not at each rest.
+they leave, so that this is paid once a tick and not at each rest.
 """
 
 
@@ -48,6 +48,7 @@ class OverlaysController:
         self._rest = QTimer(panel, singleShot=True, interval=_REST_MS)
         self._rest.timeout.connect(self._expect_tick)
         panel.table.entered.connect(lambda _: self._rest.start())
+        panel.table.concept_selected.connect(lambda _: self._rest.start())
         panel.table.left.connect(self._expect_nothing)
         panel.toggle_clicked.connect(self._toggle_selected)
         panel.slot_chosen.connect(self._show_in_slot)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from qtpy.QtCore import QPersistentModelIndex
-    from qtpy.QtGui import QKeyEvent, QResizeEvent
+    from qtpy.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
 
     from napari_cytosae.widgets.concept_model import ConceptTableModel
 
@@ -43,7 +43,8 @@ class ConceptTable(QTableView):
     columns_chosen : list of str
         Of `OPTIONAL`, by the analyst.
     left
-        The pointer went elsewhere; Qt's own `entered` says when it comes to a row.
+        The pointer or the keys went elsewhere; Qt's own `entered` says when the pointer
+        comes to a row, `concept_selected` when the keys do.
     view_changed
         Other rows are in view, or the same say more; a moment after the last change.
     """
@@ -235,6 +236,12 @@ class ConceptTable(QTableView):
         """Say so."""
         super().leaveEvent(event)
         self.left.emit()
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        """Say so, unless the pointer is here."""
+        super().focusOutEvent(event)
+        if not self.underMouse():
+            self.left.emit()
 
     def edit_name(self) -> None:
         """Start editing the selected concept's name."""
