@@ -54,10 +54,32 @@ def test_pyramid_halves_and_its_first_level_is_exact(pair):
     assert [level.shape for level in levels] == [(700, 1100), (350, 550)]
     for exponent, level in enumerate(levels):
         step = 2**exponent
-        np.testing.assert_array_equal(level.compute(), array[::step, ::step])
-        np.testing.assert_array_equal(level[7].compute(), array[7 * step, ::step])
-        part = level[3:200:3, 10:9:-1], array[::step, ::step][3:200:3, 10:9:-1]
-        np.testing.assert_array_equal(part[0].compute(), part[1])
+        thinned = array[::step, ::step]
+        np.testing.assert_array_equal(level, thinned)
+        for part in (
+            (7,),
+            (slice(3, 200, 3), slice(10, 9, -1)),
+            (slice(340, 250, -2), slice(500, 530)),
+            (Ellipsis, -1),
+            (slice(0, 0), slice(None)),
+        ):
+            np.testing.assert_array_equal(level[part], thinned[part])
+
+
+def test_what_a_viewer_looks_at_again_is_not_read_again(pair, monkeypatch):
+    blocks, array = pair
+    finest = blocks.pyramid()[0]
+    read = []
+    decode = LabelBlocks._read
+    monkeypatch.setattr(
+        LabelBlocks, "_read", lambda self, at: read.append(at) or decode(self, at)
+    )
+    first = finest[100:500, 100:600]
+    assert read
+    read.clear()
+    np.testing.assert_array_equal(finest[200:512, 0:700], array[200:512, 0:700])
+    np.testing.assert_array_equal(first, array[100:500, 100:600])
+    assert not read
 
 
 def test_written_tile_by_tile_as_others_read_it(pair, tmp_path):
@@ -73,6 +95,30 @@ def test_written_tile_by_tile_as_others_read_it(pair, tmp_path):
             assert page.tags["XResolution"].value[0] / page.tags["XResolution"].value[
                 1
             ] == pytest.approx(40000)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tile": (256, 256), "compression": "zlib"},
+        {"tile": (64, 96), "compression": "lzw", "predictor": True},
+        {"rowsperstrip": 50, "byteorder": ">"},
+    ],
+)
+def test_read_from_a_file_tile_by_tile(pair, tmp_path, options):
+    _, array = pair
+    order = {key: options.pop(key) for key in ("byteorder",) if key in options}
+    with tifffile.TiffWriter(tmp_path / "labels.tif", **order) as tif:
+        tif.write(array, **options)
+    blocks = LabelBlocks.of_tiff(tmp_path / "labels.tif")
+    assert blocks.shape == array.shape
+    np.testing.assert_array_equal(np.asarray(blocks), array)
+
+
+def test_pixels_are_not_read_as_labels(tmp_path):
+    tifffile.imwrite(tmp_path / "image.tif", np.zeros((40, 40, 3), np.uint8))
+    with pytest.raises(ValueError, match="is no label image of 32 bit"):
+        LabelBlocks.of_tiff(tmp_path / "image.tif")
 
 
 def test_an_empty_slide_takes_no_memory_and_becomes_bigtiff(tmp_path):

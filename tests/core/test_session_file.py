@@ -8,10 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from PIL import Image as PillowImage
 
 import napari_cytosae as cyto
 from napari_cytosae.core import pipeline
+from napari_cytosae.core._level import Level
+from napari_cytosae.core.pyramid import Pyramid
 from napari_cytosae.core.session_file import (
     SavedImage,
     SavedSession,
@@ -126,3 +129,18 @@ def test_what_is_no_session_is_said_and_nothing_lost(saved, tmp_path):
     (folder / "session.json").write_text(json.dumps(about | {"schema": 99}))
     with pytest.raises(CytoError, match="another version"):
         load_session(folder)
+
+
+def test_cells_of_another_size_are_damage(saved, tmp_path):
+    write(tmp_path / "s", saved)
+    tifffile.imwrite(tmp_path / "s" / "1" / "nuclei.tif", np.zeros((50, 60), np.int32))
+    with pytest.raises(CytoError, match=r"is damaged: nuclei\.tif has another size"):
+        load_session(tmp_path / "s")
+
+
+def test_a_slide_without_a_file_cannot_be_left_in_it(saved, tmp_path):
+    image = saved.images[0].image
+    slide = Pyramid.of([Level(image.rgb, "YXS")], "piped", image.pixel_size)
+    with pytest.raises(CytoError, match="piped has no file"):
+        write(tmp_path / "s", replace(saved, images=(SavedImage(slide),)))
+    assert not (tmp_path / "s").exists()

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtGui import QFocusEvent
 from qtpy.QtWidgets import (
     QAbstractButton,
@@ -114,6 +114,12 @@ def test_a_layer_waits_while_the_pointer_rests_on_the_table(encoded, viewer, unt
     until(lambda: waiting.visible)
     table.setAttribute(Qt.WidgetAttribute.WA_UnderMouse, False)
     table.focusOutEvent(QFocusEvent(QEvent.Type.FocusOut))
+    assert not waiting.visible
+    # A concept that is chosen elsewhere, as in a window, does not let it wait.
+    qtbot.mouseMove(viewer.window._qt_window.menuBar(), QPoint(1, 1))
+    table.clearFocus()
+    table.select(encoded.concepts_panel.model.concept_at(5))
+    qtbot.wait(300)
     assert not waiting.visible
     encoded.session.set_cells(encoded.session.cells, encoded.session.settings)
     assert not canvas.tagged("waiting")

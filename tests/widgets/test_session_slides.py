@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import json
+
 import dask.array as da
 import numpy as np
 import pandas as pd
@@ -9,7 +12,7 @@ import pytest
 import tifffile
 
 from napari_cytosae.core.label_blocks import LabelBlocks
-from napari_cytosae.core.pyramid import Pyramid
+from napari_cytosae.core.pyramid import Pyramid, keep_open
 from napari_cytosae.session_values import ModelChoice
 
 
@@ -125,11 +128,54 @@ def test_a_slide_that_moved_with_its_session_is_found(
     tifffile.imwrite(slide_file, np.full((400, 400, 3), 200, np.uint8), tile=(64, 64))
     reopen(dock, tmp_path / "s")
     until(lambda: "is another slide than the one that was saved" in dock.strip.text)
-    slide_file.unlink()
-    former.rename(tmp_path / slide_file.name)  # beside the session
+    # The right one beside the session is, whatever lies where it was.
+    former.rename(tmp_path / slide_file.name)
     reopen(dock, tmp_path / "s")
     until(lambda: session.encoded is not None and not dock.desk.busy, 60_000)
     assert session.image.path == tmp_path / slide_file.name
+
+
+def test_a_slide_of_another_system_is_found_beside_its_session(
+    encoded_slide, viewer, slide_file, until, tmp_path
+):
+    dock, session = encoded_slide, encoded_slide.session
+    save(dock, tmp_path / "s", until)
+    forget(dock, viewer, until)
+    elsewhere = {"path": f"D:\\Slides\\{slide_file.name}"}
+    (tmp_path / "s" / "1" / "slide.json").write_text(json.dumps(elsewhere))
+    reopen(dock, tmp_path / "s")
+    until(lambda: "is not there any more: put it back" in dock.strip.text)
+    slide_file.rename(tmp_path / "s" / slide_file.name)
+    reopen(dock, tmp_path / "s")
+    until(lambda: session.encoded is not None and not dock.desk.busy, 60_000)
+    assert session.image.path == tmp_path / "s" / slide_file.name
+
+
+def test_the_image_in_front_is_seen_where_others_are_open_already(
+    encoded_slide, viewer, slide_file, smear, until, tmp_path
+):
+    dock, session = encoded_slide, encoded_slide.session
+    front = session.image.sha256
+    field = viewer.add_image(smear[:200, :200], name="field", scale=(0.1, 0.1))
+    until(lambda: session.image is not None and session.image.name == "field")
+    dock.image.look_at_image(front)
+    until(lambda: session.image is not None and session.image.sha256 == front)
+    viewer.layers.move(viewer.layers.index(field), 0)
+    field.visible = True
+    save(dock, tmp_path / "s", until)
+    viewer.layers.move(viewer.layers.index(field), len(viewer.layers))
+    reopen(dock, tmp_path / "s")
+    until(lambda: "Opened s" in dock.strip.text and not dock.desk.busy, 60_000)
+    until(lambda: session.image is not None and session.encoded is not None)
+    assert session.image.sha256 == front
+    assert dock.layers.source.visible
+    assert not field.visible
+
+
+def test_crops_keep_their_slide_open(slide_file, smear):
+    level = keep_open(slide_file).levels[0]
+    gc.collect()
+    np.testing.assert_array_equal(level[10:20, 30:40], smear[10:20, 30:40])
 
 
 def test_a_slide_behind_another_image_is_there_when_it_is_looked_at(

@@ -37,6 +37,8 @@ class Level:
     axes : str
         A letter an axis; ``Y``, ``X``, and ``S`` or ``C`` for the colours. Of others only
         the first plane is read.
+    holder : object
+        The file stays open for as long as this lives; None where that is another's care.
 
     Raises
     ------
@@ -46,6 +48,7 @@ class Level:
 
     array: Any
     axes: str
+    holder: Any = None
 
     def __post_init__(self) -> None:
         if self.array.dtype != np.uint8:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_cytosae.core.label_blocks import lazy_levels
+from napari_cytosae.core._label_level import label_levels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import dask.array as da
-
+    from napari_cytosae.core._label_level import LabelLevel
     from napari_cytosae.core.types import Float64Array, Int32Array
 
 
@@ -134,6 +133,8 @@ def draw_outlines(outlines: Sequence[Outline], shape: tuple[int, int]) -> Int32A
     return DrawnOutlines(outlines, shape)[:, :]
 
 
-def outline_pyramid(outlines: Sequence[Outline], shape: tuple[int, int]) -> list[da.Array]:
+def outline_pyramid(
+    outlines: Sequence[Outline], shape: tuple[int, int]
+) -> list[LabelLevel]:
     """Outlines as a label image of a slide, drawn where a viewer looks."""
-    return lazy_levels(shape, lambda step: DrawnOutlines(outlines, shape, step))
+    return label_levels(shape, lambda step: DrawnOutlines(outlines, shape, step))

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import zlib
-from itertools import product
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import numpy as np
+import tifffile
+
+from napari_cytosae.core._label_level import label_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
-    import dask.array as da
-
+    from napari_cytosae.core._label_level import LabelLevel
     from napari_cytosae.core.types import Int32Array
 
 BLOCK = 256
 """Side in px of a block, and of the tiles of a TIFF file."""
-
-_SHOWN = 1024
-"""Side in px below which a level of a pyramid needs no coarser one, and of its chunks."""
 
 
 class LabelBlocks:
@@ -84,27 +82,28 @@ class LabelBlocks:
                 yield self._blocks.get((row, column), empty)
 
     @classmethod
-    def of_tiles(cls, shape: tuple[int, int], tiles: Iterable[bytes]) -> LabelBlocks:
-        """What `tiles` came from.
+    def of_tiff(cls, path: Path) -> LabelBlocks:
+        """The labels in a TIFF file, of which one tile at a time is decoded.
 
         Raises
         ------
         ValueError
-            If they are not those of an image of this shape.
+            If it does not hold one plane of int32.
         """
-        blocks = cls(shape)
-        rows, columns = (range(-(-length // BLOCK)) for length in shape)
-        for block, tile in zip(product(rows, columns), tiles, strict=True):
-            pixels = zlib.decompress(tile)
-            if len(pixels) != 4 * BLOCK * BLOCK:
-                raise ValueError("a tile has another size")
-            if np.frombuffer(pixels, np.int32).any():
-                blocks._blocks[block] = tile
+        with tifffile.TiffFile(path) as tif:
+            page = tif.pages.first
+            if page.dtype != cls.dtype or page.samplesperpixel != 1:
+                raise ValueError(f"{path.name} is no label image of 32 bit")
+            blocks = cls((page.imagelength, page.imagewidth))
+            for labels, (*_, top, left, _), (_, height, width, _) in page.segments():
+                if labels is not None:
+                    part = slice(top, top + height), slice(left, left + width)
+                    blocks[part] = labels.reshape(labels.shape[-3:-1])[:height, :width]
         return blocks
 
-    def pyramid(self) -> list[da.Array]:
-        """Lazy dask arrays for a viewer, each half as wide as the one before."""
-        return lazy_levels(self.shape, lambda step: _Thinned(self, step))
+    def pyramid(self) -> list[LabelLevel]:
+        """For a viewer, each level half as wide as the one before."""
+        return label_levels(self.shape, lambda step: _Thinned(self, step))
 
     def _read(self, block: tuple[int, int]) -> Int32Array:
         held = self._blocks.get(block)
@@ -114,53 +113,18 @@ class LabelBlocks:
         return flat.reshape(BLOCK, BLOCK)
 
 
-def lazy_levels(shape: tuple[int, int], thinned: Callable[[int], Any]) -> list[da.Array]:
-    """Labels of a slide as dask arrays, each half as wide as the one before.
-
-    Parameters
-    ----------
-    shape : (int, int)
-        Of the slide in px.
-    thinned : callable
-        Takes a step and gives every so-many-th pixel of the labels, read where sliced.
-    """
-    import dask.array as da
-
-    exponent = max(0, int(np.ceil(np.log2(max(shape) / _SHOWN))))
-    return [
-        da.from_array(  # type: ignore[no-untyped-call]
-            thinned(2**level),
-            chunks=_SHOWN,
-            name=f"labels-{level}-{uuid4().hex}",
-            asarray=False,
-            meta=np.empty((0, 0), np.int32),
-        )
-        for level in range(exponent + 1)
-    ]
-
-
 class _Thinned:
-    """Every `step`-th pixel of label blocks, as dask reads it."""
-
-    dtype = LabelBlocks.dtype
-    ndim = 2
+    """Every `step`-th pixel of label blocks."""
 
     def __init__(self, blocks: LabelBlocks, step: int) -> None:
         self._blocks, self._step = blocks, step
         height, width = blocks.shape
         self.shape = (-(-height // step), -(-width // step))
 
-    def __getitem__(self, key: tuple[Any, Any]) -> Any:
+    def __getitem__(self, key: tuple[slice, slice]) -> Any:
         step = self._step
-        y, x = (
-            side * step
-            if isinstance(side, int)
-            else slice(side.start * step, side.stop * step, side.step * step)
-            for side in (
-                range(length)[part] for part, length in zip(key, self.shape, strict=True)
-            )
-        )
-        return self._blocks[y, x]
+        rows, columns = (slice(p.start * step, p.stop * step, step) for p in key)
+        return self._blocks[rows, columns]
 
 
 def _pieces(

@@ -6,7 +6,8 @@ import hashlib
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from weakref import finalize
 
 import numpy as np
 
@@ -50,8 +51,6 @@ class Pyramid:
         As of `Image`.
     path : Path or None
         The file it is read from; None where its pixels are another's, as a layer's.
-    held : object
-        Its file stays open for as long as this lives; see `keep_open`.
     """
 
     levels: tuple[Level, ...]
@@ -60,7 +59,6 @@ class Pyramid:
     sha256: str
     notes: tuple[str, ...] = ()
     path: Path | None = None
-    held: Any = None
 
     @classmethod
     def of(cls, levels: Sequence[Level], name: str, size: PixelSize) -> Pyramid:
@@ -136,15 +134,23 @@ def open_image(
 
 
 def keep_open(path: Path | str) -> Image | Pyramid:
-    """`open_image` for as long as what it gives is held: nobody needs to close it.
+    """`open_image` for as long as one of its levels is held: nobody needs to close it.
 
     What is large and cannot be read in pieces is a `Pyramid` too, in memory.
     """
     stack = ExitStack()
     image = stack.enter_context(open_image(path))
+    holder = _Holder()
+    finalize(holder, stack.close)
     slide = as_pyramid(image)
-    # With the stack go its generators, which close their files then.
-    return image if slide is None else replace(slide, path=Path(path), held=stack)
+    if slide is None:
+        return image
+    levels = tuple(replace(level, holder=holder) for level in slide.levels)
+    return replace(slide, levels=levels, path=Path(path))
+
+
+class _Holder:
+    """Files are open for as long as one of these is held."""
 
 
 def _opened(path: Path) -> AbstractContextManager[Levels | None]:

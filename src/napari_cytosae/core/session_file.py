@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -34,7 +34,7 @@ from napari_cytosae.core.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator
 
     from napari_cytosae.core.types import LabelImage
 
@@ -114,11 +114,16 @@ def save_session(
 
     Raises
     ------
+    CytoError
+        If a slide has no file.
     OccupiedError, OutputError
         If the folder holds other files and no session, others where the session's are to
         go, or cannot be written.
     """
     folder = Path(folder)
+    for image in (each.image for each in saved.images):
+        if isinstance(image, Pyramid) and image.path is None:
+            raise CytoError(f"{image.name} has no file, where a session leaves a slide.")
     others = _others(folder)
     numbers = {str(number) for number in range(1, len(saved.images) + 1)}
     if in_the_way := sorted(numbers.intersection(others)):
@@ -184,7 +189,8 @@ def _write(place: Path, saved: SavedImage) -> dict[str, Any]:
         "state": saved.state,
     }
     if isinstance(image, Pyramid):
-        where = {"path": str(image.path), "sha256": image.sha256}
+        assert image.path is not None
+        where = {"path": str(image.path.absolute())}
         (place / "slide.json").write_text(json.dumps(where), encoding="utf-8")
     else:
         rgb = image.rgb
@@ -248,10 +254,9 @@ def _read(place: Path, about: dict[str, Any], sae_sha256: str) -> SavedImage:
     table["touches_border"] = table["touches_border"].astype(bool)
     texts = ["image", "kind", "qc", "pixel_size_source"]
     table[texts] = table[texts].astype(object)
-    blocks = isinstance(image, Pyramid)
     cells = Cells(
-        _labels(place / "cells.tif", blocks=blocks),
-        _labels(place / "nuclei.tif", blocks=blocks),
+        _labels(place / "cells.tif", image),
+        _labels(place / "nuclei.tif", image),
         table,
         PixelSize(**about["cells_pixel_size"]),
         about["single_cell"],
@@ -275,38 +280,35 @@ def _pixels(place: Path, about: dict[str, Any], size: PixelSize) -> Image | Pyra
     if (place / "image.tif").is_file():
         rgb = tifffile.imread(place / "image.tif")
         return Image(rgb, name, size, about["sha256"], notes)
-    path = Path(json.loads((place / "slide.json").read_text(encoding="utf-8"))["path"])
-    session = place.parent
-    near = [path, session / path.name, session.parent / path.name]
-    found = next((each for each in near if each.exists()), None)
-    if found is None:
+    was = json.loads((place / "slide.json").read_text(encoding="utf-8"))["path"]
+    # It takes the separators of all systems, that of the one which saved among them.
+    file, session = PureWindowsPath(was).name, place.parent
+    near = [Path(was), session / file, session.parent / file]
+    there = [each for each in near if each.is_file() or each.is_dir()]
+    for path in there:
+        slide = keep_open(path)
+        if isinstance(slide, Pyramid) and slide.sha256 == about["sha256"]:
+            return replace(slide, name=name, pixel_size=size, notes=notes)
+    if there:
         raise CytoError(
-            f"The slide {path} is not there any more: put it back, or beside the folder "
-            f"{session.name}, and open the session again."
-        )
-    slide = keep_open(found)
-    if not isinstance(slide, Pyramid) or slide.sha256 != about["sha256"]:
-        raise CytoError(
-            f"{found} is another slide than the one that was saved: put that one in its "
+            f"{there[0]} is another slide than the one that was saved: put that one in its "
             "place, and open the session again."
         )
-    return replace(slide, name=name, pixel_size=size, notes=notes)
+    raise CytoError(
+        f"The slide {was} is not there any more: put it back, or beside the folder "
+        f"{session.name}, and open the session again."
+    )
 
 
-def _labels(path: Path, *, blocks: bool) -> LabelImage:
-    if not blocks:
-        return tifffile.imread(path)
-    with tifffile.TiffFile(path) as tif:
-        page = tif.pages.first
-        return LabelBlocks.of_tiles((page.imagelength, page.imagewidth), _tiles(page))
-
-
-def _tiles(page: tifffile.TiffPage) -> Iterator[bytes]:
-    """As they lie in the file, compressed."""
-    file = page.parent.filehandle
-    for at, size in zip(page.dataoffsets, page.databytecounts, strict=True):
-        file.seek(at)
-        yield file.read(size)
+def _labels(path: Path, image: Image | Pyramid) -> LabelImage:
+    labels: LabelImage
+    if isinstance(image, Pyramid):
+        labels = LabelBlocks.of_tiff(path)
+    else:
+        labels = tifffile.imread(path)
+    if labels.shape != image.shape[:2]:
+        raise ValueError(f"{path.name} has another size than {image.name}")
+    return labels
 
 
 def _size(size: PixelSize) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Outlines:
         Our layer that was there when the work began, where it can be used again.
     former : Labels or None
         Our layer that was corrected by hand since, and is let go.
-    labels : ndarray of int32, (H, W), or list of dask arrays, or None
+    labels : ndarray of int32, (H, W), or list of LabelLevel, or None
         New content of `present`; None where it shows these cells already.
     table : DataFrame
         Of the cells.

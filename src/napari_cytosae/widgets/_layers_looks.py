@@ -61,6 +61,11 @@ class LayerLooks:
         if outlines is not None:
             self.dress(outlines)
 
+    def lie_as(self, looks: Mapping[str, Look]) -> bool:
+        """Whether the images that `read` told of lie in the same order, none between."""
+        now = [sha256 for sha256 in self.read() if sha256 != OUTLINES]
+        return now == [sha256 for sha256 in looks if sha256 != OUTLINES]
+
     def dress(self, layer: Layer) -> None:
         """Show the outlines as they were, if it is they that came."""
         if self._coming is None or role_of(layer).get("role") != "cells":

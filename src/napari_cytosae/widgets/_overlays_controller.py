@@ -48,7 +48,7 @@ class OverlaysController:
         self._rest = QTimer(panel, singleShot=True, interval=_REST_MS)
         self._rest.timeout.connect(self._expect_tick)
         panel.table.entered.connect(lambda _: self._rest.start())
-        panel.table.concept_selected.connect(lambda _: self._rest.start())
+        panel.table.concept_selected.connect(self._on_row)
         panel.table.left.connect(self._expect_nothing)
         panel.toggle_clicked.connect(self._toggle_selected)
         panel.slot_chosen.connect(self._show_in_slot)
@@ -111,6 +111,12 @@ class OverlaysController:
         slot = None if self._front is None else self._session.overlays.slot_of(self._front)
         if slot is not None:
             self._layers.overlays.raise_(slot)
+
+    def _on_row(self, _: int) -> None:
+        # A concept is selected from elsewhere, too, and then nobody leaves the table.
+        table = self._panel.table
+        if table.window().focusWidget() is table:
+            self._rest.start()
 
     def _expect_tick(self) -> None:
         from napari_cytosae.core.overlay import empty_map

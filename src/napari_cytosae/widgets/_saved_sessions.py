@@ -142,6 +142,9 @@ class SavedSessions:
         below.setCurrentIndex(desk.tab)
         below.set_source(desk.source)
         layers.looks.put(desk.layers)
+        if not layers.looks.lie_as(desk.layers):
+            # What was open already lies elsewhere, and may now be over the one in front.
+            layers.view.bring_up()
         if desk.camera is not None:
             layers.view.set_camera(*desk.camera)
 
