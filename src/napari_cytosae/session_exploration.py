@@ -60,6 +60,12 @@ class Exploration:
         self._where = pd.concat([*known, *parts])
         self.where_changed.emit()
 
+    def forget_where(self) -> None:
+        """Let go where concepts fire: other cells count than before."""
+        if self._where is not None:
+            self._where = None
+            self.where_changed.emit()
+
     def set_catalogues(
         self,
         catalogues: Mapping[str, Catalogue],

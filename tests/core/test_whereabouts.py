@@ -56,6 +56,19 @@ def test_blocks_say_what_whole_maps_say(seen, monkeypatch):
         np.testing.assert_allclose(twice[list(PLACES)], found[list(PLACES)][:9], atol=1e-5)
 
 
+def test_cells_that_do_not_count_are_left_out(seen):
+    models, encoded, cells = seen
+    fires = np.unique(encoded.activations.max.indices).tolist()
+    rows = np.array([0, 3])
+    part = [(encoded, cells)]
+    found = run(Locator(models, part, [rows]).locate(fires))
+    grids = models.concept_grids(encoded, fires)[:, rows]
+    masks = mask_fractions(cells, encoded.boxes[rows], models.grid)
+    expected = location(grids, masks, fires)
+    np.testing.assert_allclose(found[list(PLACES)], expected[list(PLACES)], atol=1e-5)
+    assert not np.allclose(found["outside"], run(locate(models, part, fires))["outside"])
+
+
 def test_a_step_holds_few_activations(seen, monkeypatch):
     from napari_cytosae.core import encoding
 

@@ -140,3 +140,32 @@ def test_the_selected_row_stays_in_view_when_those_around_it_go(
     model.update_rows(whole)
     assert table.currentIndex().row() == left.index(everything[row + 1])
     assert table.viewport().rect().contains(table.visualRect(table.currentIndex()).center())
+
+
+def test_hidden_cells_do_not_count(encoded, panel, until, tmp_path):
+    session, model = encoded.session, panel.model
+    session.set_hide_flagged(hide=False)
+    until(lambda: not len(model.unlocated()))
+    everywhere = session.exploration.where
+    session.set_hide_flagged(hide=True)
+    rows = session.rows()
+    assert 0 < len(rows) < len(session.encoded)
+    until(lambda: session.exploration.where is not None and not len(model.unlocated()))
+    where = session.exploration.where
+    fires = where.index[where["outside"].notna()].tolist()
+    grids = session.models.concept_grids(session.encoded, fires)[:, rows]
+    masks = mask_fractions(session.cells, session.encoded.boxes[rows], session.models.grid)
+    expected = location(grids, masks, fires)[list(PLACES)]
+    np.testing.assert_allclose(where.loc[fires, list(PLACES)], expected, atol=1e-5)
+    assert not np.allclose(everywhere.loc[fires, list(PLACES)], expected)
+    # Nor in a passport: neither as cells that it fires in, nor as their pictures.
+    concept = max(fires, key=lambda each: expected.loc[each, "outside"])
+    session.focus.select_concept(concept)
+    panel.tools.chosen.emit("passport", str(tmp_path / "page"))
+    until(lambda: (tmp_path / "page.html").exists())
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    fired = int((grids[fires.index(concept)].max(axis=(1, 2)) > 0).sum())
+    assert f"of {len(rows)}</td>" in text
+    assert f"of {fired} in which it fires" in text
+    for cell in session.hidden_cells():
+        assert f"cell {cell}<" not in text

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 import pandas as pd
 
 from napari_cytosae.core.concepts import flags, location, mask_fractions, ranking
-from napari_cytosae.core.encoded_cells import concatenate_activations
+from napari_cytosae.core.encoded_cells import concatenate_activations, some_activations
 from napari_cytosae.core.enrichment import compare
 from napari_cytosae.core.passport import Passport
 from napari_cytosae.core.provenance import provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import numpy.typing as npt
 
@@ -23,17 +24,53 @@ if TYPE_CHECKING:
     from napari_cytosae.core.concepts import ConceptNames
     from napari_cytosae.core.models import Models
     from napari_cytosae.core.provenance import Named
-    from napari_cytosae.core.types import Cells, Crops, Encoded
+    from napari_cytosae.core.types import Cells, Crops, Encoded, Int64Array, UInt8Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """The encoded cells of one image, with their tokens."""
+    """The encoded cells of one image, with their tokens.
+
+    Attributes
+    ----------
+    image : Named
+    cells : Cells
+    crops : Crops
+    encoded : Encoded
+    shown : ndarray of int64, optional
+        Rows of the cells that count; all by default.
+    """
 
     image: Named
     cells: Cells
     crops: Crops
     encoded: Encoded
+    shown: Int64Array | None = None
+
+    @property
+    def rows(self) -> Int64Array:
+        """Of the cells that count."""
+        return np.arange(len(self.encoded)) if self.shown is None else self.shown
+
+
+class _Driving(Sequence["UInt8Array"]):
+    """Crops of the cells seen, read when they are asked for."""
+
+    def __init__(self, seen: Sequence[Seen]) -> None:
+        self._places = [(each.crops.images, int(row)) for each in seen for row in each.rows]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> UInt8Array: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[UInt8Array, ...]: ...
+    def __getitem__(self, index: int | slice) -> UInt8Array | tuple[UInt8Array, ...]:
+        if isinstance(index, slice):
+            return tuple(images[row] for images, row in self._places[index])
+        images, row = self._places[index]
+        return images[row]
 
 
 def passport_of(
@@ -65,7 +102,7 @@ def passport_of(
     parameters : dict
         How the cells were found, for the record.
     selected : ndarray of int64, optional
-        Rows of the cells seen that are told from the others, by their FDR.
+        Which of the cells that count are told from the others, by their FDR.
 
     Raises
     ------
@@ -81,7 +118,7 @@ def passport_of(
     )
     said, history = names.annotation(concept), names.history(concept)
     known = None if stability is None else _row(stability, concept)
-    filled = [each for each in seen if len(each.encoded)]
+    filled = [each for each in seen if len(each.rows)]
     if not filled:
         return Passport(
             concept,
@@ -93,12 +130,18 @@ def passport_of(
             history=history,
         )
     grids = np.concatenate(
-        [models.concept_grids(each.encoded, [concept]) for each in filled], axis=1
+        [models.concept_grids(each.encoded, [concept])[:, each.rows] for each in filled],
+        axis=1,
     )
     masks = np.concatenate(
-        [mask_fractions(each.cells, each.encoded.boxes, models.grid) for each in filled]
+        [
+            mask_fractions(each.cells, each.encoded.boxes[each.rows], models.grid)
+            for each in filled
+        ]
     )
-    activations = concatenate_activations([each.encoded.activations for each in filled])
+    activations = concatenate_activations(
+        [some_activations(each.encoded.activations, each.rows) for each in filled]
+    )
     here = _row(ranking(activations).set_index("concept").drop(columns="name"), concept)
     where = location(grids, masks, [concept]) if grids.any() else None
     if here is not None:
@@ -120,11 +163,11 @@ def passport_of(
         place,
         grids[0],
         activations.strongest(concept),
-        [crop for each in filled for crop in each.crops.images],
+        _Driving(filled),
         [
             f"cell {cell}" if one else f"{each.image.name}, cell {cell}"
             for each in filled
-            for cell in each.encoded.cell_ids
+            for cell in each.encoded.cell_ids[each.rows]
         ],
         catalogues,
         similar,

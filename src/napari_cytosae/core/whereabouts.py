@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from napari_cytosae.core.models import Models
-    from napari_cytosae.core.types import Cells, Encoded, Float32Array
+    from napari_cytosae.core.types import Cells, Encoded, Float32Array, Int64Array
 
 BLOCK = 1024
 """Concepts that are located in one pass over the tokens."""
@@ -30,10 +30,17 @@ class Locator:
         That encoded the cells.
     parts : sequence of (Encoded, Cells)
         Each image's cells, with their tokens, and its masks.
+    shown : sequence of ndarray of int64, optional
+        Of each image, rows of the cells that count; all by default.
     """
 
-    def __init__(self, models: Models, parts: Sequence[tuple[Encoded, Cells]]) -> None:
-        self._models, self._parts = models, parts
+    def __init__(
+        self,
+        models: Models,
+        parts: Sequence[tuple[Encoded, Cells]],
+        shown: Sequence[Int64Array] | None = None,
+    ) -> None:
+        self._models, self._parts, self._shown = models, parts, shown
         self._masks: dict[int, Float32Array] = {}
 
     def locate(self, concepts: Sequence[int]) -> Generator[Progress, None, pd.DataFrame]:
@@ -70,7 +77,15 @@ class Locator:
     def _masks_of(self, index: int) -> Float32Array:
         if index not in self._masks:
             encoded, cells = self._parts[index]
-            self._masks[index] = mask_fractions(cells, encoded.boxes, self._models.grid)
+            grid = self._models.grid
+            if self._shown is None:
+                masks = mask_fractions(cells, encoded.boxes, grid)
+            else:
+                # What has no place is not counted.
+                rows = self._shown[index]
+                masks = np.zeros((len(encoded), len(PLACES), grid, grid), np.float32)
+                masks[rows] = mask_fractions(cells, encoded.boxes[rows], grid)
+            self._masks[index] = masks
         return self._masks[index]
 
 

@@ -138,6 +138,7 @@ class ToolsController:
                 f.cells,
                 f.crops,
                 f.encoded,
+                _scopes.shown_rows(session, f.cells, f.encoded),
             )
             for sha256, f in found.items()
             if f.cells is not None and f.crops is not None and f.encoded is not None
@@ -151,7 +152,7 @@ class ToolsController:
             session.exploration.catalogues,
             session.exploration.stability,
             how_found(found.values()),
-            None if chosen is None else session.rows(chosen),
+            None if chosen is None else session.rows().searchsorted(session.rows(chosen)),
         )
         target = path if path.suffix else path.with_suffix(".html")
         self._desk.run(

@@ -8,8 +8,11 @@ import numpy as np
 
 from napari_cytosae.widgets import _concept_tasks
 from napari_cytosae.widgets._connections import Connections
+from napari_cytosae.widgets._scopes import shown_rows
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from napari_cytosae.core.whereabouts import Locator
     from napari_cytosae.session import Session
     from napari_cytosae.widgets._desk import Desk
@@ -33,10 +36,14 @@ class WhereController:
     ) -> None:
         self._session, self._desk, self._jobs, self._panel = session, desk, jobs, panel
         self._locator: Locator | None = None
+        self._shown: npt.NDArray[np.int64] | None = None
         self._first: frozenset[int] = frozenset()
         self._seconds = _FIRST_S
         panel.table.view_changed.connect(self._go_on)
-        self._connections = Connections((session.encoded_changed, self._on_encoded))
+        self._connections = Connections(
+            (session.encoded_changed, self._on_encoded),
+            (session.hide_flagged_changed, self._on_hidden),
+        )
 
     def close(self) -> None:
         """Leave the session."""
@@ -45,7 +52,15 @@ class WhereController:
 
     def _on_encoded(self, _: Any) -> None:
         self._jobs.abandon(_LANE)
-        self._locator, self._seconds = None, _FIRST_S
+        self._locator, self._shown, self._seconds = None, None, _FIRST_S
+
+    def _on_hidden(self, _: Any) -> None:
+        encoded, cells = self._session.encoded, self._session.cells
+        if self._shown is None or encoded is None or cells is None:
+            return
+        if not np.array_equal(shown_rows(self._session, cells, encoded), self._shown):
+            self._on_encoded(encoded)
+            self._session.exploration.forget_where()
 
     def _go_on(self) -> None:
         """Locate what is in view and not located yet, then the rest of the table."""
@@ -66,7 +81,8 @@ class WhereController:
         if self._locator is None:
             from napari_cytosae.core.whereabouts import Locator
 
-            self._locator = Locator(models, [(encoded, cells)])
+            self._shown = shown_rows(session, cells, encoded)
+            self._locator = Locator(models, [(encoded, cells)], [self._shown])
         locator, seconds = self._locator, self._seconds
         self._first = frozenset(first)
         rest = [concept for concept in missing if concept not in self._first]
