@@ -154,10 +154,13 @@ def test_conflicts_keep_ours_and_are_said(names, tmp_path):
     theirs.rate("Ann", {7: "chromatin: fine", 8: UNCLEAR})
     names.rate("Ann", {7: "chromatin: coarse"})
     merged = merge_names(names, export_names(theirs, tmp_path / "sent.json"))
-    assert merged.conflicts == ((7, "names", "rods", "needles"),)
+    assert merged.conflicts == (
+        (7, "names", "rods", "needles"),
+        (7, "rating of Ann", "chromatin: coarse", "chromatin: fine"),
+    )
     # What the SAE calls it gives way to what anybody does.
     assert names.get(2) == "coarse granules"
-    assert "'rods' stands, theirs was 'needles'" in str(merged)
+    assert "2 in conflict (7: 'rods' stands, theirs was 'needles'; 7: '" in str(merged)
     assert names.get(7) == "rods"
     assert names.annotation(7).tags == ("stage: blast", "x")
     assert names.ratings() == {"Ann": {7: "chromatin: coarse", 8: UNCLEAR}}

@@ -34,7 +34,8 @@ class Merged:
     added : int
         Values that were new here.
     conflicts : tuple of (concept, field, ours, theirs)
-        Names and notes that differ: ours stand, theirs are in the history.
+        Names and notes that differ: ours stand, theirs are in the history. So do
+        ratings (``rating of RATER``) of a rater who is called alike; theirs are lost.
     raters : tuple of str
         Whose ratings came along.
     """
@@ -131,10 +132,15 @@ def merge_names(names: ConceptNames, path: Path | str) -> Merged:
     before = len(names.history())
     names.change(changes, source=path.name)
     names.note_conflicts(conflicts, path.name)
+    added = len(names.history()) - before - len(conflicts)
     for rater, labels in ratings.items():
         own = names.ratings().get(rater, {})
+        conflicts += [
+            (concept, f"rating of {rater}", own[concept], label)
+            for concept, label in labels.items()
+            if own.get(concept, label) != label
+        ]
         names.rate(rater, {**labels, **own})
-    added = len(names.history()) - before - len(conflicts)
     return Merged(added, tuple(conflicts), tuple(ratings))
 
 
