@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from napari_cytosae.core.case import Case
 
@@ -55,6 +55,20 @@ class Calls:
             else:
                 self._aside[key] = ("", cell_type)
         return len(went)
+
+    def everything(self, cases: Iterable[Case]) -> dict[CellKey, tuple[str, str]]:
+        """All calls, of these cases and set aside: cell -> patient, type."""
+        known = dict(self._aside)
+        for case in cases:
+            called = self.of(case.patient)
+            if called:
+                keys = _keys(case)
+                known |= {keys[r]: (case.patient, called[r]) for r in called}
+        return known
+
+    def keep(self, calls: Mapping[CellKey, tuple[str, str]]) -> None:
+        """Set calls aside, of `everything` before, for cases that have those cells."""
+        self._aside |= calls
 
     def call(self, patient: str, rows: Iterable[int], cell_type: str) -> None:
         """Say what cells are; an empty type takes it back."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from napari_cytosae.core.differential import Differential
     from napari_cytosae.core.heads import Head
     from napari_cytosae.core.reading import Reading
+    from napari_cytosae.patient_calls import CellKey
     from napari_cytosae.session_values import StepState
 
 __all__ = ["PatientImage", "PatientSession", "WhatIf"]
@@ -290,6 +291,14 @@ class PatientSession:
         self._differential = None
         self.types_changed.emit()
         self.differential_changed.emit(None)
+
+    def calls(self) -> Mapping[CellKey, tuple[str, str]]:
+        """What the cells of all patients were called: cell -> patient, type."""
+        return self._calls.everything(self._cases.values())
+
+    def keep_calls(self, calls: Mapping[CellKey, tuple[str, str]]) -> None:
+        """Take up `calls` of before, for patients as soon as their cells are known."""
+        self._calls.keep(calls)
 
     @property
     def differential(self) -> Differential | None:

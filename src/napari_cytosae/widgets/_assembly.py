@@ -98,7 +98,7 @@ def _of_concepts(dock: CytoSAEWidget, image: ImageController) -> list[Controller
     rating = RatingController(session, desk, jobs, panel)
     windows = ExplorerWindows(session, patients, desk, jobs, panel)
     browser = CatalogueBrowser(desk, jobs, panel)
-    saved = SavedSessions(session, desk, image, layers, panel, dock)
+    saved = SavedSessions(session, patients, desk, image, layers, panel, dock)
     return [
         ConceptsController(session, patients, desk, jobs, panel),
         WhereController(session, desk, jobs, panel),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from qtpy.QtCore import QTimer
 
 from napari_cytosae.widgets import _session_tasks
+from napari_cytosae.widgets._patients_view import patients_view, restore_patients
 from napari_cytosae.widgets._sentences import counted
 from napari_cytosae.widgets._session_view import DeskView
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from napari_cytosae.patient_session import PatientSession
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import Step
     from napari_cytosae.widgets._desk import Desk
@@ -39,13 +41,15 @@ class SavedSessions:
     def __init__(
         self,
         session: Session,
+        patients: PatientSession,
         desk: Desk,
         image: ImageController,
         layers: CanvasLayers,
         panel: ConceptsPanel,
         steps: Steps,
     ) -> None:
-        self._session, self._desk, self._image = session, desk, image
+        self._session, self._patients = session, patients
+        self._desk, self._image = desk, image
         self._layers, self._panel, self._steps = layers, panel, steps
         self._restore: Callable[[Any], None] | None = None
 
@@ -63,7 +67,10 @@ class SavedSessions:
         """
         session = self._session
         table = self._panel.table_view()
-        saved, left_out = _session_tasks.to_save(session, table, self._desk_view())
+        patients = patients_view(self._patients, self._sha256_of)
+        saved, left_out = _session_tasks.to_save(
+            session, table, self._desk_view(), patients
+        )
         names = session.naming.names
         text = counted(len(saved.images), "image")
         if left_out:
@@ -107,6 +114,8 @@ class SavedSessions:
                 self._panel.set_table_view(opened.view.table)
             if opened.view.desk is not None:
                 self._look_as(opened.view.desk)
+            if opened.view.patients is not None:
+                restore_patients(self._patients, opened.view.patients, self._layer_of)
             if opened.remark:
                 self._say_last(opened.remark)
 
@@ -147,6 +156,16 @@ class SavedSessions:
             layers.view.bring_up()
         if desk.camera is not None:
             layers.view.set_camera(*desk.camera)
+
+    def _layer_of(self, sha256: str) -> str:
+        """Identity of an image's layer; empty where it is not open."""
+        layer = self._layers.opened.layer(sha256)
+        return "" if layer is None else str(layer.unique_id)
+
+    def _sha256_of(self, layer: str) -> str:
+        """Of the image whose layer has this identity; empty where it was not read."""
+        seen = self._session.found_images()
+        return next((sha256 for sha256 in seen if self._layer_of(sha256) == layer), "")
 
     def _wait_for(self, restore: Callable[[Any], None] | None) -> None:
         """Have a session, and no former one, restored with the next image."""

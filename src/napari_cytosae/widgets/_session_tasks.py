@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from napari_cytosae.session import Session
     from napari_cytosae.session_found import Found
     from napari_cytosae.session_values import TableView
+    from napari_cytosae.widgets._patients_view import PatientsView
     from napari_cytosae.widgets._session_view import DeskView
 
 
@@ -64,7 +65,9 @@ class Opened:
     stability: pd.DataFrame | None = None
 
 
-def to_save(session: Session, table: TableView, desk: DeskView) -> tuple[SavedSession, str]:
+def to_save(
+    session: Session, table: TableView, desk: DeskView, patients: PatientsView | None = None
+) -> tuple[SavedSession, str]:
     """Everything of a session that `save` writes, and what is left out, and why.
 
     Raises
@@ -105,7 +108,7 @@ def to_save(session: Session, table: TableView, desk: DeskView) -> tuple[SavedSe
     sae = backbone = ""
     if encoded is not None and models is not None:
         sae, backbone = encoded.activations.sae_sha256, models.backbone_info.sha256
-    view = view_of(session, table, desk)
+    view = view_of(session, table, desk, patients)
     stability = session.exploration.stability if images[0].encoded is not None else None
     saved = SavedSession(tuple(images), view, sae, backbone, stability)
     return saved, "; ".join(left_out)

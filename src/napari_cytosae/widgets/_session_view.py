@@ -17,6 +17,7 @@ from napari_cytosae.session_values import (
     Step,
     TableView,
 )
+from napari_cytosae.widgets._patients_view import PatientsView, read_patients
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +73,8 @@ class SessionView:
         As the table.
     catalogue : str
         Folder of the open catalogues; empty without.
+    patients : PatientsView or None
+        None where nothing is said of any.
     """
 
     choice: ModelChoice
@@ -84,9 +87,12 @@ class SessionView:
     spared: tuple[str, ...] = ()
     desk: DeskView | None = None
     catalogue: str = ""
+    patients: PatientsView | None = None
 
 
-def view_of(session: Session, table: TableView, desk: DeskView) -> dict[str, Any]:
+def view_of(
+    session: Session, table: TableView, desk: DeskView, patients: PatientsView | None
+) -> dict[str, Any]:
     """What `read_view` reads."""
     focus = session.focus
     view = SessionView(
@@ -100,6 +106,7 @@ def view_of(session: Session, table: TableView, desk: DeskView) -> dict[str, Any
         tuple(sorted(session.spared)),
         desk,
         session.exploration.folder,
+        patients,
     )
     return asdict(view)
 
@@ -142,6 +149,7 @@ def read_view(view: dict[str, Any]) -> SessionView:
             tuple(map(str, view.get("spared", ()))),
             _desk_view(view.get("desk")),
             str(view.get("catalogue", "")),
+            read_patients(view.get("patients")),
         )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(error) from error
