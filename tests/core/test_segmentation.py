@@ -494,7 +494,9 @@ def test_a_png_of_another_form_gives_the_same_cells_or_none(tmp_path, form):
     if form == "grey":
         # Without colour nothing tells a nucleus from dirt.
         assert len(cells) <= len(centres) + 1
+        assert "open the colour image" in " ".join(cells.notes)
     else:
+        assert not cells.notes
         assert cells.table.kind.value_counts().to_dict() == {"rbc": len(centres), "wbc": 1}
 
 

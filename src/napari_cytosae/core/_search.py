@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
         PixelSize,
         UInt8Array,
     )
+
+_NO_COLOUR = (
+    "the image has no colour, by which white cells are told: open the colour image, or give "
+    "the cells as labels"
+)
 
 _STEPS = 4
 _WORK_UM = 0.2
@@ -93,7 +99,10 @@ def search_at(
         labels = _enlarge(labels, factor, rgb.shape[:2])
         nuclei = _enlarge(nuclei, factor, rgb.shape[:2])
     nuclei = np.where(nuclei == labels, nuclei, 0).astype(np.int32)
-    return finish(rgb, labels, nuclei, kind_of, size, um, name)
+    cells = finish(rgb, labels, nuclei, kind_of, size, um, name)
+    if work.colourless and "wbc" in kinds and not white.any():
+        return replace(cells, notes=(_NO_COLOUR,))
+    return cells
 
 
 def nuclei_at(

@@ -73,7 +73,8 @@ def describe_cells(cells: Cells) -> str:
     """E.g. ``23 WBC, 4 platelets; 2 flagged (border 1, blurred 1)``."""
     doubt = scale_doubt(cells)
     if not len(cells):
-        advice = doubt or "check the pixel size, or mark them in a Labels layer"
+        why = "; ".join(cells.notes)
+        advice = doubt or why or "check the pixel size, or mark them in a Labels layer"
         return f"No cells were found. {advice[:1].upper()}{advice[1:]}."
     text = counts_of(cells)
     flagged = cells.table.loc[cells.table["qc"] != "ok", "qc"]
