@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     )
 
 _NO_COLOUR = (
-    "the image has no colour, by which white cells are told: open the colour image, or give "
-    "the cells as labels"
+    "the image has no colour, by which white cells are told: open the colour image, or "
+    "give the cells as labels"
 )
 
 _STEPS = 4
@@ -100,7 +100,7 @@ def search_at(
         nuclei = _enlarge(nuclei, factor, rgb.shape[:2])
     nuclei = np.where(nuclei == labels, nuclei, 0).astype(np.int32)
     cells = finish(rgb, labels, nuclei, kind_of, size, um, name)
-    if work.colourless and "wbc" in kinds and not white.any():
+    if "wbc" in kinds and np.array_equal(rgb[..., 0], rgb[..., 2]):
         return replace(cells, notes=(_NO_COLOUR,))
     return cells
 
