@@ -55,12 +55,14 @@ def test_an_image_that_is_opened_is_looked_at_and_the_former_comes_back(
 
     # Chosen in step 2, the former is on screen again: what lies over it is hidden.
     viewer.layers["first"].visible = False
+    viewer.layers.selection.active = viewer.layers["second"]
     combo.setCurrentIndex(combo.findText("first"))
     until(lambda: looks_at(dock, "first.png"))
     assert session.cells is cells
     assert session.encoded is encoded
     assert viewer.layers["first"].visible
     assert not viewer.layers["second"].visible
+    assert viewer.layers.selection.active is viewer.layers["first"]
     assert f"{len(cells)} cells, {len(encoded)} encoded." in dock.strip.text
 
 

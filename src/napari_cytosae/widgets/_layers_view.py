@@ -73,6 +73,9 @@ class View:
             layer.visible = False
         for layer in (source, *own):
             layer.visible = True
+        # What the layer controls and the status bar tell is of the image that is seen.
+        if canvas.preferred_image() in over:
+            canvas.select(source)
 
     def box(self) -> Box | None:
         """What of the source image is in view, at most `SIDE_PX` a side in the middle.
