@@ -15,12 +15,8 @@ import napari_cytosae as cyto
 from napari_cytosae.core import pipeline
 from napari_cytosae.core._level import Level
 from napari_cytosae.core.pyramid import Pyramid
-from napari_cytosae.core.session_file import (
-    SavedImage,
-    SavedSession,
-    load_session,
-    save_session,
-)
+from napari_cytosae.core.saved_image import SavedImage
+from napari_cytosae.core.session_file import SavedSession, load_session, save_session
 from napari_cytosae.core.types import CytoError, OccupiedError
 
 
@@ -35,7 +31,8 @@ def saved(weights, data_dir):
         found = pipeline.run(pipeline.analyze_image(image, models))
         assert len(found.cells)
         state = {"verdicts": [[1, number, "accept"]]}
-        images.append(SavedImage(image, found.cells, found.crops, found.encoded, state))
+        cells = replace(found.cells, notes=("2 of 9 tiles left out",))
+        images.append(SavedImage(image, cells, found.crops, found.encoded, state))
     images.append(SavedImage(image, images[0].cells, state={}))  # not encoded
     images.append(SavedImage(image))  # not segmented
     hashes = models.sae_info.sha256, models.backbone_info.sha256
@@ -100,6 +97,8 @@ def assert_same(back, saved):
     assert (back.image.sha256, back.image.name) == (saved.image.sha256, saved.image.name)
     assert back.image.pixel_size == saved.image.pixel_size
     assert back.cells.pixel_size == saved.cells.pixel_size
+    assert back.cells.pixel_size.seen_um == saved.cells.pixel_size.seen_um
+    assert back.cells.notes == saved.cells.notes
     np.testing.assert_array_equal(back.cells.nuclei, saved.cells.nuclei)
     pd.testing.assert_frame_equal(back.cells.table, saved.cells.table, check_dtype=False)
     for name in ("n_patches", "max", "mean", "mean_with_cls", "cls"):

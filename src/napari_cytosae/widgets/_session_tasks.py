@@ -76,7 +76,8 @@ def to_save(
         If there are no cells, or but those of slides that are no files, or of images that
         were closed.
     """
-    from napari_cytosae.core.session_file import SavedImage, SavedSession
+    from napari_cytosae.core.saved_image import SavedImage
+    from napari_cytosae.core.session_file import SavedSession
 
     images, no_files, closed = [], [], []
     for found in session.found_images().values():

@@ -22,7 +22,7 @@ from napari_cytosae.widgets._patients_view import PatientsView, read_patients
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_cytosae.core.session_file import SavedImage
+    from napari_cytosae.core.saved_image import SavedImage
     from napari_cytosae.session import Session
     from napari_cytosae.session_values import Place
 
