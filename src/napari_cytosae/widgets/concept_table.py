@@ -8,14 +8,12 @@ from qtpy.QtCore import QEvent, QModelIndex, QPoint, QSignalBlocker, Qt, QTimer,
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
-    QLineEdit,
     QMenu,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
     QTableView,
     QWidget,
 )
 
+from napari_cytosae.widgets._concept_cells import NameField, Swatch
 from napari_cytosae.widgets._concept_columns import HEADERS, NAME, OPTIONAL, SHOW
 from napari_cytosae.widgets._keys import typed
 from napari_cytosae.widgets._swatch import SWATCH_PX
@@ -23,7 +21,6 @@ from napari_cytosae.widgets._swatch import SWATCH_PX
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from qtpy.QtCore import QPersistentModelIndex
     from qtpy.QtGui import QFocusEvent, QKeyEvent, QResizeEvent
 
     from napari_cytosae.widgets.concept_model import ConceptTableModel
@@ -112,8 +109,8 @@ class ConceptTable(QTableView):
             changed.connect(lambda *_: self._settled.start())
         model.modelReset.connect(self._restore)
         self.selectionModel().currentRowChanged.connect(self._on_current)
-        self.setItemDelegateForColumn(SHOW, _Swatch(self))
-        self.setItemDelegateForColumn(NAME, _NameField(self))
+        self.setItemDelegateForColumn(SHOW, Swatch(self))
+        self.setItemDelegateForColumn(NAME, NameField(self))
         self.clicked.connect(self._on_click)
 
     def show_columns(self, shown: Collection[str]) -> None:
@@ -301,34 +298,3 @@ class ConceptTable(QTableView):
 
 def _named(column: int, order: Qt.SortOrder) -> tuple[str, bool]:
     return list(HEADERS)[column], order == Qt.SortOrder.DescendingOrder
-
-
-class _Swatch(QStyledItemDelegate):
-    """Draws an overlay's colour as the tick; the check state is for screen readers."""
-
-    def initStyleOption(
-        self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
-    ) -> None:
-        """No box beside the swatch."""
-        super().initStyleOption(option, index)
-        option.features &= ~QStyleOptionViewItem.ViewItemFeature.HasCheckIndicator
-        option.decorationAlignment = Qt.AlignmentFlag.AlignCenter
-
-
-class _NameField(QStyledItemDelegate):
-    """Takes a name when Return is pressed: Qt's own waits for the event loop.
-
-    A ranking that comes in between would take the field and the name away.
-    """
-
-    def createEditor(
-        self,
-        parent: QWidget,
-        option: QStyleOptionViewItem,
-        index: QModelIndex | QPersistentModelIndex,
-    ) -> QWidget:
-        """Qt's own field."""
-        editor = super().createEditor(parent, option, index)
-        if isinstance(editor, QLineEdit):
-            editor.returnPressed.connect(lambda: self.commitData.emit(editor))
-        return editor
