@@ -1163,6 +1163,7 @@ def test_groups_are_drawn_against_concepts_and_lead_to_cells(encoded, panel, unt
     panel.tools.chosen.emit("groups", "")
     heatmap = controller._windows.heatmap
     until(lambda: "only one group" in heatmap._about.text())
+    assert heatmap._plot.isHidden()
     kinds = ["wbc", "rbc", "wbc", "rbc", "rbc"]
     table = session.cells.table.assign(kind=kinds)
     cells = replace(session.cells, table=table)
@@ -1170,6 +1171,7 @@ def test_groups_are_drawn_against_concepts_and_lead_to_cells(encoded, panel, unt
     heatmap.grouping_chosen.emit("kind")
     mean = session.encoded.activations.mean
     until(lambda: bool(heatmap.shown()))
+    assert not heatmap._plot.isHidden()
     twice = sparse.csr_array(sparse.vstack([mean, mean]))
     expected = compare_groups(twice, ["wbc"] * 5 + kinds)
     shown = heatmap._groups

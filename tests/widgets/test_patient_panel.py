@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image as Pillow
 from qtpy.QtCore import QPointF, Qt
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QLabel
 
 from napari_cytosae.core._barcode_files import read_barcodes, write_barcodes
 from napari_cytosae.core._head_files import write_head
@@ -18,6 +18,7 @@ from napari_cytosae.core.heads import Profiles
 from napari_cytosae.core.quality import FACTS
 from napari_cytosae.core.types import RESEARCH_USE, PixelSize
 from napari_cytosae.patient_session import PatientImage
+from napari_cytosae.session_values import ModelChoice
 from napari_cytosae.widgets._compare_controller import CompareController
 from napari_cytosae.widgets._patient_texts import describe_set
 from napari_cytosae.widgets._why_page import WhyPage
@@ -752,3 +753,22 @@ def test_a_patient_without_cells_is_told_so_and_nothing_else(assigned, until, fo
     panel.predict_clicked.emit()
     until(lambda: "No image of P can be examined" in assigned.strip.text)
     assert "No cells" not in assigned.strip.text
+
+
+def test_the_synthetic_patients_try_it_all_out(dock, viewer, until):
+    dock.session.choose(ModelChoice())  # the starter
+    dock.go_to_step("patient")
+    dock.patient_panel.sample_clicked.emit()
+    patients = dock.patients
+    until(lambda: len(patients.patients) == 2 and not dock.desk.busy, 60_000)
+    first, *others = [layer for layer in viewer.layers if layer.name.endswith("smear 1")]
+    assert first.visible
+    assert viewer.layers.selection.active is first
+    assert not any(layer.visible for layer in others)
+    dock.patient_panel.predict_clicked.emit()
+    until(lambda: patients.reading is not None and not dock.desk.busy, 120_000)
+    assert patients.reading.predicted == "synthetic granular"
+    assert not patients.reading.reason
+    said = [label.text() for label in dock.patient_panel.findChildren(QLabel)]
+    assert "Synthetic head, for trying out only." in said
+    assert RESEARCH_USE in dock.strip.text

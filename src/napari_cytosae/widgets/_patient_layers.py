@@ -61,6 +61,9 @@ class PatientLayers:
                 tag = role_of(outlines)
                 if tag.get("role") == "cells" and tag.get("source") == layer.unique_id:
                     outlines.visible = layer.visible
+        active = self._viewer.layers.selection.active
+        if shown is not None and active is not None and not active.visible:
+            self._viewer.layers.selection.active = shown
 
     def know(self, image: PatientImage, sha256: str) -> None:
         """Remember what an image was read as, for where it is open."""

@@ -59,6 +59,7 @@ class GroupHeatmap(QWidget):
         self._sort.activated.connect(lambda _: self._draw())
         self._about = QLabel()
         self._about.setWordWrap(True)
+        self._about.setAlignment(Qt.AlignmentFlag.AlignTop)
         self._under = QLabel()
         self._under.setWordWrap(True)
         # Until it is polished a widget has the system's colours, not napari's.
@@ -97,6 +98,7 @@ class GroupHeatmap(QWidget):
             "Mean activation, yellow in the strongest group of each concept. "
             "Click a row to see the cells that drive it."
         )
+        self._plot.show()
         with QSignalBlocker(self._sort):
             self._sort.clear()
             self._sort.addItem("difference", _BY_DIFFERENCE)
@@ -108,6 +110,7 @@ class GroupHeatmap(QWidget):
     def set_trouble(self, text: str) -> None:
         """Say why there is nothing to show."""
         self._about.setText(text)
+        self._plot.hide()
 
     def shown(self) -> list[int]:
         """The concepts from the top down."""
